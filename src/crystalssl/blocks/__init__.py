@@ -1,0 +1,1 @@
+"""The blocks: one module here without a leading underscore is one block."""

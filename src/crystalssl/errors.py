@@ -1,0 +1,84 @@
+"""Errors that say what was got, what was expected and what to do.
+
+Every error a user can cause derives from :class:`CrystalSSLError`; the command line prints its
+text without a traceback. :class:`Skip` is the milder form: one structure that could not be used,
+recorded so that the good ones in the same batch go on.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CrystalSSLError(Exception):
+    """Base of all errors meant for the user's eyes."""
+
+
+class InputError(CrystalSSLError):
+    """A file, array or table that cannot be used as given."""
+
+
+class UnknownNameError(CrystalSSLError):
+    """A name that is in no list: block, preset, weights, column."""
+
+
+class MissingExtraError(CrystalSSLError):
+    """A feature whose optional package is not installed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skip:
+    """One structure left out, with a true reason.
+
+    Attributes:
+        id: the structure's id, or its file name when it has none.
+        file: where it came from.
+        reason: what was got and what was expected.
+        remedy: what the user can do about it.
+    """
+
+    id: str
+    file: str
+    reason: str
+    remedy: str
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str], where: str = "") -> UnknownNameError:
+    """Build the error for an unknown name, with the closest match and where to look.
+
+    Args:
+        kind: what the name names, e.g. ``"block"``.
+        name: what was got.
+        choices: the valid names.
+        where: a command or page that lists them.
+    """
+    valid = list(choices)
+    close = difflib.get_close_matches(name, valid, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    look = f" See `{where}`." if where else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(valid)}.{look}")
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
+    """Build the error for an optional package that is not installed."""
+    return MissingExtraError(
+        f"{purpose} needs the package {package!r}, which is not installed. "
+        f"Install it with: pip install 'crystalssl[{extra}]'"
+    )
+
+
+def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
+    """Write skipped structures as CSV (id, file, reason, remedy), atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["id", "file", "reason", "remedy"])
+        writer.writerows([skip.id, skip.file, skip.reason, skip.remedy] for skip in skips)
+    os.replace(partial, path)
+    return path

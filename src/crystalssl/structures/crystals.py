@@ -1,0 +1,129 @@
+"""Many crystals as flat arrays: the form in which every stage hands structures to the next.
+
+Ragged layout: the sites of crystal ``i`` are rows ``offsets[i]:offsets[i + 1]`` of the site
+arrays. Partial occupancy is four (atomic number, occupancy) slots per site, by decreasing
+occupancy; an empty slot is (0, 0), and one minus the sum of occupancies is the vacancy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+SLOTS = 4
+"""Species that one site can hold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crystals:
+    """A ragged batch of crystals.
+
+    Attributes:
+        ids: (n,) identifiers, as given; order is the order of input, always.
+        lattice: (n, 3, 3) float64, rows are a, b, c in angstrom.
+        offsets: (n + 1,) int64, site offsets.
+        frac_coords: (sites, 3) float64 fractional coordinates, not wrapped.
+        numbers: (sites, 4) int16 atomic numbers, 0 in empty slots.
+        occupancy: (sites, 4) float32 occupancies, 0 in empty slots.
+        columns: carried columns (labels, splits, file names), n rows, or None.
+    """
+
+    ids: npt.NDArray[np.str_]
+    lattice: npt.NDArray[np.float64]
+    offsets: npt.NDArray[np.int64]
+    frac_coords: npt.NDArray[np.float64]
+    numbers: npt.NDArray[np.int16]
+    occupancy: npt.NDArray[np.float32]
+    columns: pa.Table | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def site_counts(self) -> npt.NDArray[np.int64]:
+        """(n,) sites per crystal."""
+        return np.diff(self.offsets)
+
+    @property
+    def crystal_of_site(self) -> npt.NDArray[np.int64]:
+        """(sites,) index of the crystal that each site belongs to."""
+        return np.repeat(np.arange(len(self)), self.site_counts)
+
+    @property
+    def cart_coords(self) -> npt.NDArray[np.float64]:
+        """(sites, 3) Cartesian coordinates in angstrom."""
+        return np.einsum("si,sij->sj", self.frac_coords, self.lattice[self.crystal_of_site])
+
+    @property
+    def volumes(self) -> npt.NDArray[np.float64]:
+        """(n,) cell volumes in cubic angstrom."""
+        return np.abs(np.linalg.det(self.lattice))
+
+    def take(self, index: npt.ArrayLike) -> Crystals:
+        """Select crystals by integer index or boolean mask, carried columns included."""
+        rows = np.asarray(index)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64)
+        counts = self.site_counts[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        sites = np.repeat(self.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Crystals(
+            ids=self.ids[rows],
+            lattice=self.lattice[rows],
+            offsets=offsets,
+            frac_coords=self.frac_coords[sites],
+            numbers=self.numbers[sites],
+            occupancy=self.occupancy[sites],
+            columns=None if self.columns is None else self.columns.take(pa.array(rows)),
+        )
+
+    def with_columns(self, columns: pa.Table | None) -> Crystals:
+        """The same crystals with other carried columns."""
+        return replace(self, columns=columns)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One carried column as a NumPy array (missing numbers are NaN).
+
+        Raises:
+            UnknownNameError: if no such column is carried.
+        """
+        from crystalssl.errors import unknown_name
+
+        names = [] if self.columns is None else self.columns.column_names
+        if self.columns is None or name not in names:
+            raise unknown_name("column", name, names, "crystalssl info data")
+        values: npt.NDArray[Any] = self.columns[name].to_numpy(zero_copy_only=False)
+        return values
+
+    @staticmethod
+    def concatenate(parts: Sequence[Crystals]) -> Crystals:
+        """Join batches in order; carried columns are united, absent ones become null.
+
+        Raises:
+            ValueError: if ``parts`` is empty.
+        """
+        if not parts:
+            raise ValueError("expected at least one batch of crystals to join, got none")
+        counts = np.concatenate([part.site_counts for part in parts])
+        tables = [
+            part.columns if part.columns is not None else pa.table({"_": pa.nulls(len(part))})
+            for part in parts
+        ]
+        columns = pa.concat_tables(tables, promote_options="permissive")
+        if "_" in columns.column_names:
+            columns = columns.drop_columns(["_"])
+        return Crystals(
+            ids=np.concatenate([part.ids for part in parts]),
+            lattice=np.concatenate([part.lattice for part in parts]),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            frac_coords=np.concatenate([part.frac_coords for part in parts]),
+            numbers=np.concatenate([part.numbers for part in parts]),
+            occupancy=np.concatenate([part.occupancy for part in parts]),
+            columns=columns if columns.num_columns else None,
+        )
