@@ -1,0 +1,187 @@
+"""Layers that several blocks build on: bases, ragged pooling, layer taps, biased attention.
+
+Pooling needs no training and sees every layer: each layer's states pass through a narrow linear
+tap that the token heads read too, the taps side by side are the tokens, and mean and standard
+deviation of the tokens over a crystal are its features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalssl.representation import elemental
+
+
+def mlp(*widths: int, dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers with SiLU between them, none after the last."""
+    layers: list[nn.Module] = []
+    for index, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        if index:
+            layers += [nn.SiLU(), nn.Dropout(dropout)]
+        layers.append(nn.Linear(inner, outer))
+    return nn.Sequential(*layers)
+
+
+class GaussianBasis(nn.Module):
+    """Gaussians on an even grid: (...) -> (..., count)."""
+
+    centres: Tensor
+
+    def __init__(self, low: float, high: float, count: int) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.linspace(low, high, count), persistent=False)
+        self.width = (high - low) / (count - 1)
+
+    def forward(self, value: Float[Tensor, "..."]) -> Float[Tensor, "... basis"]:
+        """Expand a number (same unit as ``low`` and ``high``)."""
+        return torch.exp(-0.5 * ((value.unsqueeze(-1) - self.centres) / self.width) ** 2)
+
+
+class ElementEmbedding(nn.Module):
+    """A learned vector per element plus its tabulated physical properties.
+
+    Row 0 is the vacancy, rows 1..103 the elements by atomic number.
+    """
+
+    properties: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        table = torch.as_tensor(elemental.PROPERTIES, dtype=torch.float32)
+        self.register_buffer("properties", table, persistent=False)
+        self.learned = nn.Embedding(len(table), dim)
+        nn.init.normal_(self.learned.weight, std=0.3)
+        self.physical = nn.Linear(table.shape[1], dim)
+
+    def table(self) -> Float[Tensor, "element channel"]:
+        """The vectors of the vacancy and all elements."""
+        return self.learned.weight + self.physical(self.properties)
+
+
+def segment_sum(
+    values: Float[Tensor, "token channel"], segment: Int[Tensor, "token"], count: int
+) -> Float[Tensor, "segment channel"]:
+    """Sum tokens by segment."""
+    zeros = values.new_zeros(count, values.shape[1])
+    return zeros.index_add(0, segment, values)
+
+
+def pool(
+    tokens: Float[Tensor, "token channel"],
+    crystal: Int[Tensor, "token"],
+    count: int,
+    weight: Float[Tensor, "token"] | None = None,
+) -> Float[Tensor, "crystal feature"]:
+    """Weighted mean and standard deviation of a crystal's tokens, side by side."""
+    if weight is None:
+        weight = tokens.new_ones(len(tokens))
+    column = weight.unsqueeze(-1)
+    total = segment_sum(column, crystal, count).clamp_min(1e-12)
+    mean = segment_sum(tokens * column, crystal, count) / total
+    spread = (tokens - mean[crystal]) ** 2 * column
+    variance = segment_sum(spread, crystal, count) / total
+    return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=-1)
+
+
+class Taps(nn.Module):
+    """One narrow linear read-out per layer; side by side they are the tokens."""
+
+    def __init__(self, widths: Sequence[int], out: int) -> None:
+        super().__init__()
+        share, rest = divmod(out, len(widths))
+        outs = [share + (index < rest) for index in range(len(widths))]
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for width in widths])
+        self.reads = nn.ModuleList([nn.Linear(w, o) for w, o in zip(widths, outs, strict=True)])
+
+    def forward(self, states: Sequence[Float[Tensor, "..."]]) -> Float[Tensor, "... channel"]:
+        """Read every layer's states (same leading shape)."""
+        reads = [
+            read(norm(state))
+            for read, norm, state in zip(self.reads, self.norms, states, strict=True)
+        ]
+        return torch.cat(reads, dim=-1)
+
+
+class BiasedAttention(nn.Module):
+    """Pre-norm Transformer layer whose attention scores carry an additive pair bias."""
+
+    def __init__(self, dim: int, heads: int, dropout: float, expansion: int = 2) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm_attention, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.feed = mlp(dim, expansion * dim, dim, dropout=dropout)
+
+    def forward(
+        self,
+        states: Float[Tensor, "crystal row channel"],
+        bias: Float[Tensor, "crystal #head #row row"],
+    ) -> Float[Tensor, "crystal row channel"]:
+        """Attend; ``bias`` is -inf (or very negative) at keys that must not be read."""
+        batch, rows, dim = states.shape
+        qkv = self.qkv(self.norm_attention(states))
+        split = qkv.view(batch, rows, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        drop = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(
+            split[0], split[1], split[2], attn_mask=bias, dropout_p=drop
+        )
+        states = states + self.out(mixed.transpose(1, 2).reshape(batch, rows, dim))
+        updated: Tensor = states + self.feed(self.norm_feed(states))
+        return updated
+
+
+def key_bias(readable: Bool[Tensor, "crystal row"]) -> Float[Tensor, "crystal 1 1 row"]:
+    """Bias that hides unreadable keys; finite, so that a row without any key stays finite."""
+    return torch.where(readable, 0.0, -1e9)[:, None, None, :]
+
+
+def shells(
+    lengths: Float[Tensor, "crystal row"], valid: Bool[Tensor, "crystal row"], rtol: float = 1e-4
+) -> Int[Tensor, "crystal row"]:
+    """Shell index of rows sorted by length; invalid rows get the index after the last."""
+    steps = lengths[:, 1:] > lengths[:, :-1] * (1 + rtol)
+    steps = steps | (valid[:, :-1] & ~valid[:, 1:])
+    first = torch.zeros_like(lengths[:, :1], dtype=torch.long)
+    return torch.cat([first, steps.long().cumsum(1)], dim=1)
+
+
+def whole_shells(
+    shell: Int[Tensor, "crystal row"], valid: Bool[Tensor, "crystal row"], most: int
+) -> Bool[Tensor, "crystal row"]:
+    """Rows among the first ``most`` whose shell is complete there."""
+    if shell.shape[1] <= most:
+        return valid
+    return valid & (shell < shell[:, most : most + 1])
+
+
+def shell_sizes(
+    shell: Int[Tensor, "crystal row"], valid: Bool[Tensor, "crystal row"]
+) -> Float[Tensor, "crystal row"]:
+    """Number of valid rows in each row's shell."""
+    counts = torch.zeros(shell.shape, dtype=torch.float32, device=shell.device)
+    counts = counts.scatter_add(1, shell, valid.float())
+    return counts.gather(1, shell)
+
+
+def even_powers(cosine: Float[Tensor, "..."], count: int) -> Float[Tensor, "... basis"]:
+    """Even Chebyshev polynomials of a cosine: unchanged when a vector is replaced by minus it."""
+    angle = torch.arccos(cosine.clamp(-1, 1)).unsqueeze(-1)
+    orders = 2 * torch.arange(1, count + 1, device=cosine.device, dtype=cosine.dtype)
+    return torch.cos(angle * orders)
+
+
+def scale_init(module: nn.Linear, factor: float) -> nn.Linear:
+    """Shrink a layer's initial weights, for heads that should start near zero."""
+    with torch.no_grad():
+        module.weight.mul_(factor)
+        module.bias.mul_(factor)
+    return module
+
+
+ROOT_TWO = math.sqrt(2.0)
