@@ -7,7 +7,6 @@ deviation of the tokens over a crystal are its features.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -171,9 +170,11 @@ def shell_sizes(
 
 def even_powers(cosine: Float[Tensor, "..."], count: int) -> Float[Tensor, "... basis"]:
     """Even Chebyshev polynomials of a cosine: unchanged when a vector is replaced by minus it."""
-    angle = torch.arccos(cosine.clamp(-1, 1)).unsqueeze(-1)
-    orders = 2 * torch.arange(1, count + 1, device=cosine.device, dtype=cosine.dtype)
-    return torch.cos(angle * orders)
+    doubled = 2 * cosine.clamp(-1, 1) ** 2 - 1
+    terms = [torch.ones_like(doubled), doubled]
+    while len(terms) <= count:
+        terms.append(2 * doubled * terms[-1] - terms[-2])
+    return torch.stack(terms[1 : count + 1], dim=-1)
 
 
 def scale_init(module: nn.Linear, factor: float) -> nn.Linear:
@@ -183,5 +184,3 @@ def scale_init(module: nn.Linear, factor: float) -> nn.Linear:
         module.bias.mul_(factor)
     return module
 
-
-ROOT_TWO = math.sqrt(2.0)

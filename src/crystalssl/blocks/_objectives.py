@@ -1,0 +1,143 @@
+"""Scoring: statistics behind the trivial baselines, and the crystal-level objective.
+
+The crystal-level objective lets the pooled features tell geometric facts of the whole crystal
+(volume per atom, neighbour distances, coordination numbers: ``representation/targets.py``). They
+come from the structure, not from labels, and they train the path from tokens to features.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalssl.blocks._contract import BlockBatch, PretextResult, TaskInfo
+from crystalssl.blocks._layers import mlp
+from crystalssl.representation.targets import TARGET_NAMES
+
+
+class TargetMean(nn.Module):
+    """Mean of a task's targets over all training batches seen: the 'mean' baseline."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, width: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def forward(self, target: Float[Tensor, "item channel"]) -> Float[Tensor, "channel"]:
+        """The mean so far; in training mode ``target`` is added first."""
+        if self.training:
+            self.total += target.detach().double().sum(0)
+            self.count += len(target)
+        return (self.total / self.count.clamp_min(1)).to(target.dtype)
+
+
+class ClassCounts(nn.Module):
+    """How often each class was a target in training: the 'majority' baseline."""
+
+    counts: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(classes, dtype=torch.float64))
+
+    @torch.no_grad()
+    def forward(self, target: Int[Tensor, "item"]) -> Float[Tensor, "class"]:
+        """The counts so far; in training mode ``target`` is added first."""
+        if self.training:
+            self.counts += torch.bincount(target, minlength=len(self.counts)).double()
+        return self.counts
+
+
+def accuracy_result(
+    task: str,
+    logits: Float[Tensor, "item class"],
+    target: Int[Tensor, "item"],
+    loss: Float[Tensor, ""],
+    counts: ClassCounts,
+    weight: float = 1.0,
+) -> PretextResult:
+    """A classification scored by accuracy beside the majority class of training."""
+    majority = counts(target).argmax()
+    one = loss.new_ones
+    return PretextResult(
+        task=task,
+        loss=loss,
+        weight=weight,
+        sums={
+            "model": (logits.argmax(-1) == target).float().sum().reshape(1),
+            "majority": (target == majority).float().sum().reshape(1),
+        },
+        count=one(1) * len(target),
+    )
+
+
+def error_result(
+    task: str,
+    predicted: Float[Tensor, "item channel"],
+    target: Float[Tensor, "item channel"],
+    baselines: dict[str, Float[Tensor, "..."]],
+    weight: float = 1.0,
+    scale: float = 1.0,
+) -> PretextResult:
+    """A regression: smooth L1 loss in units of ``scale``, scored by mean absolute error.
+
+    Args:
+        task: task name.
+        predicted: what the model says.
+        target: the truth, same unit.
+        baselines: what each baseline says, broadcastable to ``target``.
+        weight: factor of the loss.
+        scale: error at which the loss turns from quadratic to linear, unit of the target.
+    """
+    if len(target) == 0:
+        loss = predicted.sum() * 0.0
+    else:
+        loss = functional.smooth_l1_loss(predicted / scale, target / scale)
+    answers = {"model": predicted.detach(), **baselines}
+    return PretextResult(
+        task=task,
+        loss=loss,
+        weight=weight,
+        sums={key: (value - target).abs().sum().reshape(1) for key, value in answers.items()},
+        count=loss.new_ones(1) * target.numel(),
+    )
+
+
+def structure_task(block: str) -> TaskInfo:
+    """The crystal-level objective of a block, as listed by ``crystalssl info tasks``."""
+    return TaskInfo(
+        name=f"{block}_to_structure",
+        number=None,
+        figure="mean absolute error (standard deviations)",
+        higher_is_better=False,
+        trivial="mean",
+        teaches="How this view alone fixes the geometry of the whole crystal.",
+    )
+
+
+class StructureHead(nn.Module):
+    """Predict the standardised crystal-level targets from the pooled features."""
+
+    def __init__(self, width: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.head = mlp(width, hidden, len(TARGET_NAMES))
+        self.mean = TargetMean(len(TARGET_NAMES))
+
+    def forward(
+        self, block: str, features: Float[Tensor, "crystal feature"], batch: BlockBatch, weight: float
+    ) -> PretextResult:
+        """Score the features against the targets; the baseline is the training mean."""
+        return error_result(
+            f"{block}_to_structure",
+            self.head(self.norm(features)),
+            batch.targets,
+            {"mean": self.mean(batch.targets)},
+            weight,
+        )

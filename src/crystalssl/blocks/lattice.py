@@ -1,0 +1,162 @@
+"""Block 2, lattice: the shape and size of the translation lattice.
+
+Panel group (103, 4) -> Transformer over the shortest lattice vectors, attention biased by the
+angles between them and their length ratios -> 256 features. Task 2: name the crystal system that
+symmetry analysis found in the full structure, of which this block sees the lattice alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalssl.blocks._bravais import SYSTEMS, lattice_system
+from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks._layers import (
+    BiasedAttention,
+    GaussianBasis,
+    Taps,
+    even_powers,
+    key_bias,
+    mlp,
+    pool,
+    shell_sizes,
+    shells,
+    whole_shells,
+)
+from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
+
+FIRST_VECTOR = 4
+"""Panel row of the shortest lattice vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatticeConfig:
+    """Settings of the lattice block."""
+
+    dim: int = 64
+    """Channels of the hidden states."""
+    layers: int = 3
+    """Attention layers."""
+    heads: int = 4
+    """Attention heads."""
+    vectors: int = 40
+    """Most lattice vectors read, in whole shells."""
+    dropout: float = 0.1
+    """Dropout during training."""
+    structure_weight: float = 1.0
+    """Weight of the crystal-level objective."""
+
+
+@final
+class Lattice(Block):
+    """Lattice encoder with crystal-system recognition."""
+
+    name: ClassVar[str] = "lattice"
+    number: ClassVar[int] = 2
+    group: ClassVar[str] = "lattice"
+    width: ClassVar[int] = 256
+    uses_graph: ClassVar[bool] = False
+    summary: ClassVar[str] = (
+        "Transformer over lattice vectors, attention biased by angles and length ratios"
+    )
+    Config: ClassVar[type] = LatticeConfig
+    tasks: ClassVar[tuple[TaskInfo, ...]] = (
+        TaskInfo(
+            name="crystal_system",
+            number=2,
+            figure="balanced accuracy (7 classes)",
+            higher_is_better=True,
+            trivial="majority",
+            teaches="How the metric of a lattice shows the symmetry of what sits on it.",
+        ),
+        structure_task("lattice"),
+    )
+
+    def __init__(self, config: LatticeConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.length = GaussianBasis(0.0, 16.0, 33)
+        self.relative = GaussianBasis(0.5, 4.5, 33)
+        self.embed = mlp(33 + 33 + 2, 2 * dim, dim)
+        self.pair = mlp(9, 16, config.heads)
+        self.encoder = nn.ModuleList(
+            [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
+        )
+        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.head = nn.Sequential(nn.LayerNorm(self.width), mlp(self.width, dim, len(SYSTEMS)))
+        self.structure = StructureHead(self.width)
+        self.counts = ClassCounts(len(SYSTEMS))
+
+    def _pair_bias(self, vectors: Tensor, lengths: Tensor) -> Float[Tensor, "crystal head row row"]:
+        """Bias from angles and length ratios; the same for a vector and its opposite."""
+        unit = vectors / lengths.unsqueeze(-1).clamp_min(1e-6)
+        cosine = unit @ unit.transpose(1, 2)
+        ratio = torch.log(lengths.clamp_min(1e-6))
+        ratio = (ratio.unsqueeze(2) - ratio.unsqueeze(1)).clamp(-3, 3)
+        square = torch.exp(-((cosine / 0.02) ** 2))
+        sixty = torch.exp(-(((cosine.abs() - 0.5) / 0.02) ** 2))
+        equal = torch.exp(-((ratio / 0.02) ** 2))
+        basis = torch.stack([square, sixty, equal, ratio, ratio**2], dim=-1)
+        pair: Tensor = self.pair(torch.cat([basis, even_powers(cosine, 4)], dim=-1))
+        return pair.permute(0, 3, 1, 2)
+
+    def encode(self, batch: BlockBatch) -> Encoded:
+        """Tokens are lattice vectors in whole shells, the shortest first."""
+        vectors, valid = batch.rows[:, FIRST_VECTOR:], batch.valid[:, FIRST_VECTOR:]
+        lengths = vectors[..., 3]
+        shell = shells(lengths, valid)
+        kept = whole_shells(shell, valid, self.config.vectors)
+        size = shell_sizes(shell, valid)
+        rows = slice(0, max(1, int(kept.sum(1).max())))
+        vectors, lengths, kept, size = vectors[:, rows], lengths[:, rows], kept[:, rows], size[:, rows]
+        volume = batch.rows[:, 3, 3].clamp_min(1e-3)
+        relative = lengths / volume.pow(1 / 3).unsqueeze(1)
+        plain = torch.stack([torch.log(lengths.clamp_min(0.1)), torch.log(size.clamp_min(1.0))], -1)
+        states = self.embed(torch.cat([self.length(lengths), self.relative(relative), plain], -1))
+        bias = self._pair_bias(vectors[..., :3], lengths) + key_bias(kept)
+        layers = [states]
+        for layer in self.encoder:
+            layers.append(layer(layers[-1], bias))
+        tokens, crystal = self.taps(layers)[kept], kept.nonzero()[:, 0]
+        return Encoded(
+            tokens=tokens, crystal=crystal, features=pool(tokens, crystal, len(kept))
+        )
+
+    def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
+        """Crystal system, balanced over classes, and the crystal-level objective."""
+        features = self.encode(batch).features
+        logits, target = self.head(features), batch.crystal_system.long()
+        return [
+            self._system_result(logits, target, batch),
+            self.structure(self.name, features, batch, self.config.structure_weight),
+        ]
+
+    def _system_result(
+        self, logits: Tensor, target: Int[Tensor, "crystal"], batch: BlockBatch
+    ) -> PretextResult:
+        counts = self.counts(target)
+        share = (counts + 1) / (counts + 1).sum()
+        # logit adjustment (Menon et al. 2021): the balanced error is what is minimised
+        loss = functional.cross_entropy(logits + torch.log(share).to(logits), target)
+        answers = {"model": logits.argmax(-1), "majority": counts.argmax().expand_as(target)}
+        if not self.training:
+            answers["lattice metric rule"] = lattice_system(batch.rows[:, :3, :3])
+        per_class = functional.one_hot(target, len(SYSTEMS)).to(logits.dtype)
+        return PretextResult(
+            task="crystal_system",
+            loss=loss,
+            weight=1.0,
+            sums={
+                key: ((value == target).to(logits.dtype).unsqueeze(1) * per_class).sum(0)
+                for key, value in answers.items()
+            },
+            count=per_class.sum(0),
+        )
