@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from crystalssl.errors import Skip
+
 SLOTS = 4
 """Species that one site can hold."""
 
@@ -57,12 +59,16 @@ class Crystals:
     @property
     def cart_coords(self) -> npt.NDArray[np.float64]:
         """(sites, 3) Cartesian coordinates in angstrom."""
-        return np.einsum("si,sij->sj", self.frac_coords, self.lattice[self.crystal_of_site])
+        cart: npt.NDArray[np.float64] = np.einsum(
+            "si,sij->sj", self.frac_coords, self.lattice[self.crystal_of_site]
+        )
+        return cart
 
     @property
     def volumes(self) -> npt.NDArray[np.float64]:
         """(n,) cell volumes in cubic angstrom."""
-        return np.abs(np.linalg.det(self.lattice))
+        volumes: npt.NDArray[np.float64] = np.abs(np.linalg.det(self.lattice))
+        return volumes
 
     def take(self, index: npt.ArrayLike) -> Crystals:
         """Select crystals by integer index or boolean mask, carried columns included."""
@@ -127,3 +133,28 @@ class Crystals:
             occupancy=np.concatenate([part.occupancy for part in parts]),
             columns=columns if columns.num_columns else None,
         )
+
+    @staticmethod
+    def empty() -> Crystals:
+        """A batch without crystals."""
+        return Crystals(
+            ids=np.zeros(0, dtype=np.str_),
+            lattice=np.zeros((0, 3, 3)),
+            offsets=np.zeros(1, dtype=np.int64),
+            frac_coords=np.zeros((0, 3)),
+            numbers=np.zeros((0, SLOTS), dtype=np.int16),
+            occupancy=np.zeros((0, SLOTS), dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadResult:
+    """What a reader gives back.
+
+    Attributes:
+        crystals: the structures that could be read, in input order.
+        skipped: the others, each with a true reason.
+    """
+
+    crystals: Crystals
+    skipped: list[Skip]
