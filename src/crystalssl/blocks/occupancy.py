@@ -1,0 +1,208 @@
+"""Block 4, occupancy: which elements sit where.
+
+Panel group (103, 8) and the periodic graph -> graph attention network, element mixtures on the
+nodes, distances on the edges -> 256 features. Task 5: the occupation of some sites, or of every
+site of one species, is hidden; the encoder predicts the distribution over elements and vacancy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalssl.blocks._contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks._layers import (
+    ElementEmbedding,
+    GaussianBasis,
+    Taps,
+    mlp,
+    pool,
+    segment_sum,
+)
+from crystalssl.blocks._masking import one_per_segment, sites_to_hide, uniform
+from crystalssl.blocks._objectives import (
+    ClassCounts,
+    StructureHead,
+    accuracy_result,
+    structure_task,
+)
+from crystalssl.representation.layout import ELEMENTS, MAX_SITES
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccupancyConfig:
+    """Settings of the occupancy block."""
+
+    dim: int = 96
+    """Channels of the hidden states."""
+    layers: int = 3
+    """Attention layers."""
+    heads: int = 4
+    """Attention heads."""
+    basis: int = 24
+    """Gaussians that expand a distance."""
+    cutoff: float = 8.0
+    """Upper end of the distance basis, in angstrom."""
+    mask_ratio: float = 0.2
+    """Share of sites hidden when sites are hidden one by one."""
+    species_ratio: float = 0.5
+    """Share of crystals in which every site of one species is hidden instead."""
+    structure_weight: float = 1.0
+    """Weight of the crystal-level objective."""
+
+
+class GraphAttention(nn.Module):
+    """Multi-head attention of a site to its neighbours (after GATv2, Brody et al. 2022).
+
+    Scores come from centre, neighbour and distance after a non-linearity; values are neighbour
+    states filtered by the distance.
+    """
+
+    def __init__(self, dim: int, heads: int, basis: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.centre, self.neighbour = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.edge, self.filter = nn.Linear(basis, dim), nn.Linear(basis, dim)
+        self.score = nn.Parameter(torch.randn(heads, dim // heads) / (dim // heads) ** 0.5)
+        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.feed = mlp(dim, 2 * dim, dim)
+
+    def forward(
+        self,
+        states: Float[Tensor, "site channel"],
+        edges: Edges,
+        basis: Float[Tensor, "edge basis"],
+    ) -> Float[Tensor, "site channel"]:
+        """Attend once and update every site."""
+        count, dim = states.shape
+        normed = self.norm(states)
+        query = self.centre(normed)[edges.source] + self.neighbour(normed)[edges.target]
+        hidden = functional.leaky_relu(query + self.edge(basis), 0.2)
+        score = (hidden.view(-1, self.heads, dim // self.heads) * self.score).sum(-1)
+        weight = torch.exp(score.clamp(-15, 15))  # clamped, so no running maximum is needed
+        total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
+        message = self.value(normed)[edges.target] * self.filter(basis)
+        message = message.view(-1, self.heads, dim // self.heads) * weight.unsqueeze(2)
+        mixed = segment_sum(message.flatten(1), edges.source, count)
+        mixed = (mixed.view(count, self.heads, -1) / total.unsqueeze(2)).flatten(1)
+        states = states + self.out(mixed)
+        updated: Tensor = states + self.feed(self.norm_feed(states))
+        return updated
+
+
+def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:
+    """Distribution over the vacancy (first) and the 103 elements of every site."""
+    number, share = rows[:, 0::2].long(), rows[:, 1::2]
+    spread = rows.new_zeros(len(rows), ELEMENTS + 1).scatter_add(1, number, share)
+    spread[:, 0] = (1 - share.sum(1)).clamp_min(0)
+    return spread
+
+
+@final
+class Occupancy(Block):
+    """Graph attention over occupied sites with hidden occupations."""
+
+    name: ClassVar[str] = "occupancy"
+    number: ClassVar[int] = 4
+    group: ClassVar[str] = "occupancy"
+    width: ClassVar[int] = 256
+    uses_graph: ClassVar[bool] = True
+    summary: ClassVar[str] = (
+        "graph attention network, element mixtures on nodes, distances on edges"
+    )
+    Config: ClassVar[type] = OccupancyConfig
+    tasks: ClassVar[tuple[TaskInfo, ...]] = (
+        TaskInfo(
+            name="masked_occupancy",
+            number=5,
+            figure="accuracy (main species of a site)",
+            higher_is_better=True,
+            trivial="majority",
+            teaches="Which element, or vacancy, fits a site: radius, coordination and charge.",
+        ),
+        structure_task("occupancy"),
+    )
+
+    def __init__(self, config: OccupancyConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.elements = ElementEmbedding(dim)
+        self.basis = GaussianBasis(0.5, config.cutoff, config.basis)
+        self.mask_token = nn.Parameter(torch.randn(dim) * 0.3)
+        self.encoder = nn.ModuleList(
+            [GraphAttention(dim, config.heads, config.basis) for _ in range(config.layers)]
+        )
+        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.head = nn.Sequential(nn.SiLU(), mlp(self.width // 2, dim, ELEMENTS + 1))
+        self.structure = StructureHead(self.width)
+        self.counts = ClassCounts(ELEMENTS + 1)
+
+    def _sites(self, batch: BlockBatch) -> tuple[Tensor, Int[Tensor, "site"], Edges]:
+        if batch.edges is None:
+            raise ValueError("this block needs the periodic graph, got a batch without edges")
+        held = batch.valid[:, :MAX_SITES]
+        return occupation(batch.rows[:, :MAX_SITES][held]), held.nonzero()[:, 0], batch.edges
+
+    def _tokens(
+        self, species: Float[Tensor, "site species"], hidden: Bool[Tensor, "site"], edges: Edges
+    ) -> Float[Tensor, "site channel"]:
+        """Tokens of every site; hidden sites enter as the mask token alone."""
+        states = torch.where(
+            hidden.unsqueeze(1), self.mask_token, species @ self.elements.table()
+        )
+        basis = self.basis(edges.distance)
+        layers = [states]
+        for layer in self.encoder:
+            layers.append(layer(layers[-1], edges, basis))
+        tokens: Tensor = self.taps(layers)
+        return tokens
+
+    def encode(self, batch: BlockBatch) -> Encoded:
+        """Tokens are the sites."""
+        species, crystal, edges = self._sites(batch)
+        hidden = torch.zeros(len(species), dtype=torch.bool, device=species.device)
+        tokens = self._tokens(species, hidden, edges)
+        features = pool(tokens, crystal, len(batch.rows))
+        return Encoded(tokens=tokens, crystal=crystal, features=features)
+
+    def corrupt(
+        self,
+        species: Float[Tensor, "site species"],
+        crystal: Int[Tensor, "site"],
+        count: int,
+        generator: torch.Generator,
+    ) -> tuple[Float[Tensor, "site species"], Bool[Tensor, "site"]]:
+        """Hide single sites, or in some crystals every site with the same main species.
+
+        Returns:
+            Occupations with hidden sites emptied, and which sites are hidden.
+        """
+        single = sites_to_hide(crystal, count, self.config.mask_ratio, generator)
+        main = species.argmax(1)
+        chosen = main[one_per_segment(crystal, count, generator)]
+        alike = main == chosen[crystal]
+        by_species = uniform((count,), generator, species.device) < self.config.species_ratio
+        hidden = torch.where(by_species[crystal], alike, single)
+        return species.masked_fill(hidden.unsqueeze(1), 0.0), hidden
+
+    def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
+        """Hidden occupations and the crystal-level objective."""
+        species, crystal, edges = self._sites(batch)
+        count = len(batch.rows)
+        left, hidden = self.corrupt(species, crystal, count, generator)
+        tokens = self._tokens(left, hidden, edges)
+        logits, target = self.head(tokens[hidden]), species[hidden]
+        loss = functional.cross_entropy(logits, target)  # soft: target is a distribution
+        features = pool(tokens, crystal, count)
+        return [
+            accuracy_result("masked_occupancy", logits, target.argmax(1), loss, self.counts),
+            self.structure(self.name, features, batch, self.config.structure_weight),
+        ]

@@ -1,0 +1,261 @@
+"""Block 3, sites: where the atoms are, whatever they are.
+
+Panel group (103, 24) and the periodic graph -> equivariant message passing (scalars and vectors,
+after PaiNN, Schuett et al. 2021), geometry only -> 512 features. Task 3: sites are displaced, and
+the encoder says where they came from, as a sum of vectors towards neighbours, so that the answer
+turns with the crystal. Task 4: distance between sites that are no neighbours in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from crystalssl.blocks._contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
+from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, segment_sum
+from crystalssl.blocks._masking import normal, sites_to_hide, uniform
+from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitesConfig:
+    """Settings of the sites block."""
+
+    dim: int = 64
+    """Scalar channels."""
+    vectors: int = 16
+    """Vector channels."""
+    layers: int = 3
+    """Message-passing layers."""
+    basis: int = 24
+    """Gaussians that expand a distance."""
+    cutoff: float = 8.0
+    """Upper end of the distance basis, in angstrom."""
+    move_ratio: float = 0.3
+    """Share of sites displaced."""
+    move_scale: float = 0.3
+    """Standard deviation of a displacement along each axis, in angstrom."""
+    distance_weight: float = 0.5
+    """Weight of the pair-distance task."""
+    structure_weight: float = 1.0
+    """Weight of the crystal-level objective."""
+
+
+class Geometry(NamedTuple):
+    """Sites of a batch, flat.
+
+    Attributes:
+        frac: fractional coordinates.
+        lattice: cells, rows are vectors, in angstrom.
+        crystal: crystal of each site.
+    """
+
+    frac: Float[Tensor, "site 3"]
+    lattice: Float[Tensor, "crystal 3 3"]
+    crystal: Int[Tensor, "site"]
+
+
+class Interaction(nn.Module):
+    """One layer: messages along edges into scalars and vectors, then a site-wise update."""
+
+    def __init__(self, dim: int, vectors: int, basis: int) -> None:
+        super().__init__()
+        self.split = [dim, vectors, vectors]
+        self.send = mlp(dim, dim, sum(self.split))
+        self.filter = nn.Linear(basis, sum(self.split))
+        self.mix = nn.Linear(vectors, 2 * vectors, bias=False)
+        self.norm = nn.LayerNorm(dim)
+        self.update = mlp(dim + vectors, dim, dim + vectors)
+
+    def forward(
+        self,
+        scalars: Float[Tensor, "site channel"],
+        vectors: Float[Tensor, "site 3 vector"],
+        edges: Edges,
+        unit: Float[Tensor, "edge 3"],
+        basis: Float[Tensor, "edge basis"],
+        share: Float[Tensor, "site 1"],
+    ) -> tuple[Tensor, Tensor]:
+        """Pass messages once; ``share`` divides the sums by the number of neighbours."""
+        count = len(scalars)
+        message = self.send(self.norm(scalars))[edges.target] * self.filter(basis)
+        plain, along, carried = message.split(self.split, dim=1)
+        pushed = unit.unsqueeze(2) * along.unsqueeze(1)
+        pushed = pushed + vectors[edges.target] * carried.unsqueeze(1)
+        scalars = scalars + segment_sum(plain, edges.source, count) * share
+        flat = segment_sum(pushed.flatten(1), edges.source, count) * share
+        vectors = vectors + flat.view_as(vectors)
+        left, right = self.mix(vectors).chunk(2, dim=2)
+        norm = torch.sqrt((left**2).sum(1) + 1e-6)
+        change, gate = self.update(torch.cat([self.norm(scalars), norm], dim=1)).split(
+            [scalars.shape[1], norm.shape[1]], dim=1
+        )
+        return scalars + change, vectors + right * gate.unsqueeze(1)
+
+
+@final
+class Sites(Block):
+    """Equivariant geometry encoder with displaced sites and far distances."""
+
+    name: ClassVar[str] = "sites"
+    number: ClassVar[int] = 3
+    group: ClassVar[str] = "sites"
+    width: ClassVar[int] = 512
+    uses_graph: ClassVar[bool] = True
+    summary: ClassVar[str] = "equivariant graph network on the periodic graph, geometry only"
+    Config: ClassVar[type] = SitesConfig
+    tasks: ClassVar[tuple[TaskInfo, ...]] = (
+        TaskInfo(
+            name="displaced_sites",
+            number=3,
+            figure="mean error of a displacement (angstrom)",
+            higher_is_better=False,
+            trivial="stay put",
+            teaches="Where an atom sits between its neighbours: the forces that hold a crystal.",
+        ),
+        TaskInfo(
+            name="far_distances",
+            number=4,
+            figure="mean absolute error (angstrom)",
+            higher_is_better=False,
+            trivial="mean",
+            teaches="Order beyond the first neighbours, from local environments.",
+        ),
+        structure_task("sites"),
+    )
+
+    def __init__(self, config: SitesConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.basis = GaussianBasis(0.5, config.cutoff, config.basis)
+        self.local = mlp(config.basis + 2, dim, dim)
+        self.moved = nn.Parameter(torch.randn(dim) * 0.3)
+        self.encoder = nn.ModuleList(
+            [Interaction(dim, config.vectors, config.basis) for _ in range(config.layers)]
+        )
+        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.place = nn.Linear(config.vectors, 1, bias=False)
+        self.gate = mlp(self.width // 2, dim, config.vectors)
+        self.distance = mlp(self.width + 1, dim, 1)
+        self.structure = StructureHead(self.width)
+        self.mean_distance, self.mean_ratio = TargetMean(), TargetMean()
+
+    def _geometry(self, batch: BlockBatch) -> Geometry:
+        held = batch.valid[:, :MAX_SITES]
+        return Geometry(
+            frac=batch.rows[:, :MAX_SITES, 0:3][held],
+            lattice=batch.rows[:, LATTICE_ROWS, 3:6],
+            crystal=held.nonzero()[:, 0],
+        )
+
+    def _states(
+        self, geometry: Geometry, edges: Edges, moved: Bool[Tensor, "site"] | None
+    ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site 3 vector"]]:
+        """Tokens and vectors of every site."""
+        frac, lattice, crystal = geometry
+        arrow = edge_vectors(frac, lattice, crystal, edges)
+        length = torch.sqrt((arrow**2).sum(1) + 1e-12)
+        unit, basis = arrow / length.unsqueeze(1), self.basis(length)
+        one = torch.ones_like(length).unsqueeze(1)
+        degree = segment_sum(one, edges.source, len(frac)).clamp_min(1.0)
+        sites = torch.bincount(crystal, minlength=len(lattice)).clamp_min(1)
+        room = torch.log(torch.linalg.det(lattice).abs() / sites).unsqueeze(1)[crystal]
+        near = segment_sum(basis, edges.source, len(frac)) / degree
+        scalars = self.local(torch.cat([near, degree.log(), room - 2.5], dim=1))
+        if moved is not None:
+            scalars = scalars + moved.unsqueeze(1) * self.moved
+        vectors = frac.new_zeros(len(frac), 3, self.config.vectors)
+        layers = [scalars]
+        for layer in self.encoder:
+            scalars, vectors = layer(scalars, vectors, edges, unit, basis, 1 / degree)
+            layers.append(scalars)
+        return self.taps(layers), vectors
+
+    def encode(self, batch: BlockBatch) -> Encoded:
+        """Tokens are the sites."""
+        if batch.edges is None:
+            raise ValueError("the sites block needs the periodic graph, got a batch without edges")
+        geometry = self._geometry(batch)
+        tokens, _ = self._states(geometry, batch.edges, None)
+        features = pool(tokens, geometry.crystal, len(batch.rows))
+        return Encoded(tokens=tokens, crystal=geometry.crystal, features=features)
+
+    def corrupt(
+        self, geometry: Geometry, generator: torch.Generator
+    ) -> tuple[Geometry, Bool[Tensor, "site"], Float[Tensor, "site 3"]]:
+        """Displace a share of the sites of every crystal.
+
+        Returns:
+            The moved geometry, which sites moved, and by how much (angstrom).
+        """
+        frac, lattice, crystal = geometry
+        moved = sites_to_hide(crystal, len(lattice), self.config.move_ratio, generator)
+        step = normal((len(frac), 3), generator, frac.device) * self.config.move_scale
+        step = step * moved.unsqueeze(1)
+        inverse = torch.linalg.inv(lattice)[crystal]
+        return Geometry(frac + torch.einsum("si,sij->sj", step, inverse), lattice, crystal), moved, step
+
+    def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
+        """Displaced sites, far distances, and the crystal-level objective."""
+        geometry = self._geometry(batch)
+        shaken, moved, step = self.corrupt(geometry, generator)
+        edges = moved_graph(*shaken)
+        tokens, vectors = self._states(shaken, edges, moved)
+        answer = self.place(vectors * self.gate(tokens).unsqueeze(1)).squeeze(2)
+        sites = torch.bincount(geometry.crystal, minlength=len(batch.rows))[geometry.crystal]
+        scored = moved & (sites > 1)  # a lone atom cannot move against its own images
+        features = pool(tokens, geometry.crystal, len(batch.rows))
+        return [
+            self._displacement_result(answer[scored], -step[scored]),
+            self._distance_result(geometry, edges, tokens, generator),
+            self.structure(self.name, features, batch, self.config.structure_weight),
+        ]
+
+    def _displacement_result(
+        self, answer: Float[Tensor, "site 3"], target: Float[Tensor, "site 3"]
+    ) -> PretextResult:
+        scale = self.config.move_scale
+        loss = ((answer - target) / scale).square().sum() / max(3 * len(target), 1)
+        return PretextResult(
+            task="displaced_sites",
+            loss=loss,
+            weight=1.0,
+            sums={
+                "model": (answer.detach() - target).norm(dim=1).sum().reshape(1),
+                "stay put": target.norm(dim=1).sum().reshape(1),
+            },
+            count=loss.new_ones(1) * len(target),
+        )
+
+    def _distance_result(
+        self, geometry: Geometry, edges: Edges, tokens: Tensor, generator: torch.Generator
+    ) -> PretextResult:
+        """True distance of random pairs beyond the neighbour shells of both sites."""
+        frac, lattice, crystal = geometry
+        count = len(lattice)
+        sizes = torch.bincount(crystal, minlength=count)
+        turn = uniform((count,), generator, frac.device) * (sizes - 1)
+        first = sizes.cumsum(0) - sizes
+        here = torch.arange(len(frac), device=frac.device)
+        step = here - first[crystal] + 1 + turn.long()[crystal]
+        other = first[crystal] + step % sizes[crystal]
+        apart = image_distance(frac[other] - frac[here], lattice[crystal])
+        reach = frac.new_zeros(len(frac)).scatter_reduce(
+            0, edges.source, edges.distance.to(frac), "amax"
+        )
+        far = (here != other) & (apart > torch.maximum(reach[here], reach[other]) + 0.5)
+        here, other, apart = here[far], other[far], apart[far].unsqueeze(1)
+        size = torch.linalg.det(lattice).abs().pow(1 / 3)[crystal[here]].unsqueeze(1)
+        pair = torch.cat([tokens[here] + tokens[other], tokens[here] * tokens[other], size], dim=1)
+        ratio = self.mean_ratio(apart / size)
+        baselines = {"mean": self.mean_distance(apart), "mean share of cell size": ratio * size}
+        answer = size * torch.nn.functional.softplus(self.distance(pair))
+        return error_result("far_distances", answer, apart, baselines, self.config.distance_weight)
