@@ -1,0 +1,225 @@
+"""Block 6, structure factors: the diffraction pattern under six elemental weights.
+
+Panel group (103, 7) -> residual 1-D CNN along |g|, values sorted by magnitude within a shell
+since rows of equal length are a set -> 256 features. Task 8: structure factors of whole shells
+are hidden. Task 9, both ways between real and reciprocal space: the pair-distance histogram from
+the pattern, and the pattern from the histogram, through one shared latent space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, shell_sizes, shells
+from crystalssl.blocks._masking import shell_draw
+from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.representation.layout import group
+from crystalssl.representation.targets import BINS
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureFactorsConfig:
+    """Settings of the structure-factor block."""
+
+    dim: int = 64
+    """Channels of the hidden states."""
+    layers: int = 3
+    """Residual blocks."""
+    kernel: int = 5
+    """Width of the convolutions along the rows."""
+    latent: int = 48
+    """Width of the space shared by real and reciprocal space."""
+    mask_ratio: float = 0.3
+    """Share of shells hidden."""
+    mapping_weight: float = 0.5
+    """Weight of each direction of the real-reciprocal mapping."""
+    structure_weight: float = 1.0
+    """Weight of the crystal-level objective."""
+
+
+FACTORS = group("structure_factors").width - 1
+
+
+class Residual(nn.Module):
+    """Two dilated convolutions along the rows with a skip; padded rows stay zero."""
+
+    def __init__(self, dim: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        pad = dilation * (kernel // 2)
+        self.norm = nn.LayerNorm(dim)
+        self.first = nn.Conv1d(dim, dim, kernel, padding=pad, dilation=dilation)
+        self.second = nn.Conv1d(dim, dim, 1)
+
+    def forward(
+        self, states: Float[Tensor, "crystal row channel"], valid: Float[Tensor, "crystal row 1"]
+    ) -> Float[Tensor, "crystal row channel"]:
+        """Convolve along the rows."""
+        hidden = (self.norm(states) * valid).transpose(1, 2)
+        hidden = self.second(nn.functional.silu(self.first(hidden))).transpose(1, 2)
+        return (states + hidden) * valid
+
+
+@final
+class StructureFactors(Block):
+    """Diffraction-pattern CNN with hidden reflections and a map to real space."""
+
+    name: ClassVar[str] = "structure_factors"
+    number: ClassVar[int] = 6
+    group: ClassVar[str] = "structure_factors"
+    width: ClassVar[int] = 256
+    uses_graph: ClassVar[bool] = False
+    summary: ClassVar[str] = "residual 1-D CNN along g over six weighted structure factors"
+    Config: ClassVar[type] = StructureFactorsConfig
+    tasks: ClassVar[tuple[TaskInfo, ...]] = (
+        TaskInfo(
+            name="masked_structure_factors",
+            number=8,
+            figure="mean absolute error of |F| / sum of weights",
+            higher_is_better=False,
+            trivial="mean",
+            teaches="How one set of atoms scatters into all reflections at once.",
+        ),
+        TaskInfo(
+            name="reciprocal_to_real",
+            number=9,
+            figure="mean absolute error of the pair-distance histogram",
+            higher_is_better=False,
+            trivial="mean",
+            teaches="From the diffraction pattern to distances between atoms.",
+        ),
+        TaskInfo(
+            name="real_to_reciprocal",
+            number=9,
+            figure="mean absolute error of |F| / sum of weights",
+            higher_is_better=False,
+            trivial="mean",
+            teaches="From distances between atoms to the diffraction pattern.",
+        ),
+        structure_task("structure_factors"),
+    )
+
+    def __init__(self, config: StructureFactorsConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.position = GaussianBasis(0.0, 1.6, 33)
+        self.embed = mlp(33 + FACTORS + 2, dim, dim)
+        self.encoder = nn.ModuleList(
+            [Residual(dim, config.kernel, 2**index) for index in range(config.layers)]
+        )
+        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.tell = mlp(self.width // 2, dim, FACTORS)
+        self.from_pattern = mlp(self.width, 2 * dim, config.latent)
+        self.from_distances = mlp(BINS, 2 * dim, config.latent)
+        self.to_distances = mlp(config.latent, 2 * dim, BINS)
+        self.to_pattern = mlp(config.latent + 33, 2 * dim, FACTORS)
+        self.structure = StructureHead(self.width)
+        self.mean_factor, self.mean_pattern = TargetMean(FACTORS), TargetMean(FACTORS)
+        self.mean_distances = TargetMean(BINS)
+
+    def _sorted(self, batch: BlockBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Lengths, shells, and factors sorted by magnitude within every shell."""
+        lengths, factors = batch.rows[..., 0], batch.rows[..., 1:]
+        shell = shells(lengths, batch.valid)
+        order = (2.0 * shell.unsqueeze(-1) - factors.clamp(0, 1)).argsort(dim=1, stable=True)
+        return lengths, shell, factors.gather(1, order)
+
+    def _tokens(
+        self,
+        lengths: Float[Tensor, "crystal row"],
+        size: Float[Tensor, "crystal row"],
+        factors: Float[Tensor, "crystal row factor"],
+        hidden: Bool[Tensor, "crystal row"],
+        valid: Bool[Tensor, "crystal row"],
+    ) -> Float[Tensor, "crystal row channel"]:
+        """Tokens of every row; hidden rows enter with zero factors and a flag."""
+        flags = torch.stack([torch.log(size.clamp_min(1.0)), hidden.to(lengths.dtype)], dim=-1)
+        shown = valid.unsqueeze(-1).to(lengths.dtype)
+        entry = torch.cat([self.position(lengths), factors, flags], dim=-1)
+        states = self.embed(entry) * shown
+        layers = [states]
+        for layer in self.encoder:
+            layers.append(layer(layers[-1], shown))
+        tokens: Tensor = self.taps(layers)
+        return tokens
+
+    def encode(self, batch: BlockBatch) -> Encoded:
+        """Tokens are reflections by increasing |g|."""
+        lengths, shell, factors = self._sorted(batch)
+        hidden = torch.zeros_like(batch.valid)
+        size = shell_sizes(shell, batch.valid)
+        tokens = self._tokens(lengths, size, factors, hidden, batch.valid)[batch.valid]
+        crystal = batch.valid.nonzero()[:, 0]
+        features = pool(tokens, crystal, len(batch.rows))
+        return Encoded(tokens=tokens, crystal=crystal, features=features)
+
+    def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
+        """Hidden structure factors, both mappings, and the crystal-level objective."""
+        lengths, shell, factors = self._sorted(batch)
+        hidden = (shell_draw(shell, generator) < self.config.mask_ratio) & batch.valid
+        seen = factors.masked_fill(hidden.unsqueeze(-1), 0.0)
+        size = shell_sizes(shell, batch.valid)
+        tokens = self._tokens(lengths, size, seen, hidden, batch.valid)
+        crystal = batch.valid.nonzero()[:, 0]
+        features = pool(tokens[batch.valid], crystal, len(batch.rows))
+        return [
+            self._factor_result(lengths, factors, tokens, hidden, batch.valid),
+            *self._mapping_results(features, lengths, factors, batch),
+            self.structure(self.name, features, batch, self.config.structure_weight),
+        ]
+
+    def _factor_result(
+        self, lengths: Tensor, factors: Tensor, tokens: Tensor, hidden: Tensor, valid: Tensor
+    ) -> PretextResult:
+        target = factors[hidden]
+        between = interpolate(lengths, factors, valid & ~hidden)[hidden]
+        baselines = {"mean": self.mean_factor(target), "interpolation in |g|": between}
+        answer = self.tell(tokens[hidden])
+        return error_result("masked_structure_factors", answer, target, baselines, scale=0.1)
+
+    def _mapping_results(
+        self, features: Tensor, lengths: Tensor, factors: Tensor, batch: BlockBatch
+    ) -> list[PretextResult]:
+        """Pattern to distances, and distances to pattern, through the shared latent space."""
+        distances, weight = batch.histogram, self.config.mapping_weight
+        to_real = self.to_distances(self.from_pattern(features))
+        latent = self.from_distances(distances).unsqueeze(1).expand(-1, lengths.shape[1], -1)
+        pattern = self.to_pattern(torch.cat([latent, self.position(lengths)], dim=-1))
+        answer, target = pattern[batch.valid], factors[batch.valid]
+        histogram_mean = {"mean": self.mean_distances(distances)}
+        pattern_mean = {"mean": self.mean_pattern(target)}
+        return [
+            error_result("reciprocal_to_real", to_real, distances, histogram_mean, weight, 0.5),
+            error_result("real_to_reciprocal", answer, target, pattern_mean, weight, 0.1),
+        ]
+
+
+def interpolate(
+    lengths: Float[Tensor, "crystal row"],
+    values: Float[Tensor, "crystal row factor"],
+    seen: Bool[Tensor, "crystal row"],
+) -> Float[Tensor, "crystal row factor"]:
+    """Linear interpolation in |g| between the nearest seen rows; constant at the ends.
+
+    A crystal with no seen row gets zeros.
+    """
+    rows = torch.arange(lengths.shape[1], device=lengths.device).expand_as(lengths)
+    last = lengths.shape[1]
+    left = torch.where(seen, rows, -1).cummax(1).values
+    right = torch.where(seen, rows, last).flip(1).cummin(1).values.flip(1)
+    left, right = torch.where(left < 0, right, left), torch.where(right >= last, left, right)
+    none = (left >= last) | (left < 0)
+    left, right = left.clamp(0, last - 1), right.clamp(0, last - 1)
+    low, high = lengths.gather(1, left), lengths.gather(1, right)
+    share = ((lengths - low) / (high - low).clamp_min(1e-9)).clamp(0, 1).unsqueeze(-1)
+    wide = (-1, -1, values.shape[-1])
+    below = values.gather(1, left.unsqueeze(-1).expand(*wide))
+    above = values.gather(1, right.unsqueeze(-1).expand(*wide))
+    return ((1 - share) * below + share * above).masked_fill(none.unsqueeze(-1), 0.0)
