@@ -9,7 +9,7 @@ the pattern, and the pattern from the histogram, through one shared latent space
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -189,16 +189,18 @@ class StructureFactors(Block):
     ) -> list[PretextResult]:
         """Pattern to distances, and distances to pattern, through the shared latent space."""
         distances, weight = batch.histogram, self.config.mapping_weight
-        to_real = self.to_distances(self.from_pattern(features))
-        latent = self.from_distances(distances).unsqueeze(1).expand(-1, lengths.shape[1], -1)
+        from_pattern, from_distances = self.from_pattern(features), self.from_distances(distances)
+        to_real = self.to_distances(from_pattern)
+        latent = from_distances.unsqueeze(1).expand(-1, lengths.shape[1], -1)
         pattern = self.to_pattern(torch.cat([latent, self.position(lengths)], dim=-1))
         answer, target = pattern[batch.valid], factors[batch.valid]
         histogram_mean = {"mean": self.mean_distances(distances)}
         pattern_mean = {"mean": self.mean_pattern(target)}
-        return [
-            error_result("reciprocal_to_real", to_real, distances, histogram_mean, weight, 0.5),
-            error_result("real_to_reciprocal", answer, target, pattern_mean, weight, 0.1),
-        ]
+        there = error_result("reciprocal_to_real", to_real, distances, histogram_mean, weight, 0.5)
+        back = error_result("real_to_reciprocal", answer, target, pattern_mean, weight, 0.1)
+        # both spaces meet in one latent: this ties the second direction to the encoder
+        apart = nn.functional.mse_loss(from_pattern, from_distances)
+        return [there, replace(back, loss=back.loss + 0.1 * apart)]
 
 
 def interpolate(
