@@ -1,0 +1,63 @@
+# One environment, built once; each target below starts from a fresh clone.
+#   make run     environment, then the main job on the bundled data; ends with table and report
+#   make test    environment with the development extras, then the tests
+# Other Python, other versions:  make run PYTHON=python3.12 CONSTRAINTS=
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+OUT ?= runs/quick
+PRESET ?= quick
+JOBS ?= 2
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+HINT := echo "Installation failed. On a Python other than 3.11 try: make $(MAKECMDGOALS) CONSTRAINTS="
+
+.PHONY: run test lint types layers check bench docs format clean help
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+run: $(VENV)/.stamp-run ## everything on the bundled data: pre-train, extract, compare, report
+	$(BIN)/crystalssl run --preset $(PRESET) --out $(OUT) $(ARGS)
+
+test: $(VENV)/.stamp-dev ## all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: $(VENV)/.stamp-dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.stamp-dev ## mypy --strict
+	$(BIN)/mypy
+
+layers: $(VENV)/.stamp-dev ## import layers
+	$(BIN)/lint-imports
+
+check: lint types layers test ## lint, types, layers and test
+
+bench: $(VENV)/.stamp-dev ## speed of every stage
+	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:randomly $(ARGS)
+
+docs: $(VENV)/.stamp-dev ## run every code block of README and docs
+	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+format: $(VENV)/.stamp-dev ## bring the code into ruff's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and the runs
+	rm -rf $(VENV) runs
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-run: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) -e '.[all]' || { $(HINT); exit 1; }
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) -e '.[dev]' || { $(HINT); exit 1; }
+	@touch $@ $(VENV)/.stamp-run
