@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,5 +79,5 @@ def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
         writer = csv.writer(handle)
         writer.writerow(["id", "file", "reason", "remedy"])
         writer.writerows([skip.id, skip.file, skip.reason, skip.remedy] for skip in skips)
-    os.replace(partial, path)
+    partial.replace(path)
     return path

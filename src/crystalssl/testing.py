@@ -55,7 +55,9 @@ def check_shapes(block: type[Block], corpus: Corpus) -> None:
     batch = _batch(block, corpus)
     encoded = _fresh(block).eval().encode(batch)
     got = tuple(encoded.features.shape)
-    _need(got == (len(corpus), block.width), block, f"features are {got}, `width` says {block.width}")
+    _need(
+        got == (len(corpus), block.width), block, f"features are {got}, `width` says {block.width}"
+    )
     _need(
         len(encoded.tokens) == len(encoded.crystal),
         block,

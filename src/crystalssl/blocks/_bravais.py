@@ -54,7 +54,7 @@ def lattice_system(
     scale = (lengths.unsqueeze(2) * lengths.unsqueeze(1)).unsqueeze(1)
     matrices = _unimodular().to(lattice)
     orders = []
-    for part, unit in zip(metric.split(64), scale.split(64), strict=True):
+    for part, unit in zip(torch.split(metric, 64), torch.split(scale, 64), strict=True):
         moved = torch.einsum("mij,cjk,mlk->cmil", matrices, part, matrices)
         same = ((moved - part.unsqueeze(1)).abs() < tolerance * unit).flatten(2).all(2)
         orders.append(same.sum(1))

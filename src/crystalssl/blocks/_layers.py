@@ -8,6 +8,7 @@ deviation of the tokens over a crystal are its features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,7 +21,7 @@ from crystalssl.representation import elemental
 def mlp(*widths: int, dropout: float = 0.0) -> nn.Sequential:
     """Linear layers with SiLU between them, none after the last."""
     layers: list[nn.Module] = []
-    for index, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for index, (inner, outer) in enumerate(pairwise(widths)):
         if index:
             layers += [nn.SiLU(), nn.Dropout(dropout)]
         layers.append(nn.Linear(inner, outer))
@@ -60,7 +61,8 @@ class ElementEmbedding(nn.Module):
 
     def table(self) -> Float[Tensor, "element channel"]:
         """The vectors of the vacancy and all elements."""
-        return self.learned.weight + self.physical(self.properties)
+        vectors: Tensor = self.learned.weight + self.physical(self.properties)
+        return vectors
 
 
 def segment_sum(
@@ -183,4 +185,3 @@ def scale_init(module: nn.Linear, factor: float) -> nn.Linear:
         module.weight.mul_(factor)
         module.bias.mul_(factor)
     return module
-

@@ -131,7 +131,11 @@ class StructureHead(nn.Module):
         self.mean = TargetMean(len(TARGET_NAMES))
 
     def forward(
-        self, block: str, features: Float[Tensor, "crystal feature"], batch: BlockBatch, weight: float
+        self,
+        block: str,
+        features: Float[Tensor, "crystal feature"],
+        batch: BlockBatch,
+        weight: float,
     ) -> PretextResult:
         """Score the features against the targets; the baseline is the training mean."""
         return error_result(

@@ -116,7 +116,12 @@ class Lattice(Block):
         kept = whole_shells(shell, valid, self.config.vectors)
         size = shell_sizes(shell, valid)
         rows = slice(0, max(1, int(kept.sum(1).max())))
-        vectors, lengths, kept, size = vectors[:, rows], lengths[:, rows], kept[:, rows], size[:, rows]
+        vectors, lengths, kept, size = (
+            vectors[:, rows],
+            lengths[:, rows],
+            kept[:, rows],
+            size[:, rows],
+        )
         volume = batch.rows[:, 3, 3].clamp_min(1e-3)
         relative = lengths / volume.pow(1 / 3).unsqueeze(1)
         plain = torch.stack([torch.log(lengths.clamp_min(0.1)), torch.log(size.clamp_min(1.0))], -1)
@@ -126,9 +131,7 @@ class Lattice(Block):
         for layer in self.encoder:
             layers.append(layer(layers[-1], bias))
         tokens, crystal = self.taps(layers)[kept], kept.nonzero()[:, 0]
-        return Encoded(
-            tokens=tokens, crystal=crystal, features=pool(tokens, crystal, len(kept))
-        )
+        return Encoded(tokens=tokens, crystal=crystal, features=pool(tokens, crystal, len(kept)))
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Crystal system, balanced over classes, and the crystal-level objective."""

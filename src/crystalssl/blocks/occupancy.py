@@ -155,9 +155,7 @@ class Occupancy(Block):
         self, species: Float[Tensor, "site species"], hidden: Bool[Tensor, "site"], edges: Edges
     ) -> Float[Tensor, "site channel"]:
         """Tokens of every site; hidden sites enter as the mask token alone."""
-        states = torch.where(
-            hidden.unsqueeze(1), self.mask_token, species @ self.elements.table()
-        )
+        states = torch.where(hidden.unsqueeze(1), self.mask_token, species @ self.elements.table())
         basis = self.basis(edges.distance)
         layers = [states]
         for layer in self.encoder:

@@ -176,7 +176,9 @@ class Reciprocal(Block):
         Rows that are not present are read by nobody but themselves.
         """
         length = torch.where(
-            measured.unsqueeze(-1), self.embed_length(self.length(points.lengths)), self.hidden_length
+            measured.unsqueeze(-1),
+            self.embed_length(self.length(points.lengths)),
+            self.hidden_length,
         )
         lit = torch.where(
             present.unsqueeze(-1), self.embed_lit(self.bright(points.lit)), self.hidden_lit

@@ -201,7 +201,11 @@ class Sites(Block):
         step = normal((len(frac), 3), generator, frac.device) * self.config.move_scale
         step = step * moved.unsqueeze(1)
         inverse = torch.linalg.inv(lattice)[crystal]
-        return Geometry(frac + torch.einsum("si,sij->sj", step, inverse), lattice, crystal), moved, step
+        return (
+            Geometry(frac + torch.einsum("si,sij->sj", step, inverse), lattice, crystal),
+            moved,
+            step,
+        )
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Displaced sites, far distances, and the crystal-level objective."""

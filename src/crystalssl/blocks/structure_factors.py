@@ -63,7 +63,8 @@ class Residual(nn.Module):
         """Convolve along the rows."""
         hidden = (self.norm(states) * valid).transpose(1, 2)
         hidden = self.second(nn.functional.silu(self.first(hidden))).transpose(1, 2)
-        return (states + hidden) * valid
+        updated: Tensor = (states + hidden) * valid
+        return updated
 
 
 @final
