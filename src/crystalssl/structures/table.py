@@ -1,0 +1,281 @@
+"""Structure table (Parquet) to crystals and back; what ``convert`` writes and all else reads.
+
+Column names are those of OPTIMADE and LeMat-Bulk: ``immutable_id``, ``lattice_vectors``,
+``cartesian_site_positions`` (angstrom), ``species_at_sites`` and, for partial occupancy,
+``species``. Every other column is carried along. Work goes through Arrow's flat buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.structures.crystals import Crystals, ReadResult
+from crystalssl.structures.ids import unique_ids
+from crystalssl.structures.species import decode_species, encode_species
+
+ID, LATTICE, POSITIONS, SPECIES_AT_SITES, SPECIES = (
+    "immutable_id",
+    "lattice_vectors",
+    "cartesian_site_positions",
+    "species_at_sites",
+    "species",
+)
+REQUIRED = (ID, LATTICE, POSITIONS, SPECIES_AT_SITES)
+"""Columns without which a file is no structure table."""
+
+MIN_VOLUME = 1e-3
+"""Smallest cell volume, in cubic angstrom, that fractional coordinates can be computed in."""
+
+
+def read_table(path: str | Path) -> ReadResult:
+    """Read a structure table.
+
+    Args:
+        path: a Parquet file; see the top of this file for its columns.
+
+    Returns:
+        Crystals in row order with all other columns carried, and one skip per unusable row.
+        Repeated ids get ``#2``, ``#3`` and so on at the end.
+
+    Raises:
+        InputError: if the file is missing, is no Parquet, or lacks a required column.
+    """
+    path = Path(path)
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}. Give the path of a structure table.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as Parquet ({error}). Make a structure table with: "
+            "crystalssl convert SOURCES -o structures.parquet"
+        ) from error
+    return from_arrow(table, str(path))
+
+
+def iter_tables(path: str | Path) -> Iterator[ReadResult]:
+    """Read a structure table one row group at a time, for tables larger than memory.
+
+    Ids are unique within a row group only.
+
+    Raises:
+        InputError: as :func:`read_table`.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (FileNotFoundError, pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read as Parquet ({error}).") from error
+    with file:
+        for group in range(file.num_row_groups):
+            yield from_arrow(file.read_row_group(group), str(path))
+
+
+def from_arrow(table: pa.Table, source: str) -> ReadResult:
+    """Turn an Arrow table with the structure columns into crystals.
+
+    Args:
+        table: as described at the top of this file.
+        source: name used in messages and skips.
+
+    Raises:
+        InputError: if a required column is missing or of another kind.
+    """
+    _check_columns(table, source)
+    rows = _Rows(table, source)
+    rows.drop(_null(table[ID]), "its immutable_id is empty", "give every row an id")
+    for name, kind in ((LATTICE, "lattice"), (POSITIONS, "site list"), (SPECIES_AT_SITES, "list")):
+        lengths = pc.fill_null(pc.list_value_length(rows.table[name]), 0).to_numpy()
+        bad = lengths != 3 if name == LATTICE else lengths == 0
+        rows.drop(bad, f"{name} holds no complete {kind}", f"fill {name} in this row")
+    _drop_uneven(rows)
+    for name in (LATTICE, POSITIONS):
+        _drop_not_finite(rows, name)
+    lattice = _numbers(rows.table[LATTICE]).reshape(-1, 3, 3)
+    volume = np.abs(np.linalg.det(lattice))
+    rows.drop(
+        volume < MIN_VOLUME,
+        "its cell has no volume: the lattice vectors lie in one plane",
+        "check lattice_vectors (three rows a, b, c in angstrom)",
+    )
+    lattice = lattice[volume >= MIN_VOLUME]
+    return ReadResult(crystals=_assemble(rows, lattice), skipped=rows.in_order())
+
+
+def write_table(crystals: Crystals, path: str | Path) -> Path:
+    """Write crystals as a structure table, atomically.
+
+    The ``species`` column appears when some site is disordered. A carried ``nsites`` is brought
+    up to date; every other carried column is written as it is.
+
+    Returns:
+        The path written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(to_arrow(crystals), partial, compression="zstd")
+    return partial.replace(path)
+
+
+def to_arrow(crystals: Crystals) -> pa.Table:
+    """The structure table of some crystals, in memory."""
+    offsets = pa.array(crystals.offsets, type=pa.int32())
+    names, species = encode_species(crystals)
+    lattice = _triples(crystals.lattice.reshape(-1, 3))
+    columns = {
+        ID: pa.array(crystals.ids.tolist(), type=pa.string()),
+        LATTICE: pa.ListArray.from_arrays(
+            pa.array(np.arange(0, 3 * len(crystals) + 1, 3), type=pa.int32()), lattice
+        ),
+        POSITIONS: pa.ListArray.from_arrays(offsets, _triples(crystals.cart_coords)),
+        SPECIES_AT_SITES: pa.ListArray.from_arrays(offsets, names),
+    }
+    if species is not None:
+        columns[SPECIES] = species
+    carried = pa.table({}) if crystals.columns is None else crystals.columns
+    for name in carried.column_names:
+        if name not in columns and name != SPECIES:
+            columns[name] = carried[name]
+    if "nsites" in columns:
+        columns["nsites"] = pa.array(crystals.site_counts, type=pa.int32())
+    return pa.table(columns)
+
+
+class _Rows:
+    """The rows of a table that are still usable, and why the others are not."""
+
+    def __init__(self, table: pa.Table, source: str) -> None:
+        self.table = table
+        self.number = np.arange(table.num_rows)
+        self.source = source
+        self._skipped: dict[int, Skip] = {}
+
+    def drop(self, bad: npt.ArrayLike, reason: str | list[str], remedy: str) -> None:
+        """Drop the marked rows with one reason for all, or a list of one reason per row."""
+        marked = np.asarray(bad, dtype=bool)
+        if not marked.any():
+            return
+        for row in np.flatnonzero(marked).tolist():
+            number = int(self.number[row])
+            name = self.table[ID][row].as_py()
+            self._skipped[number] = Skip(
+                id=f"row {number}" if name is None else str(name),
+                file=self.source,
+                reason=f"row {number}: " + (reason if isinstance(reason, str) else reason[row]),
+                remedy=remedy,
+            )
+        self.table = self.table.filter(pa.array(~marked))
+        self.number = self.number[~marked]
+
+    def in_order(self) -> list[Skip]:
+        """The skips by row number."""
+        return [self._skipped[number] for number in sorted(self._skipped)]
+
+
+def _check_columns(table: pa.Table, source: str) -> None:
+    for name in REQUIRED:
+        if name not in table.column_names:
+            hint = str(unknown_name("column", name, table.column_names)).split(" Valid:")[0]
+            raise InputError(
+                f"{source} has no column {name!r}. {hint.partition('. ')[2]} It has: "
+                f"{', '.join(table.column_names)}. A structure table needs {', '.join(REQUIRED)}."
+            )
+    for name in (LATTICE, POSITIONS, SPECIES_AT_SITES):
+        kind = table.schema.field(name).type
+        if not (pa.types.is_list(kind) or _other_list(kind)):
+            raise InputError(
+                f"{source}: column {name!r} is {kind}, expected a list. "
+                "Write the table with crystalssl convert, or as OPTIMADE describes it."
+            )
+
+
+def _other_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _null(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    mask: npt.NDArray[np.bool_] = pc.is_null(column).to_numpy()
+    return mask
+
+
+def _parents(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Row that each list element belongs to; no row of the column may be null."""
+    lengths = pc.list_value_length(column).to_numpy()
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _any_in_row(
+    bad: npt.NDArray[np.bool_], row: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.bool_]:
+    return np.bincount(row[bad], minlength=count) > 0
+
+
+def _drop_uneven(rows: _Rows) -> None:
+    for name in (LATTICE, POSITIONS):
+        column = rows.table[name]
+        inner = pc.fill_null(pc.list_value_length(pc.list_flatten(column)), -1).to_numpy()
+        bad = _any_in_row(inner != 3, _parents(column), rows.table.num_rows)
+        rows.drop(bad, f"{name} holds a vector without three numbers", f"correct {name}")
+    sites = pc.list_value_length(rows.table[POSITIONS]).to_numpy()
+    named = pc.list_value_length(rows.table[SPECIES_AT_SITES]).to_numpy()
+    reasons = [f"{s} positions but {n} species_at_sites" for s, n in zip(sites, named, strict=True)]
+    rows.drop(sites != named, reasons, "list one species name per position")
+
+
+def _drop_not_finite(rows: _Rows, name: str) -> None:
+    bad = np.asarray(~np.isfinite(_numbers(rows.table[name])).all(axis=1))
+    marked = _any_in_row(bad, _parents(rows.table[name]), rows.table.num_rows)
+    rows.drop(
+        marked,
+        f"{name} holds a number that is missing, NaN or infinite",
+        f"correct {name} in this row, or leave the row out",
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """(vectors, 3) numbers of a list of triples; a null number becomes NaN."""
+    flat = pc.list_flatten(pc.list_flatten(column))
+    if isinstance(flat, pa.ChunkedArray):
+        flat = flat.combine_chunks()
+    values = flat.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float64).reshape(-1, 3)
+
+
+def _triples(vectors: npt.NDArray[np.float64]) -> pa.Array:
+    offsets = np.arange(0, vectors.size + 1, 3, dtype=np.int32)
+    flat = np.ascontiguousarray(vectors, dtype=np.float64).reshape(-1)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+
+
+def _assemble(rows: _Rows, lattice: npt.NDArray[np.float64]) -> Crystals:
+    decoded = decode_species(rows.table[SPECIES_AT_SITES], _species_column(rows.table))
+    good = np.array([not reason for reason in decoded.reasons], dtype=bool)
+    keep_site = good[_parents(rows.table[POSITIONS])] & (decoded.numbers[:, 0] > 0)
+    counts = pc.list_value_length(rows.table[POSITIONS]).to_numpy()
+    owner = np.repeat(np.arange(len(counts)), counts)
+    cart = _numbers(rows.table[POSITIONS])
+    frac = np.einsum("si,sij->sj", cart, np.linalg.inv(lattice)[owner])
+    rows.drop(~good, list(decoded.reasons), "use element symbols, or describe names in species")
+    left = np.bincount(owner[keep_site], minlength=len(counts))[good]
+    others = [name for name in rows.table.column_names if name not in (*REQUIRED, SPECIES)]
+    return Crystals(
+        ids=unique_ids(np.array(rows.table[ID].cast(pa.string()).to_pylist(), dtype=np.str_)),
+        lattice=lattice[good],
+        offsets=np.concatenate([[0], np.cumsum(left)]).astype(np.int64),
+        frac_coords=frac[keep_site],
+        numbers=decoded.numbers[keep_site],
+        occupancy=decoded.occupancy[keep_site],
+        columns=rows.table.select(others) if others else None,
+    )
+
+
+def _species_column(table: pa.Table) -> pa.ChunkedArray | None:
+    return table[SPECIES] if SPECIES in table.column_names else None
