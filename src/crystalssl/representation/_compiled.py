@@ -1,0 +1,79 @@
+"""How NumPy loops become machine code here: one decorator and one way to use several cores.
+
+Kernels are compiled once (cached on disk), release the interpreter lock, and work on a range of
+crystals; ``run_chunks`` hands ranges to threads. No OpenMP is involved, so processes that fork
+(data loaders, joblib) stay safe, and compilation is several times faster than numba's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """Compile a numeric function with numba, cached on disk and free of the interpreter lock."""
+    decorator = numba.njit(cache=True, nogil=True, error_model="numpy")
+    return cast("Function", decorator(function))
+
+
+@compiled
+def sort_into(keys: npt.NDArray[np.float64], n: int, order: npt.NDArray[np.int64]) -> None:
+    """Fill ``order[:n]`` with the indices that sort ``keys[:n]``; equal keys in any order.
+
+    A Shell sort: for the few hundred keys of a crystal as fast as a quicksort, and it compiles
+    in a tenth of the time of ``np.argsort``.
+    """
+    for i in range(n):
+        order[i] = i
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            item = order[i]
+            key = keys[item]
+            at = i
+            while at >= gap and keys[order[at - gap]] > key:
+                order[at] = order[at - gap]
+                at -= gap
+            order[at] = item
+        gap //= 3
+
+
+def cores() -> int:
+    """Number of CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_chunks(work: Callable[[int, int], object], n: int, size: int = 256) -> None:
+    """Call ``work(start, stop)`` over ``range(n)`` in chunks, on all cores.
+
+    The first chunk runs alone, so that a kernel is compiled once and not once a thread.
+
+    Args:
+        work: function that fills its own rows of preallocated arrays.
+        n: number of crystals.
+        size: crystals per chunk.
+    """
+    starts = range(0, n, size)
+    workers = min(cores(), len(starts))
+    if workers <= 1:
+        for start in starts:
+            work(start, min(start + size, n))
+        return
+    work(0, min(size, n))
+    with ThreadPoolExecutor(workers) as pool:
+        tasks = [pool.submit(work, start, min(start + size, n)) for start in starts[1:]]
+        for task in tasks:
+            task.result()
