@@ -20,6 +20,7 @@ from crystalssl.errors import InputError, Skip, unknown_name
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.species import decode_species, encode_species
+from crystalssl.structures.validity import MIN_VOLUME
 
 ID, LATTICE, POSITIONS, SPECIES_AT_SITES, SPECIES = (
     "immutable_id",
@@ -30,9 +31,6 @@ ID, LATTICE, POSITIONS, SPECIES_AT_SITES, SPECIES = (
 )
 REQUIRED = (ID, LATTICE, POSITIONS, SPECIES_AT_SITES)
 """Columns without which a file is no structure table."""
-
-MIN_VOLUME = 1e-3
-"""Smallest cell volume, in cubic angstrom, that fractional coordinates can be computed in."""
 
 
 def read_table(path: str | Path) -> ReadResult:

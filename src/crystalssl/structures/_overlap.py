@@ -1,0 +1,77 @@
+"""Lattices and sites to the shortest forbidden distance of each crystal; compiled by numba.
+
+A file of its own so that numba is imported only when distances are asked for. Called by
+``validity.closest_pair``; exact for any cell, skew ones included.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def shortest_overlap(
+    lattice: Floats,
+    offsets: npt.NDArray[np.int64],
+    frac_coords: Floats,
+    filled: Floats,
+    reach: Floats,
+    cutoff: float,
+    full: float,
+) -> Floats:
+    """Shortest distance below a cutoff between two sites that cannot be alternatives.
+
+    Args:
+        lattice: (n, 3, 3) rows a, b, c in angstrom.
+        offsets: (n + 1,) site offsets.
+        frac_coords: (sites, 3) fractional coordinates, wrapped or not.
+        filled: (sites,) total occupancy.
+        reach: (n, 3) largest fractional component of a vector as long as the cutoff
+            (cutoff divided by the spacing of the lattice planes).
+        cutoff: angstrom.
+        full: two sites whose occupancies add up to at most this may overlap.
+
+    Returns:
+        (n,) distance in angstrom, infinite where there is none.
+    """
+    count = len(offsets) - 1
+    shortest = np.full(count, np.inf)
+    wrapped = np.empty(3)
+    low = np.empty(3, dtype=np.int64)
+    high = np.empty(3, dtype=np.int64)
+    for n in range(count):
+        basis = lattice[n]
+        for i in range(offsets[n], offsets[n + 1]):
+            for j in range(i, offsets[n + 1]):
+                if i != j and filled[i] + filled[j] <= full:
+                    continue
+                near = True
+                for k in range(3):
+                    delta = frac_coords[j, k] - frac_coords[i, k]
+                    wrapped[k] = delta - np.rint(delta)
+                    low[k] = np.int64(np.ceil(-reach[n, k] - wrapped[k]))
+                    high[k] = np.int64(np.floor(reach[n, k] - wrapped[k]))
+                    near = near and low[k] <= high[k]
+                if not near:
+                    continue
+                for p in range(low[0], high[0] + 1):
+                    for q in range(low[1], high[1] + 1):
+                        for r in range(low[2], high[2] + 1):
+                            if i == j and p == 0 and q == 0 and r == 0:
+                                continue
+                            square = 0.0
+                            for k in range(3):
+                                x = (
+                                    (wrapped[0] + p) * basis[0, k]
+                                    + (wrapped[1] + q) * basis[1, k]
+                                    + (wrapped[2] + r) * basis[2, k]
+                                )
+                                square += x * x
+                            distance = np.sqrt(square)
+                            if distance < cutoff and distance < shortest[n]:
+                                shortest[n] = distance
+    return shortest

@@ -1,0 +1,182 @@
+"""Crystals to the mask of those that can be described, and a true reason for each of the others.
+
+The rules are those of section 3 of the design: finite numbers, positive volume, known elements,
+occupancies that fit on a site, atoms apart, at most 100 sites. ``canonical.py`` calls it on the
+reduced cells; it can be asked about any crystals.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.errors import Skip
+from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.elements import MAX_NUMBER, SYMBOLS
+
+MIN_DISTANCE = 0.5
+"""Two sites closer than this, in angstrom, overlap unless they share their occupancy."""
+
+MAX_SITES = 100
+"""Most sites that the reduced cell may have."""
+
+MIN_VOLUME = 1e-3
+"""Smallest cell volume, in cubic angstrom, that counts as positive."""
+
+OCCUPANCY_TOLERANCE = 0.01
+"""How far the total occupancy of a site may exceed one (rounded numbers such as 3 x 0.334)."""
+
+SOURCE_COLUMN = "source_file"
+"""Carried column with the file that a crystal came from."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    broken: Callable[[Crystals], Mask]
+    reason: Callable[[Crystals], str]
+    remedy: str
+
+
+def check(
+    crystals: Crystals, max_sites: int | None = MAX_SITES, *, distances: bool = True
+) -> tuple[Mask, list[Skip]]:
+    """Find the crystals that can be described.
+
+    Args:
+        crystals: n crystals in any cell.
+        max_sites: most sites that a cell may have, or None for any number.
+        distances: whether to look for overlapping sites.
+
+    Returns:
+        (n,) mask of the good ones, and one skip for each of the others, in order, with the first
+        rule it breaks.
+    """
+    rules = [*_RULES, _site_count_rule(max_sites or sys.maxsize)]
+    if distances:
+        rules.append(_DISTANCE_RULE)
+    keep = np.ones(len(crystals), dtype=bool)
+    skipped: dict[int, Skip] = {}
+    for rule in rules:
+        rows = np.flatnonzero(keep)
+        if not len(rows):
+            break
+        part = crystals if len(rows) == len(crystals) else crystals.take(rows)
+        for place in np.flatnonzero(rule.broken(part)).tolist():
+            row = int(rows[place])
+            keep[row] = False
+            skipped[row] = skip(part, place, rule.reason(part.take([place])), rule.remedy)
+    return keep, [skipped[row] for row in sorted(skipped)]
+
+
+def skip(crystals: Crystals, row: int, reason: str, remedy: str) -> Skip:
+    """Record one crystal of a batch as left out, with its id and, if carried, its file."""
+    columns = crystals.columns
+    file = ""
+    if columns is not None and SOURCE_COLUMN in columns.column_names:
+        file = str(columns[SOURCE_COLUMN][row].as_py() or "")
+    return Skip(id=str(crystals.ids[row]), file=file, reason=reason, remedy=remedy)
+
+
+def any_site(crystals: Crystals, site_mask: Mask) -> Mask:
+    """(n,) whether some site of the crystal is marked."""
+    marked = np.bincount(crystals.crystal_of_site[site_mask], minlength=len(crystals))
+    return np.asarray(marked > 0)
+
+
+def closest_pair(crystals: Crystals) -> npt.NDArray[np.float64]:
+    """(n,) shortest distance below 0.5 angstrom between sites that may not overlap, else inf.
+
+    Periodic images count, also those of a site itself. Two sites may overlap when their total
+    occupancies add up to at most one: then they are alternatives.
+    """
+    from crystalssl.structures._overlap import shortest_overlap
+
+    reach = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(crystals.lattice), axis=1)
+    shortest: npt.NDArray[np.float64] = shortest_overlap(
+        np.ascontiguousarray(crystals.lattice),
+        crystals.offsets,
+        np.ascontiguousarray(crystals.frac_coords),
+        crystals.occupancy.sum(axis=1, dtype=np.float64),
+        reach,
+        MIN_DISTANCE,
+        1.0 + OCCUPANCY_TOLERANCE,
+    )
+    return shortest
+
+
+def _not_finite(crystals: Crystals) -> Mask:
+    known = np.isfinite(crystals.frac_coords).all(axis=1)
+    sites = np.asarray(~(known & np.isfinite(crystals.occupancy).all(axis=1)))
+    return any_site(crystals, sites) | ~np.isfinite(crystals.lattice).all(axis=(1, 2))
+
+
+def _unknown_elements(crystals: Crystals) -> Mask:
+    return (crystals.numbers > MAX_NUMBER) | (crystals.numbers < 0)
+
+
+def _crowded(crystals: Crystals) -> Mask:
+    return np.asarray(crystals.occupancy.sum(axis=1) > 1.0 + OCCUPANCY_TOLERANCE)
+
+
+def _bad_slots(crystals: Crystals) -> Mask:
+    filled = crystals.numbers != 0
+    wrong = (crystals.occupancy < 0) | (filled != (crystals.occupancy > 0))
+    return np.asarray(wrong.any(axis=1) | ~filled.any(axis=1))
+
+
+def _name_unknown(crystals: Crystals) -> str:
+    number = int(crystals.numbers[_unknown_elements(crystals)][0])
+    name = SYMBOLS[number] if 0 < number < len(SYMBOLS) else "?"
+    return f"element {name} (Z = {number}), expected Z from 1 to {MAX_NUMBER}"
+
+
+def _site_count_rule(limit: int) -> _Rule:
+    return _Rule(
+        lambda c: (c.site_counts > limit) | (c.site_counts < 1),
+        lambda c: f"{int(c.site_counts[0])} sites in the cell, expected 1 to {limit}",
+        f"use a structure whose primitive cell has at most {limit} sites",
+    )
+
+
+_RULES = (
+    _Rule(
+        _not_finite,
+        lambda c: "a lattice vector, coordinate or occupancy is missing, NaN or infinite",
+        "give every lattice vector, coordinate and occupancy a number",
+    ),
+    _Rule(
+        lambda c: c.volumes < MIN_VOLUME,
+        lambda c: f"cell volume is {float(c.volumes[0]):.3g} cubic angstrom, expected more",
+        "check the lattice vectors or the cell lengths and angles",
+    ),
+    _Rule(
+        lambda c: any_site(c, np.asarray(_unknown_elements(c).any(axis=1))),
+        _name_unknown,
+        f"leave it out; elements beyond Z = {MAX_NUMBER} have no tabulated properties",
+    ),
+    _Rule(
+        lambda c: any_site(c, _bad_slots(c)),
+        lambda c: "a site holds no atom, or an occupancy is negative",
+        "give every site at least one element with an occupancy above 0",
+    ),
+    _Rule(
+        lambda c: any_site(c, _crowded(c)),
+        lambda c: f"total occupancy of a site is {c.occupancy.sum(axis=1).max():.3f}, expected 1",
+        "correct the occupancies, or remove sites that are listed twice",
+    ),
+)
+
+_DISTANCE_RULE = _Rule(
+    lambda c: np.asarray(closest_pair(c) < MIN_DISTANCE),
+    lambda c: (
+        f"two sites are {closest_pair(c)[0]:.3f} angstrom apart, expected at least "
+        f"{MIN_DISTANCE} (or occupancies that add up to 1 at most)"
+    ),
+    "remove the doubled atom, or give alternatives partial occupancies",
+)
