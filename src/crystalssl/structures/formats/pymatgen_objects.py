@@ -1,0 +1,121 @@
+"""pymatgen's structures, as objects or as their dictionaries, to found structures and back.
+
+Also asks pymatgen's CIF reader for what gemmi cannot follow. pymatgen is imported only when an
+object or such a CIF turns up; dictionaries are read without it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from crystalssl.errors import InputError
+from crystalssl.structures.assembly import FoundStructure
+from crystalssl.structures.cells import lattice_from_parameters
+from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.elements import SYMBOLS, label_to_number
+
+_PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
+
+
+def is_structure_dict(value: object) -> bool:
+    """Whether a value looks like ``Structure.as_dict()``."""
+    return isinstance(value, Mapping) and "lattice" in value and "sites" in value
+
+
+def from_dict(
+    value: Mapping[str, Any], name: str, columns: Mapping[str, Any] | None = None
+) -> FoundStructure:
+    """Read ``Structure.as_dict()``.
+
+    Raises:
+        InputError: if a part is missing or an element is unknown.
+    """
+    try:
+        cell, sites = value["lattice"], value["sites"]
+        if "matrix" in cell:
+            lattice = np.asarray(cell["matrix"], dtype=np.float64)
+        else:
+            lattice = lattice_from_parameters([float(cell[key]) for key in _PARAMETERS])[0]
+        frac = [site["abc"] for site in sites]
+        entries = [
+            (index, label_to_number(str(part["element"])), float(part["occu"]))
+            for index, site in enumerate(sites)
+            for part in site["species"]
+        ]
+        coordinates = np.asarray(frac, dtype=np.float64).reshape(-1, 3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"the structure lacks a part or holds a wrong one: {error!r}") from error
+    return FoundStructure(
+        id=name,
+        lattice=lattice,
+        frac_coords=coordinates,
+        sites=[entry[0] for entry in entries],
+        numbers=[entry[1] for entry in entries],
+        amounts=[entry[2] for entry in entries],
+        columns=columns,
+    )
+
+
+def from_structure(structure: Any, name: str) -> FoundStructure:
+    """Read a pymatgen ``Structure``.
+
+    Raises:
+        InputError: if a species is no element.
+    """
+    entries = [
+        (index, label_to_number(str(getattr(species, "symbol", species))), float(amount))
+        for index, composition in enumerate(structure.species_and_occu)
+        for species, amount in composition.items()
+    ]
+    return FoundStructure(
+        id=name,
+        lattice=structure.lattice.matrix,
+        frac_coords=structure.frac_coords,
+        sites=[entry[0] for entry in entries],
+        numbers=[entry[1] for entry in entries],
+        amounts=[entry[2] for entry in entries],
+    )
+
+
+def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
+    """Read CIF text with pymatgen's ``CifParser``.
+
+    Raises:
+        InputError: if it cannot read it either.
+    """
+    from pymatgen.io.cif import CifParser
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            parser = CifParser.from_str(text, occupancy_tolerance=1.01)
+            structures = parser.parse_structures(primitive=False)
+        except Exception as error:  # pymatgen raises whatever its parsing meets
+            raise InputError(f"{type(error).__name__} {error}") from error
+    if len(structures) == 1:
+        return [from_structure(structures[0], label)]
+    return [from_structure(s, f"{label}-{i + 1}") for i, s in enumerate(structures)]
+
+
+def to_pymatgen(crystals: Crystals) -> Sequence[Any]:
+    """pymatgen ``Structure`` objects of some crystals, in order."""
+    from pymatgen.core import Structure
+
+    structures = []
+    for row in range(len(crystals)):
+        sites = slice(crystals.offsets[row], crystals.offsets[row + 1])
+        # pymatgen refuses a total of 1.0000001, which single precision makes of 0.333 + 0.667
+        total = crystals.occupancy[sites].sum(axis=1, dtype=np.float64, keepdims=True)
+        amounts = np.round(crystals.occupancy[sites] / np.maximum(total, 1.0), 7)
+        species = [
+            {SYMBOLS[z]: x for z, x in zip(number, amount, strict=True) if z}
+            for number, amount in zip(
+                crystals.numbers[sites].tolist(), amounts.tolist(), strict=True
+            )
+        ]
+        structures.append(Structure(crystals.lattice[row], species, crystals.frac_coords[sites]))
+    return structures
