@@ -1,0 +1,94 @@
+"""Crystal-level targets: known crystals, invariance, continuity."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crystalssl.errors import InputError
+from crystalssl.representation.graph import periodic_graph
+from crystalssl.representation.targets import (
+    BINS,
+    REACH,
+    TARGET_NAMES,
+    WIDTH,
+    CrystalTargets,
+    crystal_targets,
+)
+from crystalssl.structures.crystals import Crystals
+
+Build = Callable[[list[Any]], Crystals]
+
+
+def targets_of(crystals: Crystals) -> CrystalTargets:
+    return crystal_targets(crystals, periodic_graph(crystals))
+
+
+def test_simple_cubic_has_six_neighbours_at_its_edge(crystals_of: Build) -> None:
+    values = targets_of(crystals_of([(np.eye(3) * 3.0, [[0.2, 0, 0]], [84])])).values[0]
+    known = dict(zip(TARGET_NAMES, values, strict=True))
+    assert known["mean effective coordination number"] == pytest.approx(6, abs=0.05)
+    assert known["mean nearest distance (angstrom)"] == pytest.approx(3.0)
+    assert known["mean second-shell distance (angstrom)"] == pytest.approx(3 * 2**0.5)
+    assert known["log volume per atom (log cubic angstrom)"] == pytest.approx(np.log(27))
+    assert known["spread of nearest distances (angstrom)"] == pytest.approx(0, abs=1e-3)
+
+
+def test_targets_do_not_depend_on_the_description(
+    small: Crystals, transformed: Callable[[Crystals, int], Crystals]
+) -> None:
+    one, other = targets_of(small), targets_of(transformed(small, 5))
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-4, atol=2e-3)
+    np.testing.assert_allclose(one.histogram, other.histogram, rtol=1e-4, atol=1e-5)
+
+
+def test_a_supercell_has_the_same_targets(crystals_of: Build) -> None:
+    lattice, frac = np.diag([3.0, 4.0, 5.0]), np.array([[0, 0, 0], [0.4, 0.5, 0.6]])
+    double = np.concatenate([frac, frac + np.array([1, 0, 0])]) / [2, 1, 1]
+    both = targets_of(
+        crystals_of([(lattice, frac, [1, 8]), (lattice * [[2], [1], [1]], double, [1, 8, 1, 8])])
+    )
+    np.testing.assert_allclose(both.values[0], both.values[1], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(both.histogram[0], both.histogram[1], rtol=1e-5)
+
+
+def test_histogram_equals_a_plain_sum_over_pairs(crystals_of: Build) -> None:
+    lattice, frac = np.diag([3.0, 4.0, 5.0]), np.array([[0, 0, 0], [0.4, 0.5, 0.6]])
+    got = targets_of(crystals_of([(lattice, frac, [1, 8])])).histogram[0]
+    grid = np.array(list(itertools.product(range(-4, 5), repeat=3)))
+    d = np.linalg.norm((frac[:, None, None] - frac[:, None] + grid) @ lattice, axis=-1).ravel()
+    d = d[d > 1e-3]
+    centres = (np.arange(BINS) + 0.5) * REACH / BINS
+    gauss = np.exp(-0.5 * ((centres - d[:, None]) / WIDTH) ** 2) / (WIDTH * np.sqrt(2 * np.pi))
+    expected = (gauss / (4 * np.pi * d[:, None] ** 2)).sum(axis=0) * 60.0 / 4
+    np.testing.assert_allclose(got, expected, atol=2e-3)
+    assert got[20:].mean() == pytest.approx(1, abs=0.15)
+
+
+def test_histogram_moves_smoothly_with_an_atom(crystals_of: Build) -> None:
+    cells = [(np.eye(3) * 4, [[0, 0, 0], [0.5 + e, 0.5, 0.5]], [1, 1]) for e in (0, 1e-5)]
+    histogram = targets_of(crystals_of(cells)).histogram
+    assert np.abs(histogram[0] - histogram[1]).max() < 1e-3
+
+
+def test_composition_does_not_enter(crystals_of: Build) -> None:
+    cells = [(np.eye(3) * 4, [[0, 0, 0], [0.5, 0.5, 0.5]], z) for z in ([11, 17], [26, 26])]
+    targets = targets_of(crystals_of(cells))
+    np.testing.assert_array_equal(targets.values[0], targets.values[1])
+
+
+def test_split_sites_do_not_count_as_neighbours(crystals_of: Build) -> None:
+    cell = (np.eye(3) * 4, [[0, 0, 0], [0.05, 0, 0]], [{3: 0.5}, {3: 0.5}])
+    targets = targets_of(crystals_of([cell]))
+    assert targets.values[0, 0] == pytest.approx(np.log(64))
+    assert targets.values[0, 1] > 3.5
+    assert np.isfinite(targets.histogram).all()
+
+
+def test_a_graph_of_other_crystals_is_refused(small: Crystals) -> None:
+    with pytest.raises(InputError, match="periodic_graph"):
+        crystal_targets(small, periodic_graph(small.take(np.arange(3))))
