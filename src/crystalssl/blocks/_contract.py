@@ -9,64 +9,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from crystalssl.representation.batch import BlockBatch, Edges
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edges:
-    """The periodic neighbour graph of a batch; sites are numbered through the whole batch.
-
-    Attributes:
-        source: centre site of each edge; non-decreasing.
-        target: neighbour site of each edge.
-        image: lattice translation of the neighbour, in whole cells.
-        distance: length of the edge in angstrom.
-    """
-
-    source: Int[Tensor, "edge"]
-    target: Int[Tensor, "edge"]
-    image: Int[Tensor, "edge 3"]
-    distance: Float[Tensor, "edge"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BlockBatch:
-    """What every block is given.
-
-    Attributes:
-        rows: the block's panel group.
-        valid: rows that hold something; for site groups the rows that hold a site.
-        edges: periodic graph over the valid rows in order, or None if the block asks for none.
-        targets: crystal-level targets made from the structure, standardised
-            (``representation.targets.TARGET_NAMES`` in order); never an input.
-        crystal_system: 0 triclinic, 1 monoclinic, 2 orthorhombic, 3 tetragonal, 4 trigonal,
-            5 hexagonal, 6 cubic; never an input.
-        histogram: pair-distance histogram of the crystal; never an encoder's input.
-    """
-
-    rows: Float[Tensor, "crystal row column"]
-    valid: Bool[Tensor, "crystal row"]
-    edges: Edges | None
-    targets: Float[Tensor, "crystal target"]
-    crystal_system: Int[Tensor, "crystal"]
-    histogram: Float[Tensor, "crystal bin"]
-
-    def to(self, device: torch.device | str) -> BlockBatch:
-        """The same batch on another device."""
-        moved: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Edges):
-                value = Edges(**{f.name: getattr(value, f.name).to(device) for f in fields(value)})
-            elif value is not None:
-                value = value.to(device)
-            moved[field.name] = value
-        return BlockBatch(**moved)
+__all__ = [
+    "Block",
+    "BlockBatch",
+    "Edges",
+    "Encoded",
+    "PretextResult",
+    "TaskInfo",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
