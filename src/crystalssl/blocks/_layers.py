@@ -53,7 +53,7 @@ class ElementEmbedding(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        table = torch.as_tensor(elemental.PROPERTIES, dtype=torch.float32)
+        table = torch.tensor(elemental.PROPERTIES, dtype=torch.float32)
         self.register_buffer("properties", table, persistent=False)
         self.learned = nn.Embedding(len(table), dim)
         nn.init.normal_(self.learned.weight, std=0.3)

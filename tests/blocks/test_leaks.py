@@ -1,0 +1,172 @@
+"""What is hidden is really hidden: answers do not move when the hidden truth does.
+
+For each task the truth behind the mask is replaced or nudged, the corruption is drawn with the
+same seed, and what the encoder says must stay the same. Where a task fails, an oracle could copy.
+"""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+
+from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
+from crystalssl.blocks._layers import shells
+from crystalssl.blocks._registry import build_block
+from crystalssl.blocks.composition import slots
+
+
+def seeded():
+    return torch.Generator().manual_seed(11)
+
+
+@contextmanager
+def answers_of(module):
+    """Collect what a head says."""
+    said = []
+    handle = module.register_forward_hook(lambda _m, _i, output: said.append(output))
+    yield said
+    handle.remove()
+
+
+def model_and_batch(name, corpus):
+    model = build_block(name).eval()
+    return model, corpus.batch(torch.arange(len(corpus)), type(model))
+
+
+def test_the_hidden_element_and_its_fraction_are_gone_from_the_composition(corpus):
+    model, batch = model_and_batch("composition", corpus)
+    fraction = batch.rows.sum(-1)
+    rest, taken, amount = model.corrupt(fraction, seeded())
+    rows = torch.arange(len(rest))
+    assert (rest[rows, taken] == 0).all() and (amount > 0).all()
+    several = (fraction > 0).sum(1) > 1
+    assert torch.allclose(rest[several].sum(1), torch.ones(int(several.sum())))
+
+
+def test_another_hidden_element_gives_the_same_answer(corpus):
+    model, batch = model_and_batch("composition", corpus)
+    fraction = batch.rows.sum(-1)
+    _, taken, _ = model.corrupt(fraction, seeded())
+    index = torch.arange(len(fraction))
+    neighbour = (taken + 1).clamp(max=102)
+    free = fraction[index, neighbour] == 0  # a neighbour in Z keeps the order, so the same draw
+    other = fraction.clone()
+    other[index[free], neighbour[free]] = fraction[index, taken][free]
+    other[index[free], taken[free]] = 0.0
+    with answers_of(model.head) as said:
+        for rows in (fraction, other):
+            model.pretext(replace(batch, rows=slots(rows)), seeded())
+    assert free.float().mean() > 0.8
+    assert torch.allclose(said[0], said[1], atol=1e-5)
+
+
+def test_slots_close_up_so_that_no_gap_tells_the_rank_of_what_is_missing(corpus):
+    model, batch = model_and_batch("composition", corpus)
+    fraction = batch.rows.sum(-1)
+    assert torch.allclose(slots(fraction), batch.rows)
+    rest, _, _ = model.corrupt(fraction, seeded())
+    used = slots(rest).sum(1) > 0
+    elements = (rest > 0).sum(1).clamp(max=4)
+    assert all(bool(row[: int(n)].all()) for row, n in zip(used, elements, strict=True))
+
+
+def test_another_species_behind_the_mask_gives_the_same_occupancy_answer(corpus):
+    model, batch = model_and_batch("occupancy", corpus)
+    species, crystal, _ = model._sites(batch)
+    _, hidden = model.corrupt(species, crystal, len(batch.rows), seeded())
+    changed = batch.rows.clone()
+    site_rows = batch.valid[:, :100].nonzero()[hidden]
+    single = changed[site_rows[:, 0], site_rows[:, 1], 2] == 0
+    site_rows = site_rows[single]
+    with answers_of(model.head) as said:
+        model.pretext(batch, seeded())
+        # swap hidden atoms for lawrencium wherever that keeps the same sites hidden
+        changed[site_rows[:, 0], site_rows[:, 1], 0] = 103.0
+        left = model.corrupt(species, crystal, len(batch.rows), seeded())[0]
+        assert (left[hidden] == 0).all()
+        tokens = model._tokens(left, hidden, batch.edges)
+        model.head(tokens[hidden])
+    assert torch.allclose(said[0], said[1], atol=1e-5)
+
+
+def test_the_graph_of_displaced_sites_is_built_where_they_are(corpus):
+    model, batch = model_and_batch("sites", corpus)
+    geometry = model._geometry(batch)
+    shaken, moved, step = model.corrupt(geometry, seeded())
+    edges = moved_graph(*shaken)
+    vectors = edge_vectors(*shaken, edges)
+    assert torch.allclose(vectors.norm(dim=1), edges.distance, atol=1e-3)
+    assert (step[~moved] == 0).all() and (step[moved].norm(dim=1) > 0).all()
+    assert moved.any() and not torch.allclose(shaken.frac[moved], geometry.frac[moved])
+
+
+def test_the_displacement_answer_turns_with_the_crystal(corpus):
+    model, batch = model_and_batch("sites", corpus)
+    shaken, moved, _ = model.corrupt(model._geometry(batch), seeded())
+    edges = moved_graph(*shaken)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=seeded()))[0]
+    turned = shaken._replace(lattice=shaken.lattice @ turn)
+    tokens, vectors = model._states(shaken, edges, moved)
+    tokens_turned, vectors_turned = model._states(turned, edges, moved)
+    assert torch.allclose(tokens, tokens_turned, atol=1e-3)
+    expected = torch.einsum("siv,ij->sjv", vectors, turn)
+    assert torch.allclose(expected, vectors_turned, atol=1e-3)
+
+
+def test_image_distances_match_brute_force():
+    generator = seeded()
+    lattice = torch.eye(3) * 4 + torch.randn(20, 3, 3, generator=generator) * 0.4
+    step = torch.rand(20, 3, generator=generator) * 4 - 2
+    grid = torch.cartesian_prod(*[torch.arange(-4.0, 5.0)] * 3)
+    brute = torch.einsum("psi,pij->psj", step.unsqueeze(1) + grid, lattice).norm(dim=2).amin(1)
+    assert torch.allclose(image_distance(step, lattice), brute, atol=1e-4)
+
+
+@pytest.mark.parametrize("which", ["length", "lit"])
+def test_hidden_reciprocal_numbers_do_not_reach_the_answer(which, corpus):
+    model, batch = model_and_batch("reciprocal", corpus)
+    rows = batch.rows.clone().requires_grad_(True)
+    points = model._points(replace(batch, rows=rows))
+    unmeasured, left_out = model.corrupt(points, seeded())
+    head, hidden = {
+        "length": (model.tell_length, unmeasured),
+        "lit": (model.tell_lit, left_out),
+    }[which]
+    with answers_of(head) as said:
+        model.pretext(replace(batch, rows=rows), seeded())
+    said[0].square().sum().backward()
+    assert hidden.any() and (rows.grad != 0).any()
+    width = hidden.shape[1]
+    if which == "lit":
+        assert (rows.grad[:, :width, 15][hidden] == 0).all()
+    else:  # a hidden vector may tell its direction, never its length
+        radial = (rows.grad[..., 3:7] * rows.detach()[..., 3:7]).sum(-1)[:, :width]
+        assert radial[hidden].abs().max() < 1e-4 * rows.grad.abs().max()
+
+
+def test_lengths_are_hidden_for_whole_shells(corpus):
+    model, batch = model_and_batch("reciprocal", corpus)
+    points = model._points(batch)
+    unmeasured, left_out = model.corrupt(points, seeded())
+    assert not (unmeasured & left_out).any()
+    for hidden in (unmeasured, left_out):
+        for row in range(len(batch.rows)):
+            shells = points.shell[row][points.kept[row]]
+            inside = hidden[row][points.kept[row]]
+            for shell in shells.unique():
+                assert len(inside[shells == shell].unique()) == 1
+
+
+def test_hidden_structure_factors_do_not_reach_the_answer(corpus):
+    model, batch = model_and_batch("structure_factors", corpus)
+    with answers_of(model.tell) as said:
+        first = model.pretext(batch, seeded())
+        drawn = torch.rand(batch.valid.shape, generator=seeded())
+        lengths = batch.rows[..., 0]
+        hidden = drawn.gather(1, shells(lengths, batch.valid)) < model.config.mask_ratio
+        rows = batch.rows.clone()
+        rows[..., 1:] = torch.where(hidden.unsqueeze(-1), 1 - rows[..., 1:], rows[..., 1:])
+        second = model.pretext(replace(batch, rows=rows), seeded())
+    assert torch.allclose(said[0], said[1], atol=1e-5)
+    assert not torch.allclose(first[0].sums["model"], second[0].sums["model"])
