@@ -93,6 +93,10 @@ class Crystals:
         """The same crystals with other carried columns."""
         return replace(self, columns=columns)
 
+    def with_ids(self, ids: npt.NDArray[np.str_]) -> Crystals:
+        """The same crystals under other ids."""
+        return replace(self, ids=ids)
+
     def column(self, name: str) -> npt.NDArray[Any]:
         """One carried column as a NumPy array (missing numbers are NaN).
 

@@ -34,7 +34,7 @@ _IDENTITY = {("x,y,z",), ()}
 _CHECK_CIF = "correct the file, for instance with the program it came from; checkCIF finds errors"
 
 
-class _CannotFollow(Exception):
+class _CannotFollowError(Exception):
     """The block holds something that gemmi's tables do not cover; pymatgen may."""
 
 
@@ -65,7 +65,7 @@ def read_cif(data: bytes, name: str, stem: str, into: Assembler) -> None:
             into.add(_read_block(block, label), name)
         except InputError as error:
             into.skip(label, name, str(error), _CHECK_CIF)
-        except _CannotFollow as error:
+        except _CannotFollowError as error:
             _ask_pymatgen(block.as_string(), name, label, str(error), into)
 
 
@@ -106,7 +106,7 @@ def _read_block(block: cif.Block, label: str) -> FoundStructure:
         try:
             frac, row = expand(lattice, frac, operations, _multiplicities(block, real))
         except ValueError as error:
-            raise _CannotFollow(str(error)) from error
+            raise _CannotFollowError(str(error)) from error
     sites = shared_sites(lattice, frac, occupancy[row] < 1.0)
     return FoundStructure(
         id=label,
@@ -186,7 +186,7 @@ def _operations(block: cif.Block, parameters: Sequence[float]) -> tuple[str, ...
         if found:
             return found
     if names or number:
-        raise _CannotFollow(f"space group {(names or [number])[0]!r} is in no table")
+        raise _CannotFollowError(f"space group {(names or [number])[0]!r} is in no table")
     return ()
 
 

@@ -96,7 +96,7 @@ def _merge_images(lattice: Floats, image: Floats, stated: int) -> Floats:
     apart = image[:, None] - image[None]
     apart -= np.rint(apart)
     distance = np.linalg.norm(apart @ lattice, axis=-1)
-    groups = {}
+    groups: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}
     for tolerance in IMAGE_TOLERANCES:
         same = distance < tolerance
         first = np.unique(same.argmax(axis=1))

@@ -102,7 +102,7 @@ def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
 
 
 def to_pymatgen(crystals: Crystals) -> Sequence[Any]:
-    """pymatgen ``Structure`` objects of some crystals, in order."""
+    """Give pymatgen ``Structure`` objects of some crystals, in order."""
     from pymatgen.core import Structure
 
     structures = []
