@@ -45,6 +45,8 @@ class OccupancyConfig:
     """Attention layers."""
     heads: int = 4
     """Attention heads."""
+    score_width: int = 32
+    """Channels from which attention scores are made."""
     basis: int = 24
     """Gaussians that expand a distance."""
     cutoff: float = 8.0
@@ -64,15 +66,15 @@ class GraphAttention(nn.Module):
     states filtered by the distance.
     """
 
-    def __init__(self, dim: int, heads: int, basis: int) -> None:
+    def __init__(self, dim: int, heads: int, basis: int, score_width: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.split, self.heads = [score_width, dim], heads
         self.norm, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.centre, self.neighbour = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.edge, self.filter = nn.Linear(basis, dim), nn.Linear(basis, dim)
-        self.score = nn.Parameter(torch.randn(heads, dim // heads) / (dim // heads) ** 0.5)
-        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.feed = mlp(dim, 2 * dim, dim)
+        self.centre = nn.Linear(dim, score_width)
+        self.neighbour = nn.Linear(dim, score_width + dim)
+        self.edge = nn.Linear(basis, score_width + dim)
+        self.score = nn.Linear(score_width, heads, bias=False)
+        self.out, self.feed = nn.Linear(dim, dim), mlp(dim, 2 * dim, dim)
 
     def forward(
         self,
@@ -81,18 +83,17 @@ class GraphAttention(nn.Module):
         basis: Float[Tensor, "edge basis"],
     ) -> Float[Tensor, "site channel"]:
         """Attend once and update every site."""
-        count, dim = states.shape
+        count = len(states)
         normed = self.norm(states)
-        query = self.centre(normed)[edges.source] + self.neighbour(normed)[edges.target]
-        hidden = functional.leaky_relu(query + self.edge(basis), 0.2)
-        score = (hidden.view(-1, self.heads, dim // self.heads) * self.score).sum(-1)
-        weight = torch.exp(score.clamp(-15, 15))  # clamped, so no running maximum is needed
+        key, value = self.neighbour(normed)[edges.target].split(self.split, dim=1)
+        near, pass_through = self.edge(basis).split(self.split, dim=1)
+        hidden = functional.leaky_relu(key + near + self.centre(normed)[edges.source], 0.2)
+        # clamped, so that no running maximum is needed
+        weight = torch.exp(self.score(hidden).clamp(-15, 15))
         total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
-        message = self.value(normed)[edges.target] * self.filter(basis)
-        message = message.view(-1, self.heads, dim // self.heads) * weight.unsqueeze(2)
-        mixed = segment_sum(message.flatten(1), edges.source, count)
-        mixed = (mixed.view(count, self.heads, -1) / total.unsqueeze(2)).flatten(1)
-        states = states + self.out(mixed)
+        weight = weight / total[edges.source]
+        message = (value * pass_through).view(len(weight), self.heads, -1) * weight.unsqueeze(2)
+        states = states + self.out(segment_sum(message.flatten(1), edges.source, count))
         updated: Tensor = states + self.feed(self.norm_feed(states))
         return updated
 
@@ -138,7 +139,10 @@ class Occupancy(Block):
         self.basis = GaussianBasis(0.5, config.cutoff, config.basis)
         self.mask_token = nn.Parameter(torch.randn(dim) * 0.3)
         self.encoder = nn.ModuleList(
-            [GraphAttention(dim, config.heads, config.basis) for _ in range(config.layers)]
+            [
+                GraphAttention(dim, config.heads, config.basis, config.score_width)
+                for _ in range(config.layers)
+            ]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
         self.head = nn.Sequential(nn.SiLU(), mlp(self.width // 2, dim, ELEMENTS + 1))
