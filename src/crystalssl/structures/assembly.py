@@ -6,7 +6,7 @@ slots are packed once, for the whole batch, at the end. Repeated ids are made di
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 from crystalssl.errors import Skip
 from crystalssl.structures.crystals import SLOTS, Crystals, ReadResult
 from crystalssl.structures.species import pack_slots
-from crystalssl.structures.validity import MIN_VOLUME, SOURCE_COLUMN
+from crystalssl.structures.validity import MIN_VOLUME, SOURCE_COLUMN, any_site
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,39 +44,31 @@ class FoundStructure:
 
 
 class Assembler:
-    """Collects structures and skips, then makes one batch of them."""
+    """Collects structures and skips, then makes one batch of them.
+
+    Attributes:
+        skipped: what could not be read so far.
+    """
 
     def __init__(self) -> None:
         self.skipped: list[Skip] = []
-        self._ids: list[str] = []
+        self._found: list[FoundStructure] = []
         self._files: list[str] = []
         self._lattice: list[npt.NDArray[np.float64]] = []
         self._frac: list[npt.NDArray[np.float64]] = []
-        self._numbers: list[int] = []
-        self._amounts: list[float] = []
-        self._sites: list[int] = []
-        self._site_total = 0
-        self._columns: list[Mapping[str, Any] | None] = []
 
     def add(self, found: FoundStructure, file: str) -> None:
-        """Take one structure, or skip it when its cell or coordinates cannot be used at all."""
+        """Take one structure; whether its numbers can be used is looked at in the end."""
         lattice = np.asarray(found.lattice, dtype=np.float64)
-        frac = np.asarray(found.frac_coords, dtype=np.float64).reshape(-1, 3)
-        problem = _problem(lattice, frac)
-        if problem:
-            self.skip(found.id, file, *problem)
+        frac = np.asarray(found.frac_coords, dtype=np.float64)
+        if lattice.shape != (3, 3) or frac.size % 3 or not frac.size:
+            problem = "no atoms in it" if not frac.size else "its cell is no 3 x 3 matrix"
+            self.skip(found.id, file, problem, "give a cell and at least one site")
             return
-        first = self._site_total
-        self._site_total += len(frac)
-        sites = range(len(frac)) if found.sites is None else found.sites
-        self._sites.extend([first + site for site in sites])
-        self._numbers.extend(found.numbers)
-        self._amounts.extend([1.0] * len(frac) if found.amounts is None else found.amounts)
-        self._ids.append(found.id)
+        self._found.append(found)
         self._files.append(file)
         self._lattice.append(lattice)
-        self._frac.append(frac)
-        self._columns.append(found.columns)
+        self._frac.append(frac.reshape(-1, 3))
 
     def skip(self, name: str, file: str, reason: str, remedy: str) -> None:
         """Record a structure that could not be read."""
@@ -84,38 +76,43 @@ class Assembler:
 
     def finish(self) -> ReadResult:
         """The crystals so far, in the order they were added; ids are not made different yet."""
-        if not self._ids:
+        if not self._found:
             return ReadResult(crystals=Crystals.empty(), skipped=list(self.skipped))
-        numbers, occupancy, crowded = pack_slots(
-            np.array(self._sites, dtype=np.int64),
-            np.array(self._numbers, dtype=np.int64),
-            np.array(self._amounts, dtype=np.float64),
-            self._site_total,
-        )
+        offsets = np.cumsum([0, *map(len, self._frac)]).astype(np.int64)
+        numbers, occupancy, crowded = self._slots(offsets)
         crystals = Crystals(
-            ids=np.array(self._ids, dtype=np.str_),
+            ids=np.array([found.id for found in self._found], dtype=np.str_),
             lattice=np.array(self._lattice),
-            offsets=np.cumsum([0, *map(len, self._frac)]).astype(np.int64),
+            offsets=offsets,
             frac_coords=np.concatenate(self._frac),
             numbers=numbers,
             occupancy=occupancy,
-            columns=carried_columns(self._columns, self._files),
+            columns=carried_columns([found.columns for found in self._found], self._files),
         )
-        owner = crystals.crystal_of_site
-        too_many = np.bincount(owner[crowded], minlength=len(crystals)) > 0
-        filled = np.bincount(owner[numbers[:, 0] > 0], minlength=len(crystals)) > 0
-        for row in np.flatnonzero(too_many | ~filled).tolist():
-            self.skip(
-                self._ids[row],
-                self._files[row],
-                f"a site holds more than {SLOTS} elements" if too_many[row] else "no atoms in it",
-                f"use structures with 1 to {SLOTS} elements on a site",
-            )
-        good = drop_empty_sites(crystals)
-        usable = filled & ~too_many
-        return ReadResult(
-            crystals=good if usable.all() else good.take(usable), skipped=list(self.skipped)
-        )
+        usable = np.ones(len(crystals), dtype=bool)
+        for bad, reason, remedy in _problems(crystals, crowded):
+            for row in np.flatnonzero(bad & usable).tolist():
+                self.skip(self._found[row].id, self._files[row], reason, remedy)
+            usable &= ~bad
+        good = crystals if usable.all() else crystals.take(usable)
+        return ReadResult(crystals=drop_empty_sites(good), skipped=list(self.skipped))
+
+    def _slots(
+        self, offsets: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        numbers = np.concatenate([np.asarray(f.numbers, dtype=np.int64) for f in self._found])
+        amounts = np.ones(len(numbers))
+        sites = np.empty(len(numbers), dtype=np.int64)
+        start = 0
+        for first, found in zip(offsets.tolist(), self._found, strict=False):
+            stop = start + len(found.numbers)
+            if found.amounts is not None:
+                amounts[start:stop] = found.amounts
+            place = range(stop - start) if found.sites is None else found.sites
+            sites[start:stop] = place
+            sites[start:stop] += first
+            start = stop
+        return pack_slots(sites, numbers, amounts, int(offsets[-1]))
 
 
 def drop_empty_sites(crystals: Crystals) -> Crystals:
@@ -153,16 +150,19 @@ def _column(values: Iterable[Any]) -> pa.Array:
         return pa.array([None if v is None else str(v) for v in plain], type=pa.string())
 
 
-def _problem(
-    lattice: npt.NDArray[np.float64], frac: npt.NDArray[np.float64]
-) -> tuple[str, str] | None:
-    """Why a cell or its coordinates cannot be used at all, and what to do."""
-    if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
-        return "a cell length or angle is missing or no number", "give a, b, c and the angles"
-    if abs(float(np.linalg.det(lattice))) < MIN_VOLUME:
-        return "its cell has no volume", "check the cell lengths and angles or lattice vectors"
-    if not len(frac):
-        return "no atoms in it", "give at least one site"
-    if not np.isfinite(frac).all():
-        return "a coordinate is missing or no number", "give every site three coordinates"
-    return None
+def _problems(
+    crystals: Crystals, crowded: npt.NDArray[np.bool_]
+) -> Iterator[tuple[npt.NDArray[np.bool_], str, str]]:
+    """What makes a structure unusable before any other check: who, why, and what to do."""
+    cell = np.asarray(np.isfinite(crystals.lattice).all(axis=(1, 2)))
+    yield ~cell, "a cell length or angle is missing or no number", "give the whole cell"
+    known = np.where(cell[:, None, None], crystals.lattice, np.eye(3))
+    flat = np.abs(np.linalg.det(known)) < MIN_VOLUME
+    yield flat, "its cell has no volume", "check the cell lengths and angles or lattice vectors"
+    unknown = np.asarray(~np.isfinite(crystals.frac_coords).all(axis=1))
+    remedy = "give every site three coordinates"
+    yield any_site(crystals, unknown), "a coordinate is missing or no number", remedy
+    remedy = f"use structures with 1 to {SLOTS} elements on a site"
+    yield any_site(crystals, crowded), f"a site holds more than {SLOTS} elements", remedy
+    empty = ~any_site(crystals, crystals.numbers[:, 0] > 0)
+    yield empty, "no atoms in it", "give at least one site"

@@ -7,8 +7,9 @@ The only place that knows which reader takes which file: :data:`READERS` by form
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,10 +58,14 @@ _KNOWN = f"expected one of {', '.join(SUFFIXES)}, POSCAR, CONTCAR, or {', '.join
 
 def format_of(file_name: str) -> str:
     """Format that a file name stands for, or an empty text; ``.gz`` must be off already."""
-    upper = file_name.upper()
-    if upper.startswith(("POSCAR", "CONTCAR")) and Path(file_name).suffix.lower() not in SUFFIXES:
+    kind = SUFFIXES.get(_suffix(file_name), "")
+    if not kind and file_name.upper().startswith(("POSCAR", "CONTCAR")):
         return "poscar"
-    return SUFFIXES.get(Path(file_name).suffix.lower(), "")
+    return kind
+
+
+def _suffix(file_name: str) -> str:
+    return os.path.splitext(file_name)[1].lower()  # noqa: PTH122  called once per file
 
 
 def read_structures(sources: Sequence[str | Path]) -> ReadResult:
@@ -122,7 +127,7 @@ class _Batch:
 
 def _read_member(member: Member, batch: _Batch) -> None:
     kind = format_of(member.plain_name)
-    suffix = Path(member.plain_name).suffix.lower()
+    suffix = _suffix(member.plain_name)
     if member.problem:
         batch.current.skip(member.plain_name, member.name, member.problem, "pack it anew")
     elif kind == "table":
@@ -151,10 +156,11 @@ def _read_file(member: Member, kind: str, batch: _Batch) -> None:
 
 
 def _stem(member: Member, kind: str) -> str:
-    name = PurePosixPath(member.plain_name)
-    if kind == "poscar" and name.stem.upper() in ("POSCAR", "CONTCAR"):
-        return member.folder or name.stem
-    return name.stem if name.suffix.lower() in SUFFIXES else name.name
+    name = member.plain_name
+    stem = name[: -len(_suffix(name))] if _suffix(name) in SUFFIXES else name
+    if kind == "poscar" and stem.upper() in ("POSCAR", "CONTCAR"):
+        return member.folder or stem
+    return stem
 
 
 def _read_table_member(member: Member, batch: _Batch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
@@ -41,14 +42,14 @@ class Member:
 
     Attributes:
         name: path for messages, of the form ``archive.zip/folder/file.cif`` inside an archive.
-        path: the file itself when it lies on disk as it is, else None.
+        path: the file itself when it lies on disk, else None.
         data: its content when it came out of an archive.
         problem: why it cannot be read, empty when it can.
         explicit: whether the user named this very file.
     """
 
     name: str
-    path: Path | None = None
+    path: str | None = None
     data: bytes = b""
     problem: str = ""
     explicit: bool = False
@@ -56,7 +57,7 @@ class Member:
     @property
     def plain_name(self) -> str:
         """Name of the file without folders and without ``.gz``."""
-        base = PurePosixPath(self.name.replace("\\", "/")).name
+        base = self.name.replace("\\", "/").rpartition("/")[2]
         return base[:-3] if base.lower().endswith(".gz") else base
 
     @property
@@ -71,7 +72,10 @@ class Member:
             InputError: if it cannot be read.
         """
         try:
-            data = self.path.read_bytes() if self.path is not None else self.data
+            data = self.data
+            if self.path is not None:
+                with open(self.path, "rb") as handle:  # noqa: PTH123  a Path costs more than the read
+                    data = handle.read()
             return _gunzip(data) if self.name.lower().endswith(".gz") else data
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"the file cannot be read: {error}") from error
@@ -93,21 +97,22 @@ def members(source: str | Path) -> Iterator[Member]:
     """
     path = Path(source)
     if path.is_dir():
-        for entry in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in entry.relative_to(path).parts)
-            if entry.is_file() and not hidden:
-                yield from _file(entry, explicit=False)
+        for folder, inner, names in os.walk(path):
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith("."):
+                    yield from _file(f"{folder}/{name}", explicit=False)
     elif path.exists():
-        yield from _file(path, explicit=True)
+        yield from _file(str(path), explicit=True)
     else:
         raise InputError(f"No file or folder {path}. Check the path (now in {Path.cwd()}).")
 
 
-def _file(path: Path, *, explicit: bool) -> Iterator[Member]:
-    if is_archive(path.name):
-        yield from _archive(path)
+def _file(path: str, *, explicit: bool) -> Iterator[Member]:
+    if is_archive(path):
+        yield from _archive(Path(path))
     else:
-        yield Member(name=str(path), path=path, explicit=explicit)
+        yield Member(name=path, path=path, explicit=explicit)
 
 
 def _archive(path: Path) -> Iterator[Member]:

@@ -8,6 +8,9 @@ asked. Called by ``reading.py`` for every .cif file or archive member.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +22,20 @@ from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.elements import label_to_number
 from crystalssl.structures.formats.cif_symmetry import expand, operations_of_group, shared_sites
 
+Floats = npt.NDArray[np.float64]
+
 _CELL = tuple(f"_cell_{part}" for part in ("length_a", "length_b", "length_c")) + tuple(
     f"_cell_angle_{part}" for part in ("alpha", "beta", "gamma")
+)
+_SITE_TAGS = (
+    "_atom_site_fract_x",
+    "_atom_site_fract_y",
+    "_atom_site_fract_z",
+    "_atom_site_type_symbol",
+    "_atom_site_label",
+    "_atom_site_occupancy",
+    "_atom_site_calc_flag",
+    "_atom_site_symmetry_multiplicity",
 )
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _NAMES = (
@@ -70,7 +85,7 @@ def read_cif(data: bytes, name: str, stem: str, into: Assembler) -> None:
 
 
 def _has_structure(block: cif.Block) -> bool:
-    return bool(block.find_value(_CELL[0]) or block.find_loop("_atom_site_fract_x"))
+    return bool(block.find_value(_CELL[0])) or bool(block.find_values("_atom_site_fract_x"))
 
 
 def _after_syntax_error(text: str, name: str, stem: str, error: str, into: Assembler) -> None:
@@ -83,102 +98,138 @@ def _after_syntax_error(text: str, name: str, stem: str, error: str, into: Assem
 
 
 def _read_block(block: cif.Block, label: str) -> FoundStructure:
-    parameters = [cif.as_number(block.find_value(tag) or "?") for tag in _CELL]
-    for tag, value in zip(_CELL, parameters, strict=True):
-        if not np.isfinite(value):
-            raise InputError(f"{tag} is missing or no number")
-    lattice = lattice_from_parameters(parameters)[0]
-    if abs(np.linalg.det(lattice)) < 1e-3:
-        raise InputError(f"the cell {parameters} has no volume")
-    frac = _coordinates(block)
-    numbers = _elements(block, len(frac))
-    amounts = _occupancies(block, len(frac))
+    parameters = [_cell_number(block, tag) for tag in _CELL]
+    lattice = lattice_from_parameters(*parameters)
+    sites = _site_columns(block)
+    frac = _coordinates(sites)
+    numbers = _elements(sites, len(frac))
+    amounts = _occupancies(sites, len(frac))
     operations = _operations(block, parameters)
     if operations in _IDENTITY and amounts is None:
         return FoundStructure(id=label, lattice=lattice, frac_coords=frac, numbers=numbers)
-    occupancy = np.ones(len(frac)) if amounts is None else np.array(amounts)
-    real = (occupancy > 0) & (np.array(numbers) > 0)
-    if not real.any():
+    listed = _Listed(
+        frac=frac,
+        number=np.array(numbers),
+        occupancy=np.ones(len(frac)) if amounts is None else np.array(amounts),
+        multiplicity=_multiplicities(sites, len(frac)),
+    )
+    return _expanded(listed, np.array(lattice), operations, label)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Listed:
+    """The sites as the file lists them."""
+
+    frac: Floats
+    number: npt.NDArray[np.int64]
+    occupancy: Floats
+    multiplicity: npt.NDArray[np.int64] | None
+
+
+def _expanded(
+    listed: _Listed, lattice: Floats, operations: tuple[str, ...], label: str
+) -> FoundStructure:
+    """All sites of the cell, listed rows at one position on one site."""
+    real = np.flatnonzero((listed.occupancy > 0) & (listed.number > 0))
+    if not len(real):
         raise InputError("no site holds an atom")
-    frac, number, occupancy = frac[real], np.array(numbers)[real], occupancy[real]
-    row = np.arange(len(frac))
+    frac, row = listed.frac[real], np.arange(len(real))
     if operations not in _IDENTITY:
+        stated = None if listed.multiplicity is None else listed.multiplicity[real].tolist()
         try:
-            frac, row = expand(lattice, frac, operations, _multiplicities(block, real))
+            frac, row = expand(lattice, frac, operations, stated)
         except ValueError as error:
             raise _CannotFollowError(str(error)) from error
-    sites = shared_sites(lattice, frac, occupancy[row] < 1.0)
+    occupancy = listed.occupancy[real][row]
+    sites = shared_sites(lattice, frac, occupancy < 1.0)
     return FoundStructure(
         id=label,
         lattice=lattice,
         frac_coords=frac[np.unique(sites, return_index=True)[1]],
-        numbers=number[row].tolist(),
+        numbers=listed.number[real][row].tolist(),
         sites=sites.tolist(),
-        amounts=occupancy[row].tolist(),
+        amounts=occupancy.tolist(),
     )
 
 
-def _coordinates(block: cif.Block) -> npt.NDArray[np.float64]:
-    columns = [list(block.find_values(f"_atom_site_fract_{axis}")) for axis in "xyz"]
+def _cell_number(block: cif.Block, tag: str) -> float:
+    text = block.find_value(tag) or "?"
+    try:
+        return float(text)
+    except ValueError:  # a standard uncertainty in brackets, ? or .
+        value = float(cif.as_number(text))
+    if not isfinite(value):
+        raise InputError(f"{tag} is missing or no number")
+    return value
+
+
+def _site_columns(block: cif.Block) -> dict[str, list[str]]:
+    """Columns of the atom site list by tag, also when it holds one site outside a loop."""
+    loop = block.find_loop("_atom_site_fract_x").get_loop()
+    if loop is None:
+        columns = {tag: list(block.find_values(tag)) for tag in _SITE_TAGS}
+        return {tag: values for tag, values in columns.items() if values}
+    tags, values = loop.tags, loop.values
+    return {tag.lower(): values[place :: len(tags)] for place, tag in enumerate(tags)}
+
+
+def _coordinates(sites: dict[str, list[str]]) -> Floats:
+    columns = [sites.get(tag, []) for tag in _SITE_TAGS[:3]]
     if not all(columns) or len({len(column) for column in columns}) != 1:
         raise InputError("it has no complete _atom_site_fract_x, _y, _z columns")
     try:
-        values = np.array([[float(text) for text in column] for column in columns])
+        return np.array([list(map(float, column)) for column in columns]).T
     except ValueError:  # standard uncertainties in brackets, ? or .
         values = np.array([[cif.as_number(text) for text in column] for column in columns])
     missing = np.flatnonzero(~np.isfinite(values).all(axis=0))
     if len(missing):
-        names = list(block.find_values("_atom_site_label")) or [f"number {missing[0] + 1}"]
-        site = names[missing[0]] if len(names) > missing[0] else names[0]
+        names = sites.get("_atom_site_label", [])
+        site = names[missing[0]] if names else f"number {missing[0] + 1}"
         raise InputError(f"the coordinates of site {site} are missing ({len(missing)} such sites)")
     return values.T
 
 
-def _elements(block: cif.Block, count: int) -> list[int]:
+def _elements(sites: dict[str, list[str]], count: int) -> list[int]:
     """Atomic numbers; dummy atoms and vacancies are 0."""
     for tag in ("_atom_site_type_symbol", "_atom_site_label"):
-        names = list(block.find_values(tag))
+        names = sites.get(tag, [])
         if len(names) == count and not all(cif.is_null(text) for text in names):
             break
     else:
         raise InputError("it has neither _atom_site_type_symbol nor _atom_site_label")
-    numbers = [label_to_number(cif.as_string(text)) for text in names]
-    flags = list(block.find_values("_atom_site_calc_flag"))
-    if "dum" in flags and len(flags) == count:
+    known = {text: label_to_number(cif.as_string(text)) for text in set(names)}
+    numbers = [known[text] for text in names]
+    flags = sites.get("_atom_site_calc_flag", [])
+    if "dum" in flags:
         return [0 if flag == "dum" else z for flag, z in zip(flags, numbers, strict=True)]
     return numbers
 
 
-def _occupancies(block: cif.Block, count: int) -> list[float] | None:
+def _occupancies(sites: dict[str, list[str]], count: int) -> list[float] | None:
     """Occupancies, or None when every site is full; a missing one counts as 1."""
-    texts = list(block.find_values("_atom_site_occupancy"))
-    if len(texts) != count:
-        return None
-    values = [
-        cif.as_number(text, 1.0) if cif.is_null(text) else cif.as_number(text) for text in texts
-    ]
-    if all(value == 1.0 for value in values):
-        return None
-    for text, value in zip(texts, values, strict=True):
-        if not np.isfinite(value) or value < 0:
+    texts = sites.get("_atom_site_occupancy", [])
+    known = {t: 1.0 if cif.is_null(t) else float(cif.as_number(t)) for t in set(texts)}
+    for text, value in known.items():
+        if not isfinite(value) or value < 0:
             raise InputError(f"an occupancy is {text}, expected a number from 0 to 1")
-    return values
-
-
-def _multiplicities(block: cif.Block, real: npt.NDArray[np.bool_]) -> list[int] | None:
-    """Stated number of images of each real site, if every one is given."""
-    texts = list(block.find_values("_atom_site_symmetry_multiplicity"))
-    if len(texts) != len(real) or not all(text.isdigit() for text in texts):
+    if len(texts) != count or all(value == 1.0 for value in known.values()):
         return None
-    return [int(text) for text, is_real in zip(texts, real, strict=True) if is_real]
+    return [known[text] for text in texts]
+
+
+def _multiplicities(sites: dict[str, list[str]], count: int) -> npt.NDArray[np.int64] | None:
+    """Stated number of images of each site, if every one is given."""
+    texts = sites.get("_atom_site_symmetry_multiplicity", [])
+    if len(texts) != count or not all(text.isdigit() for text in texts):
+        return None
+    return np.array([int(text) for text in texts], dtype=np.int64)
 
 
 def _operations(block: cif.Block, parameters: Sequence[float]) -> tuple[str, ...]:
     for tag in _OPERATIONS:
         listed = block.find_values(tag)
         if len(listed):
-            texts = (cif.as_string(text).lower().replace(" ", "") for text in listed)
-            return tuple(texts)
+            return tuple([_plain_operation(text) for text in listed])
     number = next((n for n in map(block.find_value, _NUMBERS) if n and not cif.is_null(n)), "")
     names = [cif.as_string(n) for n in map(block.find_value, _NAMES) if n and not cif.is_null(n)]
     for name in names or ([""] if number else []):
@@ -188,6 +239,11 @@ def _operations(block: cif.Block, parameters: Sequence[float]) -> tuple[str, ...
     if names or number:
         raise _CannotFollowError(f"space group {(names or [number])[0]!r} is in no table")
     return ()
+
+
+@lru_cache(maxsize=4096)
+def _plain_operation(text: str) -> str:
+    return str(cif.as_string(text)).lower().replace(" ", "")
 
 
 def _ask_pymatgen(text: str, name: str, label: str, problem: str, into: Assembler) -> None:

@@ -39,7 +39,8 @@ def from_dict(
         if "matrix" in cell:
             lattice = np.asarray(cell["matrix"], dtype=np.float64)
         else:
-            lattice = lattice_from_parameters([float(cell[key]) for key in _PARAMETERS])[0]
+            parameters = [float(cell[key]) for key in _PARAMETERS]
+            lattice = np.array(lattice_from_parameters(*parameters))
         frac = [site["abc"] for site in sites]
         entries = [
             (index, label_to_number(str(part["element"])), float(part["occu"]))
