@@ -21,6 +21,10 @@ ELEMENTS = 103
 """Known elements, Z = 1..103."""
 LATTICE_ROWS = slice(100, 103)
 """Rows of sites and occupancy that stand for the lattice vectors a, b, c."""
+ANGLE_ROW = 3
+"""Row of the lattice group with alpha, beta, gamma (degrees) and volume (cubic angstrom)."""
+DIRECT_ROWS = slice(4, 103)
+"""Rows of the lattice group with the short lattice vectors."""
 DIRECT_VECTORS = 99
 """Direct lattice vectors in rows 4:103 of the lattice group."""
 RECIPROCAL_VECTORS = 103

@@ -15,6 +15,9 @@ import numpy.typing as npt
 from crystalssl.errors import InputError
 from crystalssl.representation._compiled import compiled, run_chunks, sort_into
 
+_TIE = 1e-6
+"""Relative difference of lengths below which the order of vectors is that of their steps."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shells:
@@ -144,7 +147,7 @@ def _start_radius(
 
 @compiled
 def _before(x: int, y: int, z: int, row: npt.NDArray[np.int64]) -> bool:
-    """Order within a shell: larger first steps first, as in a table of reflections."""
+    """Order among equal lengths: larger first steps first, as in a table of reflections."""
     if x != row[0]:
         return bool(x > row[0])
     if y != row[1]:
@@ -160,7 +163,7 @@ def _insert(
     vector: npt.NDArray[np.int64],
     steps: npt.NDArray[np.int64],
 ) -> None:
-    """Put a vector of the reduced basis into the shell at ``rows[start:end]``, in its order."""
+    """Put a vector of the reduced basis among equally long ones, ``rows[start:end]``."""
     x = vector[0] * steps[0, 0] + vector[1] * steps[1, 0] + vector[2] * steps[2, 0]
     y = vector[0] * steps[0, 1] + vector[1] * steps[1, 1] + vector[2] * steps[2, 1]
     z = vector[0] * steps[0, 2] + vector[1] * steps[1, 2] + vector[2] * steps[2, 2]
@@ -203,16 +206,18 @@ def _shells_of(
         order = np.empty(total, np.int64)
         sort_into(squares, total, order)
         rows = coefficients[n]
-        start, before = 0, 0.0
+        start, tie, before = 0, 0, 0.0
         for m in range(count + 1):
             length = np.sqrt(squares[order[m]])
             if length > before * (1 + rtol):
                 start, beyond[n] = m, length
                 if m < count:
                     opens[n, m] = True
+            if length > before * (1 + _TIE):
+                tie = m
             before = length
             if m < count:
-                _insert(rows, start, m, found[order[m]], steps)
+                _insert(rows, tie, m, found[order[m]], steps)
         used[n] = start
         for m in range(start, count):
             opens[n, m] = False
