@@ -1,0 +1,295 @@
+"""A corpus of canonical crystals as flat tensors, from which batches are gathered by index.
+
+Panel source, periodic graph, crystal-level targets and symmetry lie side by side in memory or on
+a device; ``Corpus.batch`` makes what one block reads. No loop runs over crystals, sites or edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from crystalssl.errors import InputError
+from crystalssl.representation import layout
+from crystalssl.representation.batch import BlockBatch, Edges
+from crystalssl.representation.graph import periodic_graph
+from crystalssl.representation.panel import PanelSource
+from crystalssl.representation.targets import crystal_targets
+from crystalssl.structures.canonical import CanonicalResult
+from crystalssl.structures.crystals import Crystals
+
+UNKNOWN_SYSTEM = -1
+"""Crystal system of crystals that came without their symmetry."""
+
+
+class Reader(Protocol):
+    """What a batch must know of the block that reads it."""
+
+    @property
+    def group(self) -> str:
+        """Panel group."""
+
+    @property
+    def uses_graph(self) -> bool:
+        """Whether it asks for the periodic graph."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """Compact periodic graph of a corpus: edges lie site after site, crystal after crystal.
+
+    Attributes:
+        offsets: first edge of each crystal, one more than crystals.
+        degree: edges of each site.
+        target: neighbour, as a site number within its crystal.
+        image: lattice translation of the neighbour.
+        distance: angstrom.
+    """
+
+    offsets: Int[Tensor, "offset"]
+    degree: Int[Tensor, "site"]
+    target: Int[Tensor, "edge"]
+    image: Int[Tensor, "edge 3"]
+    distance: Float[Tensor, "edge"]
+
+
+def spans(
+    starts: Int[Tensor, "item"], counts: Int[Tensor, "item"]
+) -> tuple[Int[Tensor, "entry"], Int[Tensor, "entry"]]:
+    """Indices of many ranges, one after the other, and the range each belongs to.
+
+    Args:
+        starts: first index of each range.
+        counts: length of each range.
+    """
+    total = int(counts.sum())
+    item = torch.repeat_interleave(counts, output_size=total)
+    first = starts - (counts.cumsum(0) - counts)
+    return first[item] + torch.arange(total, device=starts.device), item
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """Crystals ready to give batches to any block.
+
+    Attributes:
+        panel: source of the panel groups.
+        neighbours: periodic graph.
+        values: raw crystal-level targets (``representation.targets.TARGET_NAMES``).
+        histogram: pair-distance histograms.
+        crystal_system: codes 0..6, or ``UNKNOWN_SYSTEM``.
+        target_mean: what is taken off each target.
+        target_std: what each target is then divided by.
+    """
+
+    panel: PanelSource
+    neighbours: Neighbours
+    values: Float[Tensor, "crystal target"]
+    histogram: Float[Tensor, "crystal bin"]
+    crystal_system: Int[Tensor, "crystal"]
+    target_mean: Float[Tensor, "target"]
+    target_std: Float[Tensor, "target"]
+
+    @staticmethod
+    def from_crystals(source: CanonicalResult | Crystals) -> Corpus:
+        """Build a corpus; targets are standardised over all of it (see ``fit_targets``).
+
+        Args:
+            source: what ``canonicalize`` gave, or canonical crystals alone; without symmetry the
+                corpus is good for features, not for pre-training.
+
+        Raises:
+            InputError: if the crystals are not canonical.
+        """
+        crystals = source.crystals if isinstance(source, CanonicalResult) else source
+        graph = periodic_graph(crystals)
+        targets = crystal_targets(crystals, graph)
+        system = np.full(len(crystals), UNKNOWN_SYSTEM, dtype=np.int8)
+        if isinstance(source, CanonicalResult):
+            system = source.symmetry.crystal_system.astype(np.int8)
+        neighbours = Neighbours(
+            offsets=torch.from_numpy(graph.edge_offsets[crystals.offsets]),
+            degree=torch.from_numpy(graph.degrees.astype(np.int16)),
+            target=torch.from_numpy(graph.target.astype(np.uint8)),
+            image=torch.from_numpy(graph.image),
+            distance=torch.from_numpy(graph.distance),
+        )
+        width = targets.values.shape[1]
+        corpus = Corpus(
+            panel=PanelSource.from_crystals(crystals),
+            neighbours=neighbours,
+            values=torch.from_numpy(targets.values),
+            histogram=torch.from_numpy(targets.histogram),
+            crystal_system=torch.from_numpy(system),
+            target_mean=torch.zeros(width),
+            target_std=torch.ones(width),
+        )
+        return corpus.fit_targets(np.arange(len(corpus))) if len(corpus) else corpus
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def site_counts(self) -> npt.NDArray[np.int64]:
+        """(n,) sites per crystal."""
+        counts: npt.NDArray[np.int64] = self.panel.site_counts.cpu().numpy()
+        return counts
+
+    @property
+    def has_symmetry(self) -> bool:
+        """Whether the crystal system of every crystal is known."""
+        return bool((self.crystal_system != UNKNOWN_SYSTEM).all())
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(tensor.nbytes for tensor in self._tensors().values())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.values.device
+
+    def to(self, device: torch.device | str) -> Corpus:
+        """The same corpus on another device."""
+        return _from_tensors({name: t.to(device) for name, t in self._tensors().items()})
+
+    def fit_targets(self, index: npt.ArrayLike) -> Corpus:
+        """The same corpus with targets standardised by the statistics of some of its crystals.
+
+        Args:
+            index: row numbers of the training part.
+
+        Raises:
+            InputError: if there is no row.
+        """
+        values = self.values[self._rows(index)].double()
+        if not len(values):
+            raise InputError("Got no crystals to standardise targets with, expected at least one.")
+        std = values.std(0, unbiased=False)
+        std = torch.where(std > 1e-6, std, torch.ones_like(std))
+        return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
+
+    def batch(self, index: Tensor | npt.ArrayLike, block: Reader) -> BlockBatch:
+        """Gather what a block reads of some crystals, in the order given.
+
+        Args:
+            index: row numbers; repeats are fine.
+            block: block class or instance; only ``group`` and ``uses_graph`` are read.
+        """
+        rows = self._rows(index)
+        panel = self.panel.take(rows)
+        columns, valid = panel.group(block.group)
+        return BlockBatch(
+            rows=columns,
+            valid=valid,
+            edges=self._edges(rows, panel.site_counts) if block.uses_graph else None,
+            targets=(self.values[rows] - self.target_mean) / self.target_std,
+            crystal_system=self.crystal_system[rows].long(),
+            histogram=self.histogram[rows],
+        )
+
+    def take(self, index: Tensor | npt.ArrayLike) -> Corpus:
+        """Select crystals by row number; the statistics of the targets stay."""
+        rows = self._rows(index)
+        held = self.neighbours
+        site, _ = spans(self.panel.offsets[rows], self.panel.site_counts[rows])
+        counts = held.offsets.diff()[rows]
+        edge, _ = spans(held.offsets[rows], counts)
+        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        return replace(
+            self,
+            panel=self.panel.take(rows),
+            neighbours=Neighbours(
+                offsets=offsets,
+                degree=held.degree[site],
+                target=held.target[edge],
+                image=held.image[edge],
+                distance=held.distance[edge],
+            ),
+            values=self.values[rows],
+            histogram=self.histogram[rows],
+            crystal_system=self.crystal_system[rows],
+        )
+
+    def save(self, path: Path) -> Path:
+        """Write the corpus as safetensors, atomically."""
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        tensors = {name: t.cpu().contiguous() for name, t in self._tensors().items()}
+        save_file(tensors, partial, metadata={"layout_version": str(layout.VERSION)})
+        partial.replace(path)
+        return path
+
+    @staticmethod
+    def load(path: Path) -> Corpus:
+        """Read a corpus that ``save`` wrote.
+
+        Raises:
+            InputError: if the file is missing, damaged, or of another layout version.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as handle:
+                version = (handle.metadata() or {}).get("layout_version")
+                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"Cannot read the corpus {path}: {error}. Build it anew.") from error
+        if version != str(layout.VERSION):
+            raise InputError(
+                f"The corpus {path} has panel layout {version}, expected {layout.VERSION}. "
+                "Build it anew from the structures."
+            )
+        return _from_tensors(tensors)
+
+    def _rows(self, index: Tensor | npt.ArrayLike) -> Int[Tensor, "row"]:
+        if not isinstance(index, Tensor):
+            index = torch.from_numpy(np.asarray(index, dtype=np.int64))
+        return index.to(device=self.device, dtype=torch.int64)
+
+    def _edges(self, rows: Int[Tensor, "row"], sites: Int[Tensor, "row"]) -> Edges:
+        """Edges of a batch, sites numbered through it."""
+        held = self.neighbours
+        site, _ = spans(self.panel.offsets[rows], sites)
+        degree = held.degree[site].long()
+        counts = held.offsets.diff()[rows]
+        edge, crystal = spans(held.offsets[rows], counts)
+        first = sites.cumsum(0) - sites
+        return Edges(
+            source=torch.repeat_interleave(degree, output_size=len(edge)),
+            target=held.target[edge].long() + first[crystal],
+            image=held.image[edge].long(),
+            distance=held.distance[edge],
+        )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All tensors under flat names."""
+        found: dict[str, Tensor] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                found[field.name] = value
+            else:
+                for inner in fields(value):
+                    found[f"{field.name}.{inner.name}"] = getattr(value, inner.name)
+        return found
+
+
+def _from_tensors(tensors: dict[str, Tensor]) -> Corpus:
+    """A corpus from what ``Corpus._tensors`` gave."""
+    panel = {f.name: tensors[f"panel.{f.name}"] for f in fields(PanelSource)}
+    near = {f.name: tensors[f"neighbours.{f.name}"] for f in fields(Neighbours)}
+    plain = {name: tensor for name, tensor in tensors.items() if "." not in name}
+    return Corpus(panel=PanelSource(**panel), neighbours=Neighbours(**near), **plain)
