@@ -1,0 +1,207 @@
+"""A trained block to safetensors with its card, and back, checked on the way.
+
+``save_weights`` and ``load_weights`` handle one block's folder, ``save_run`` and ``load_run`` a
+run with a folder for each block, ``find_run`` turns a path or the name of bundled weights into
+such a run. Nothing is unpickled and nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as write_tensors
+
+from crystalssl import __version__
+from crystalssl.blocks._contract import Block
+from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.errors import InputError, unknown_name
+from crystalssl.hub.card import CARD_FILE, ModelCard
+from crystalssl.representation import layout
+
+WEIGHTS_FILE = "weights.safetensors"
+"""File name of a block's weights."""
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the weights that ship with the package: one run for each name."""
+
+
+def new_card(block: Block, **details: Any) -> ModelCard:
+    """A card for a block with the versions of this package filled in.
+
+    Args:
+        block: the block the card describes.
+        details: further fields of :class:`ModelCard`.
+    """
+    return ModelCard(
+        block=block.name,
+        config=asdict(block.config),
+        layout_version=layout.VERSION,
+        package_version=__version__,
+        **details,
+    )
+
+
+def save_weights(block: Block, folder: Path, card: ModelCard | None = None) -> ModelCard:
+    """Write a block's weights and card into a folder; the same block gives the same bytes.
+
+    Args:
+        block: the trained block.
+        folder: made if absent.
+        card: its card; the checksum is filled in. Without one a bare card is written.
+
+    Returns:
+        The card as written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: t.detach().cpu().clone().contiguous() for name, t in block.state_dict().items()}
+    content = write_tensors(state)
+    card = replace(card or new_card(block), sha256=hashlib.sha256(content).hexdigest())
+    path = folder / WEIGHTS_FILE
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+    card.save(folder)
+    return card
+
+
+def load_weights(folder: Path) -> Block:
+    """Read a block from its folder, in evaluation mode.
+
+    Raises:
+        InputError: if a file is missing, the checksum or the panel layout differs, or the
+            weights do not fit the block.
+        UnknownNameError: if the card names a block or a setting that does not exist.
+    """
+    folder = Path(folder)
+    if not (folder / CARD_FILE).is_file():
+        raise InputError(
+            f"Found no {CARD_FILE} in {folder}, expected the folder of a trained block. Give the "
+            "folder that `crystalssl pretrain` wrote."
+        )
+    card = ModelCard.load(folder)
+    if card.layout_version != layout.VERSION:
+        raise InputError(
+            f"Weights in {folder} read panel layout {card.layout_version}, this version makes "
+            f"layout {layout.VERSION}. Pre-train anew or install crystalssl "
+            f"{card.package_version}."
+        )
+    content = _checked_content(folder / WEIGHTS_FILE, card)
+    block = build_block(card.block, dict(card.config))
+    try:
+        block.load_state_dict(read_tensors(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"Weights in {folder} do not fit block {card.block!r} of this version ({error}). "
+            f"Pre-train anew, or install crystalssl {card.package_version}."
+        ) from error
+    return block.eval()
+
+
+def save_run(blocks: Mapping[str, Block], folder: Path) -> Path:
+    """Write several blocks as one run; ``load_run`` reads it.
+
+    Args:
+        blocks: block of each name.
+        folder: gets one folder for each block.
+    """
+    for name, block in blocks.items():
+        save_weights(block, Path(folder) / name)
+    return Path(folder)
+
+
+def export_run(run: Path | str, folder: Path) -> Path:
+    """Copy what is shared of a run (weights and cards, checked) and leave logs and checkpoints.
+
+    Raises:
+        InputError: as ``load_weights``.
+    """
+    for name, source in run_folders(run).items():
+        save_weights(load_weights(source), Path(folder) / name, ModelCard.load(source))
+    return Path(folder)
+
+
+def load_run(run: Path | str) -> dict[str, Block]:
+    """Read all blocks of a run, ordered by number.
+
+    Args:
+        run: folder of a run or of one block, or the name of bundled weights.
+
+    Raises:
+        InputError: as ``load_weights``, or if there is no block in it.
+        UnknownNameError: if it is neither a folder nor a name.
+    """
+    return {name: load_weights(folder) for name, folder in run_folders(run).items()}
+
+
+def load_cards(run: Path | str) -> dict[str, ModelCard]:
+    """Read the cards of a run without its weights, ordered by block number."""
+    return {name: ModelCard.load(folder) for name, folder in run_folders(run).items()}
+
+
+def run_folders(run: Path | str) -> dict[str, Path]:
+    """Folder of every block in a run, ordered by block number.
+
+    Raises:
+        InputError: if there is none.
+        UnknownNameError: if ``run`` is neither a folder nor a name.
+    """
+    folder = find_run(run)
+    cards = [folder / CARD_FILE] if (folder / CARD_FILE).is_file() else []
+    cards = cards or sorted(folder.glob(f"*/{CARD_FILE}"))
+    cards = cards or sorted(folder.glob(f"*/*/{CARD_FILE}"))
+    if not cards:
+        raise InputError(
+            f"Found no trained block in {folder}, expected folders with a {CARD_FILE}. Make some "
+            "with `crystalssl pretrain`."
+        )
+    found = {ModelCard.load(card.parent).block: card.parent for card in cards}
+    order = {block.name: block.number for block in list_blocks()}
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def bundled_names() -> list[str]:
+    """Names of the weights that ship with the package."""
+    if not BUNDLED.is_dir():
+        return []
+    return sorted(folder.name for folder in BUNDLED.iterdir() if any(folder.glob("*/card.json")))
+
+
+def find_run(run: Path | str) -> Path:
+    """Folder of a run: a path that exists, or the name of bundled weights.
+
+    Raises:
+        InputError: if it is neither and no weights are bundled.
+        UnknownNameError: if it is neither.
+    """
+    if Path(run).is_dir():
+        return Path(run)
+    names = bundled_names()
+    if str(run) in names:
+        return BUNDLED / str(run)
+    if not names:
+        raise InputError(
+            f"Found no weights {str(run)!r}: it is no folder, and this version bundles no weights. "
+            "Make your own with `crystalssl pretrain STRUCTURES --out RUN` and give that folder."
+        )
+    raise unknown_name("weights", str(run), names, "crystalssl info weights")
+
+
+def _checked_content(path: Path, card: ModelCard) -> bytes:
+    """The weights file, its checksum compared with the card's."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read the weights {path}: {error.strerror}.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.sha256:
+        raise InputError(
+            f"{path} has checksum {found[:12]}..., its card says {card.sha256[:12]}... The file is "
+            "damaged or not the one described: copy it again."
+        )
+    return content
