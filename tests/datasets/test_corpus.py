@@ -71,6 +71,7 @@ def test_taking_rows_first_or_last_gives_the_same_batch(made_corpus, toy_class):
     assert torch.equal(left.rows, right.rows)
     assert torch.equal(left.edges.target, right.edges.target)
     assert torch.equal(left.targets, right.targets)
+    assert part.ids.tolist() == made_corpus.ids[[5, 40, 2]].tolist()
     assert part.site_counts.tolist() == made_corpus.site_counts[[5, 40, 2]].tolist()
 
 
@@ -79,6 +80,7 @@ def test_a_saved_corpus_comes_back_whole(made_corpus, toy_class, tmp_path):
     again = Corpus.load(fitted.save(tmp_path / "corpus.safetensors"))
     one, two = (c.batch([3, 1], toy_class) for c in (fitted, again))
     assert torch.equal(one.rows, two.rows) and torch.equal(one.targets, two.targets)
+    assert again.ids.tolist() == fitted.ids.tolist()
     assert again.nbytes == fitted.nbytes and len(again) == len(fitted)
     assert not list(tmp_path.glob("*.partial"))
 

@@ -6,6 +6,7 @@ a device; ``Corpus.batch`` makes what one block reads. No loop runs over crystal
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,7 @@ from crystalssl.structures.crystals import Crystals
 
 UNKNOWN_SYSTEM = -1
 """Crystal system of crystals that came without their symmetry."""
+_IDS = "ids"
 
 
 class Reader(Protocol):
@@ -80,6 +82,7 @@ class Corpus:
     """Crystals ready to give batches to any block.
 
     Attributes:
+        ids: (n,) identifiers, in input order.
         panel: source of the panel groups.
         neighbours: periodic graph.
         values: raw crystal-level targets (``representation.targets.TARGET_NAMES``).
@@ -89,6 +92,7 @@ class Corpus:
         target_std: what each target is then divided by.
     """
 
+    ids: npt.NDArray[np.str_]
     panel: PanelSource
     neighbours: Neighbours
     values: Float[Tensor, "crystal target"]
@@ -123,6 +127,7 @@ class Corpus:
         )
         width = targets.values.shape[1]
         corpus = Corpus(
+            ids=crystals.ids,
             panel=PanelSource.from_crystals(crystals),
             neighbours=neighbours,
             values=torch.from_numpy(targets.values),
@@ -150,7 +155,7 @@ class Corpus:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(tensor.nbytes for tensor in self._tensors().values())
+        return sum(t.nbytes for t in self._tensors().values()) + self.ids.nbytes
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +164,7 @@ class Corpus:
 
     def to(self, device: torch.device | str) -> Corpus:
         """The same corpus on another device."""
-        return _from_tensors({name: t.to(device) for name, t in self._tensors().items()})
+        return _joined({name: t.to(device) for name, t in self._tensors().items()}, self.ids)
 
     def fit_targets(self, index: npt.ArrayLike) -> Corpus:
         """The same corpus with targets standardised by the statistics of some of its crystals.
@@ -207,6 +212,7 @@ class Corpus:
         torch.cumsum(counts, 0, out=offsets[1:])
         return replace(
             self,
+            ids=self.ids[rows.cpu().numpy()],
             panel=self.panel.take(rows),
             neighbours=Neighbours(
                 offsets=offsets,
@@ -228,6 +234,8 @@ class Corpus:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         tensors = {name: t.cpu().contiguous() for name, t in self._tensors().items()}
+        text = json.dumps(self.ids.tolist()).encode()
+        tensors[_IDS] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         save_file(tensors, partial, metadata={"layout_version": str(layout.VERSION)})
         partial.replace(path)
         return path
@@ -252,7 +260,8 @@ class Corpus:
                 f"The corpus {path} has panel layout {version}, expected {layout.VERSION}. "
                 "Build it anew from the structures."
             )
-        return _from_tensors(tensors)
+        ids = json.loads(tensors.pop(_IDS).numpy().tobytes())
+        return _joined(tensors, np.array(ids, dtype=np.str_))
 
     def _rows(self, index: Tensor | npt.ArrayLike) -> Int[Tensor, "row"]:
         if not isinstance(index, Tensor):
@@ -281,15 +290,15 @@ class Corpus:
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 found[field.name] = value
-            else:
+            elif isinstance(value, PanelSource | Neighbours):
                 for inner in fields(value):
                     found[f"{field.name}.{inner.name}"] = getattr(value, inner.name)
         return found
 
 
-def _from_tensors(tensors: dict[str, Tensor]) -> Corpus:
+def _joined(tensors: dict[str, Tensor], ids: npt.NDArray[np.str_]) -> Corpus:
     """A corpus from what ``Corpus._tensors`` gave."""
     panel = {f.name: tensors[f"panel.{f.name}"] for f in fields(PanelSource)}
     near = {f.name: tensors[f"neighbours.{f.name}"] for f in fields(Neighbours)}
     plain = {name: tensor for name, tensor in tensors.items() if "." not in name}
-    return Corpus(panel=PanelSource(**panel), neighbours=Neighbours(**near), **plain)
+    return Corpus(ids=ids, panel=PanelSource(**panel), neighbours=Neighbours(**near), **plain)
