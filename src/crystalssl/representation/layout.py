@@ -36,6 +36,16 @@ RAW_ELEMENTS = 4
 """Elements a crystal may have in raw FTCP."""
 RAW_KPOINTS = 59
 """k-points of raw FTCP, columns 4:63."""
+RAW_CELL_ROW = 103
+"""First of two rows with a, b, c (angstrom) and alpha, beta, gamma (degrees)."""
+RAW_SITE_ROW = 105
+"""First of ``MAX_SITES`` rows with fractional coordinates."""
+RAW_OCCUPANCY_ROW = 205
+"""First of ``MAX_SITES`` rows that say which element a site holds."""
+RAW_DISTANCE_ROW = 305
+"""Row with the distances of the k-points (1/angstrom)."""
+RAW_PROPERTY_ROW = 306
+"""First of 92 rows with the elemental code and, beside it, its products with k.r."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,101 @@
+"""Raw FTCP files on disk: arrays opened without loading them, ids from the file beside them.
+
+Takes (n, 400, 63) or flattened (n, 25200) ``.npy`` files and never unpickles. What it returns goes
+to ``ftcp_decode.decode``, or to whoever reads raw FTCP itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.errors import InputError
+from crystalssl.representation.ftcp_decode import as_raw
+
+_ID_COLUMNS = ("immutable_id", "material_id", "mp_id", "id", "ids")
+_ID_ENDINGS = (".npy", ".csv", ".txt", ".json")
+
+
+class RawArray(NamedTuple):
+    """Raw FTCP arrays from disk.
+
+    Attributes:
+        array: (n, 400, 63), memory-mapped, read-only, of the file's type.
+        ids: (n,) from the sidecar, else row numbers.
+    """
+
+    array: npt.NDArray[np.generic]
+    ids: npt.NDArray[np.str_]
+
+
+def load_array(path: str | Path, ids_path: str | Path | None = None) -> RawArray:
+    """Open a raw FTCP file and its ids.
+
+    Args:
+        path: ``.npy`` file of shape (n, 400, 63) or (n, 25200).
+        ids_path: ids in the order of the rows, as ``.npy``, ``.csv``, ``.txt`` or ``.json``. If
+            absent, ``<stem>_ids`` with one of these endings beside ``path``; else row numbers.
+
+    Raises:
+        InputError: if a file cannot be read, has another shape, or ids and rows differ in number.
+    """
+    path = Path(path)
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"No file {path}. Give the path of a raw FTCP .npy file.") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} cannot be read as a plain .npy array ({error}); expected numbers. Save it "
+            "with numpy.save after array.astype('float32')."
+        ) from None
+    if not isinstance(stored, np.ndarray):
+        raise InputError(f"{path} is an archive, expected one .npy array. Save it with numpy.save.")
+    array = as_raw(stored, str(path))
+    beside = [path.with_name(f"{path.stem}_ids{end}") for end in _ID_ENDINGS]
+    found = Path(ids_path) if ids_path else next((p for p in beside if p.is_file()), None)
+    if found is None:
+        return RawArray(array=array, ids=np.arange(len(array)).astype(np.str_))
+    ids = read_ids(found)
+    if len(ids) != len(array):
+        raise InputError(
+            f"{found} has {len(ids)} ids for the {len(array)} rows of {path}, expected as many. "
+            "Give the ids that were saved with this array, in its order."
+        )
+    return RawArray(array=array, ids=ids)
+
+
+def read_ids(path: Path) -> npt.NDArray[np.str_]:
+    """Ids from ``.npy``, ``.csv`` (a column of ids, or the first), ``.txt`` or ``.json``.
+
+    Raises:
+        InputError: if the file cannot be read as a list of ids.
+    """
+    try:
+        if path.suffix == ".npy":
+            stored: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
+            return stored.ravel().astype(np.str_)
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".json":
+            content = json.loads(text)
+            rows = content["ids"] if isinstance(content, dict) else content
+            return np.array([str(row) for row in rows], dtype=np.str_)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"The ids in {path} cannot be read ({error!r}); expected a plain list. Write one id a "
+            "line into a .txt file."
+        ) from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if path.suffix != ".csv":
+        return np.array([line.strip() for line in lines], dtype=np.str_)
+    cells = list(csv.reader(lines))
+    header = [name.strip().lower() for name in cells[0]] if cells else []
+    column = next((header.index(name) for name in _ID_COLUMNS if name in header), None)
+    if column is None:
+        return np.array([row[0].strip() for row in cells], dtype=np.str_)
+    return np.array([row[column].strip() for row in cells[1:]], dtype=np.str_)
