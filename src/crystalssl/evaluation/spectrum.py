@@ -1,0 +1,252 @@
+"""Training rows of a feature matrix -> the eigendecomposition that all linear models share.
+
+Columns are standardised with the statistics of the training rows, streamed in chunks in float64,
+and never held as a dense float64 copy. The smaller of the two Gram matrices is decomposed: over
+columns when there are more rows (primal), over rows otherwise (dual).
+Source: Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, sections 3.4 and 18.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg.blas import dsyrk
+
+from crystalssl.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+CHUNK_BYTES = 64 * 2**20
+"""Size of one float64 chunk of the matrix."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaler:
+    """Centre and scale of each column, from training rows only.
+
+    Attributes:
+        centre: (p,) means of the columns that vary.
+        scale: (p,) standard deviations of the columns that vary.
+        columns: (p,) indices of those columns in the matrix.
+    """
+
+    centre: Floats
+    scale: Floats
+    columns: Index
+
+    def chunk(self, matrix: Features, rows: Index) -> Floats:
+        """(rows, p) float64 standardised copy of some rows."""
+        part = matrix[rows]
+        if len(self.columns) < matrix.shape[1]:
+            part = part[:, self.columns]
+        scaled = part.astype(np.float64)
+        scaled -= self.centre
+        scaled /= self.scale
+        return scaled
+
+    def column_chunk(self, matrix: Features, rows: Index, part: slice) -> Floats:
+        """(rows, some columns) float64 standardised copy of some of the columns that vary."""
+        scaled = matrix[rows[:, None], self.columns[part]].astype(np.float64)
+        scaled -= self.centre[part]
+        scaled /= self.scale[part]
+        return scaled
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spectrum:
+    """Principal axes of standardised training rows, and the targets along them.
+
+    With Xs = U diag(sqrt(values)) V', ``basis`` is V (primal) or U (dual).
+
+    Attributes:
+        scaler: statistics of the training rows.
+        rows: (n,) training rows of the matrix.
+        values: (r,) eigenvalues of the Gram matrix, decreasing, those above rounding only.
+        basis: (p, r) axes when primal, (n, r) scores of unit length when dual.
+        dual: which of the two ``basis`` is.
+        targets: (n, t) centred training targets.
+        target_mean: (t,) means that were taken away.
+        projections: (r, t) V' Xs' targets.
+    """
+
+    scaler: Scaler
+    rows: Index
+    values: Floats
+    basis: Floats
+    dual: bool
+    targets: Floats
+    target_mean: Floats
+    projections: Floats
+
+    def truncate(self, rank: int) -> Spectrum:
+        """The first ``rank`` principal axes: exactly a PCA fitted on the training rows."""
+        return replace(
+            self,
+            values=self.values[:rank],
+            basis=self.basis[:, :rank],
+            projections=self.projections[:rank],
+        )
+
+    def scores(self, matrix: Features, positions: Index) -> Floats:
+        """(m, r) Xs V for some of the training rows, given by position among them."""
+        if self.dual:
+            return self.basis[positions] * np.sqrt(self.values)
+        scores = np.empty((len(positions), len(self.values)))
+        for part in _parts(len(positions), len(self.scaler.columns)):
+            chunk = self.scaler.chunk(matrix, self.rows[positions[part]])
+            scores[part] = chunk @ self.basis
+        return scores
+
+    def coefficients(self, matrix: Features, weights: Floats) -> Floats:
+        """(p, t) coefficients V @ weights on the standardised columns, from (r, t) weights."""
+        if not self.dual:
+            return self.basis @ weights
+        along_rows = self.basis @ (weights / np.sqrt(self.values)[:, None])
+        coefficients = np.empty((len(self.scaler.columns), weights.shape[1]))
+        for part in _parts(len(self.scaler.columns), len(self.rows)):
+            chunk = self.scaler.column_chunk(matrix, self.rows, part)
+            coefficients[part] = chunk.T @ along_rows
+        return coefficients
+
+
+def fit_scaler(matrix: Features, rows: Index) -> Scaler:
+    """Means and standard deviations over some rows; columns that do not vary there are left out.
+
+    A column whose spread is within the rounding of float32 counts as constant.
+
+    Args:
+        matrix: (n, p) features.
+        rows: training rows.
+
+    Raises:
+        InputError: if a value is not finite, or no column varies.
+    """
+    origin = _typical_row(matrix, rows)
+    total, squares = np.zeros_like(origin), np.zeros_like(origin)
+    for part in _parts(len(rows), matrix.shape[1]):
+        chunk = matrix[rows[part]] - origin
+        total += chunk.sum(axis=0)
+        squares += np.einsum("np,np->p", chunk, chunk)
+    return _scaler(origin, total / len(rows), squares / len(rows))
+
+
+def _typical_row(matrix: Features, rows: Index) -> Floats:
+    """(p,) mean of a few rows. Sums of differences to it do not suffer from cancellation."""
+    few = rows[:: max(1, len(rows) // 1024)]
+    mean: Floats = matrix[few].mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _scaler(origin: Floats, shift: Floats, squares: Floats) -> Scaler:
+    """Scaler from the mean and mean square of the differences to an origin."""
+    if not np.isfinite(squares).all():
+        bad = int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise InputError(
+            f"Feature column {bad} holds a value that is not finite; expected numbers only. "
+            "Drop those rows or extract the features again."
+        )
+    spread = np.sqrt(np.maximum(squares - shift**2, 0.0))
+    centre = origin + shift
+    varies = spread > 4 * np.finfo(np.float32).eps * np.abs(centre)
+    columns = np.flatnonzero(varies).astype(np.int64)
+    if not len(columns):
+        raise InputError(
+            f"None of the {len(origin)} feature columns varies over the training rows; expected "
+            "at least one. Check that the features belong to these structures."
+        )
+    return Scaler(centre=centre[columns], scale=spread[columns], columns=columns)
+
+
+def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
+    """Standardise the training rows and decompose their Gram matrix.
+
+    Eigenvalues below ``max(n, p)`` times the float64 rounding of the largest are dropped: the
+    rank-revealing cut of ``numpy.linalg.lstsq``, applied to the Gram matrix. In terms of
+    singular values it lies near the rounding of float32, in which features are stored.
+
+    Args:
+        matrix: (crystals, columns) features.
+        targets: (crystals, t) labels; only training rows are read.
+        rows: (n,) training rows.
+
+    Raises:
+        InputError: if there are fewer than two training rows, or as in :func:`fit_scaler`.
+    """
+    if len(rows) < 2:
+        raise InputError(f"Got {len(rows)} training rows; expected at least 2. Use more data.")
+    labels = targets[rows].astype(np.float64)
+    mean = labels.mean(axis=0)
+    labels = labels - mean
+    dual = len(rows) < matrix.shape[1]
+    if dual:
+        scaler = fit_scaler(matrix, rows)
+        gram, along = _row_gram(matrix, rows, scaler), labels
+    else:
+        scaler, gram, along = _column_gram(matrix, labels, rows)
+    count, width = len(rows), len(scaler.columns)
+    values, basis = np.linalg.eigh(gram, UPLO="U")
+    del gram
+    keep = values > max(count, width) * np.finfo(np.float64).eps * values[-1]
+    values, basis = values[keep][::-1].copy(), basis[:, keep][:, ::-1]
+    projections = basis.T @ along
+    if dual:
+        projections *= np.sqrt(values)[:, None]
+    return Spectrum(
+        scaler=scaler,
+        rows=rows,
+        values=values,
+        basis=basis,
+        dual=dual,
+        targets=labels,
+        target_mean=mean,
+        projections=projections,
+    )
+
+
+def _column_gram(
+    matrix: Features, labels: Floats, rows: Index
+) -> tuple[Scaler, Floats, Floats]:
+    """The scaler, (p, p) Xs' Xs (upper triangle) and (p, t) Xs' y, in one pass over row chunks."""
+    origin = _typical_row(matrix, rows)
+    width = len(origin)
+    gram = np.zeros((width, width), order="F")  # the order in which BLAS adds in place
+    along, total = np.zeros((width, labels.shape[1])), np.zeros(width)
+    parts = list(_parts(len(rows), width))
+    buffer = np.empty((parts[0].stop, width))
+    for part in parts:
+        chunk = np.subtract(matrix[rows[part]], origin, out=buffer[: part.stop - part.start])
+        gram = dsyrk(1.0, chunk.T, beta=1.0, c=gram, overwrite_c=True)
+        along += chunk.T @ labels[part]
+        total += chunk.sum(axis=0)
+    count = len(rows)
+    scaler = _scaler(origin, total / count, np.diag(gram) / count)
+    columns = scaler.columns
+    if len(columns) < width:
+        gram = gram[np.ix_(columns, columns)]
+    shift = (total / count)[columns] / scaler.scale
+    gram /= scaler.scale
+    gram /= scaler.scale[:, None]
+    gram -= count * np.outer(shift, shift)
+    # labels are centred, so the shift leaves their products as they are
+    return scaler, gram, along[columns] / scaler.scale[:, None]
+
+
+def _row_gram(matrix: Features, rows: Index, scaler: Scaler) -> Floats:
+    """(n, n) Xs Xs' (upper triangle), summed over column chunks."""
+    gram: Floats = np.zeros((len(rows), len(rows)), order="F")
+    for part in _parts(len(scaler.columns), len(rows)):
+        chunk = scaler.column_chunk(matrix, rows, part)
+        gram = dsyrk(1.0, chunk.T, beta=1.0, c=gram, overwrite_c=True, trans=True)
+    return gram
+
+
+def _parts(length: int, width: int) -> Iterator[slice]:
+    """Slices over ``length`` whose float64 chunk of ``width`` stays within ``CHUNK_BYTES``."""
+    step = max(256, CHUNK_BYTES // (8 * max(width, 1)))
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
