@@ -7,6 +7,8 @@ but without brackets.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,14 +48,13 @@ def reduced_formulas(crystals: Crystals) -> npt.NDArray[np.str_]:
     owner = np.broadcast_to(crystals.crystal_of_site[:, None], filled.shape)[filled]
     key = owner * len(SYMBOLS) + _RANK[crystals.numbers[filled]]
     found, index = np.unique(key, return_inverse=True)
-    amounts = np.bincount(index, weights=crystals.occupancy[filled], minlength=len(found))
+    amounts: npt.NDArray[np.float64] = np.bincount(
+        index, weights=crystals.occupancy[filled], minlength=len(found)
+    ).astype(np.float64)
     numbers = _ORDER[found % len(SYMBOLS)]
     first = np.searchsorted(found // len(SYMBOLS), np.arange(len(crystals) + 1)).tolist()
     symbols = [SYMBOLS[number] for number in numbers.tolist()]
-    texts = [
-        _formula(symbols[start:stop], amounts[start:stop])
-        for start, stop in zip(first[:-1], first[1:], strict=True)
-    ]
+    texts = [_formula(symbols[start:stop], amounts[start:stop]) for start, stop in pairwise(first)]
     return np.array(texts, dtype=np.str_)
 
 

@@ -50,7 +50,7 @@ _CHECK_CIF = "correct the file, for instance with the program it came from; chec
 
 
 class _CannotFollowError(Exception):
-    """The block holds something that gemmi's tables do not cover; pymatgen may."""
+    """The block holds an operation that gemmi cannot read; pymatgen may."""
 
 
 def read_cif(data: bytes, name: str, stem: str, into: Assembler) -> None:
@@ -237,7 +237,8 @@ def _operations(block: cif.Block, parameters: Sequence[float]) -> tuple[str, ...
         if found:
             return found
     if names or number:
-        raise _CannotFollowError(f"space group {(names or [number])[0]!r} is in no table")
+        # not a case for pymatgen, which would take the block as P1
+        raise InputError(f"space group {(names or [number])[0]!r} is in no table")
     return ()
 
 

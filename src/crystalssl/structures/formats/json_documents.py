@@ -63,7 +63,7 @@ def _items(document: Any, stem: str) -> Iterator[_Item]:
         entries = document["data"] if isinstance(document["data"], list) else [document["data"]]
         for entry in entries:
             yield str(entry.get("id", stem)), entry["attributes"], {}
-    elif isinstance(document, Mapping) and _structure_field(document):
+    elif isinstance(document, Mapping) and _is_record(document):
         yield _record(document, stem)
     elif isinstance(document, Mapping):
         for key, entry in document.items():
@@ -164,6 +164,12 @@ def _is_optimade(document: Mapping[str, Any]) -> bool:
     data = document.get("data")
     first = data[0] if isinstance(data, list) and data else data
     return isinstance(first, Mapping) and "attributes" in first
+
+
+def _is_record(document: Mapping[str, Any]) -> bool:
+    """Whether a dictionary is one record rather than structures by id."""
+    field = _structure_field(document)
+    return bool(field) and (field == "structure" or any(map(_is_scalar, document.values())))
 
 
 def _structure_field(record: Mapping[str, Any]) -> str:

@@ -51,6 +51,8 @@ def parse_poscar(text: str, label: str) -> FoundStructure:
 
 
 def _parse(lines: list[str], label: str) -> FoundStructure:
+    if len(lines) < 8:
+        raise IndexError
     scale = [float(word) for word in lines[1].split()[:3] if _is_number(word)]
     lattice = _scaled(np.array([_triple(line) for line in lines[2:5]]), scale)
     names = [] if lines[5].split()[0].isdigit() else lines[5].split()
