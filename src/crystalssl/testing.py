@@ -159,7 +159,7 @@ def check_overfit(block: type[Block], corpus: Corpus) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     low = min(losses[-3:])
     _need(low < 0.9 * losses[0], block, f"20 steps take the loss from {losses[0]:.3f} to {low:.3f}")
 
