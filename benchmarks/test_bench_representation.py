@@ -117,8 +117,11 @@ def test_targets(benchmark: Any, crystals: Crystals) -> None:
 
 
 def test_gathering_a_batch_of_panel_rows(benchmark: Any, crystals: Crystals) -> None:
+    import torch
+
     from crystalssl.representation import layout
 
+    torch.set_num_threads(1)  # busy cores make torch's own threads wait for each other
     source = PanelSource.from_crystals(crystals)
     index = np.random.default_rng(0).permutation(len(crystals))[:256]
 
