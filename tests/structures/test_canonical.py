@@ -162,6 +162,17 @@ def test_when_the_search_fails_the_cell_is_reduced_as_given(prototypes, monkeypa
     np.testing.assert_allclose(result.crystals.volumes, prototypes.volumes)
 
 
+def test_a_panic_in_the_search_is_a_failure_too(prototypes, monkeypatch) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def panic(*args: object, **kwargs: object) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(_standardize.moyopy, "MoyoDataset", panic)
+    assert canonicalize(prototypes.take([0])).symmetry.failed.tolist() == [True]
+
+
 def test_occupancies_just_above_one_are_scaled_back(prototypes: Crystals) -> None:
     crystals = prototypes.take(prototypes.ids == "half")
     above = canonicalize(replace(crystals, occupancy=crystals.occupancy * np.float32(1.004)))
@@ -178,7 +189,10 @@ def test_a_crystal_does_not_depend_on_its_batch(prototypes: Crystals) -> None:
 
 def test_worker_processes_give_the_same(make_crystals) -> None:
     crystals = make_crystals(0, n=600)
-    one, two = canonicalize(crystals), canonicalize(crystals, processes=2)
+    done: list[int] = []
+    one = canonicalize(crystals, progress=done.append)
+    two = canonicalize(crystals, processes=2, progress=done.append)
+    assert sum(done) == 1200
     np.testing.assert_array_equal(one.crystals.frac_coords, two.crystals.frac_coords)
     np.testing.assert_array_equal(one.kept, two.kept)
 
@@ -187,3 +201,10 @@ def test_nothing_gives_nothing() -> None:
     result = canonicalize(Crystals.empty())
     assert len(result.crystals) == 0
     assert result.skipped == []
+
+
+def test_a_canonical_cell_stays_as_it_is(prototypes: Crystals, distances) -> None:
+    once = canonicalize(prototypes)
+    twice = canonicalize(once.crystals)
+    np.testing.assert_allclose(twice.crystals.lattice, once.crystals.lattice, atol=1e-9)
+    np.testing.assert_array_equal(twice.symmetry.space_group, once.symmetry.space_group)

@@ -31,3 +31,9 @@ def test_an_unknown_column_names_the_closest_one(make_crystals) -> None:
     crystals = make_crystals(1).with_columns(pa.table({"band_gap": [1, 2, 3, 4]}))
     with pytest.raises(UnknownNameError, match="Did you mean 'band_gap'"):
         crystals.column("bandgap")
+
+
+def test_columns_of_kinds_that_do_not_mix_become_text(make_crystals) -> None:
+    one = make_crystals(1, n=1).with_columns(pa.table({"x": ["high"]}))
+    two = make_crystals(2, n=1).with_columns(pa.table({"x": [1.5]}))
+    assert Crystals.concatenate([one, two]).column("x").tolist() == ["high", "1.5"]

@@ -87,7 +87,7 @@ def test_nothing_is_nothing() -> None:
     assert skipped == []
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_the_closest_pair_agrees_with_brute_force_in_skew_cells(seed: int) -> None:
     rng = np.random.default_rng(seed)
     lattice = rng.normal(size=(3, 3)) * 1.2 + np.eye(3)

@@ -104,7 +104,9 @@ def _one(
     try:
         cell = moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers)
         found = moyopy.MoyoDataset(cell, symprec=symprec, rotate_basis=False)
-    except Exception:  # moyo raises ValueError or, on some bad cells, a Rust panic
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # ValueError, or a Rust panic, which is no Exception
         return lattice, frac_coords, np.arange(len(numbers)), 1, True
     primitive = found.prim_std_cell
     if not _plausible(lattice, numbers, primitive):

@@ -132,14 +132,17 @@ def drop_empty_sites(crystals: Crystals) -> Crystals:
     )
 
 
-def carried_columns(rows: Sequence[Mapping[str, Any] | None], files: Sequence[str]) -> pa.Table:
+def carried_columns(
+    rows: Sequence[Mapping[str, Any] | None], files: Sequence[str]
+) -> pa.Table | None:
     """Values found beside the structures as a table; kinds that do not mix become text."""
     names = dict.fromkeys(name for row in rows if row for name in row)
     columns: dict[str, pa.Array] = {}
     for name in names:
         columns[name] = _column([row.get(name) if row else None for row in rows])
-    columns[SOURCE_COLUMN] = pa.array(files, type=pa.string())
-    return pa.table(columns)
+    if any(files):
+        columns[SOURCE_COLUMN] = pa.array(files, type=pa.string())
+    return pa.table(columns) if columns else None
 
 
 def _column(values: Iterable[Any]) -> pa.Array:

@@ -8,6 +8,7 @@ reads crystals for the panel, the graph or the targets starts from this form.
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -37,6 +38,13 @@ CRYSTAL_SYSTEMS = (
 
 _LAST_GROUP = np.array([2, 15, 74, 142, 167, 194, 230])
 _CHUNK = 512
+_Job = tuple[
+    npt.NDArray[np.float64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.int64],
+    float,
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +83,11 @@ class CanonicalResult:
 
 
 def canonicalize(
-    crystals: Crystals, symprec: float = SYMPREC, *, processes: int = 1
+    crystals: Crystals,
+    symprec: float = SYMPREC,
+    *,
+    processes: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> CanonicalResult:
     """Bring each crystal to its primitive, reduced cell.
 
@@ -88,6 +100,8 @@ def canonicalize(
         crystals: n crystals in any cell, disordered ones included.
         symprec: tolerance of the symmetry search in angstrom.
         processes: worker processes; 1 works in this process. Worth it above some 5,000 crystals.
+            Scripts that ask for more need the usual ``if __name__ == "__main__"``.
+        progress: called with the number of crystals done since the last call.
 
     Returns:
         Canonical crystals, their symmetry, and one skip for each that breaks a validity rule
@@ -98,7 +112,8 @@ def canonicalize(
     rows = np.flatnonzero(valid)
     good = crystals if valid.all() else crystals.take(rows)
     codes, mixtures = mixture_codes(good, decimals=4)
-    found = _standardize_all(good, _local_labels(good, codes), symprec, processes)
+    jobs = _chunks(good, _local_labels(good, codes), symprec)
+    found = _standardize_all(jobs, processes, progress or _ignore)
     offsets = np.concatenate([[0], np.cumsum(found.site_counts)]).astype(np.int64)
     owner = np.repeat(np.arange(len(good)), found.site_counts)
     code = codes[good.offsets[owner] + found.site]
@@ -143,31 +158,43 @@ def upright(lattice: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _standardize_all(
-    crystals: Crystals, labels: npt.NDArray[np.int64], symprec: float, processes: int
+    jobs: Sequence[_Job], processes: int, progress: Callable[[int], None]
 ) -> Standardized:
-    starts = range(0, len(crystals), _CHUNK)
-    jobs = [_chunk(crystals, labels, start) for start in starts]
+    parts = []
     if processes <= 1 or len(jobs) < 2:
-        return Standardized.concatenate([standardize(*job, symprec) for job in jobs])
+        for job in jobs:
+            parts.append(standardize(*job))
+            progress(len(job[0]))
+        return Standardized.concatenate(parts)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
-        futures = [pool.submit(standardize, *job, symprec) for job in jobs]
-        return Standardized.concatenate([future.result() for future in futures])
+        futures = [pool.submit(standardize, *job) for job in jobs]
+        for job, future in zip(jobs, futures, strict=True):
+            parts.append(future.result())
+            progress(len(job[0]))
+    return Standardized.concatenate(parts)
 
 
-def _chunk(
-    crystals: Crystals, labels: npt.NDArray[np.int64], start: int
-) -> tuple[
-    npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]
-]:
-    stop = min(start + _CHUNK, len(crystals))
-    first, last = crystals.offsets[start], crystals.offsets[stop]
-    return (
-        crystals.lattice[start:stop],
-        crystals.offsets[start : stop + 1] - first,
-        crystals.frac_coords[first:last],
-        labels[first:last],
-    )
+def _chunks(crystals: Crystals, labels: npt.NDArray[np.int64], symprec: float) -> list[_Job]:
+    """Arguments of ``standardize`` for each few hundred crystals."""
+    jobs = []
+    for start in range(0, len(crystals), _CHUNK):
+        stop = min(start + _CHUNK, len(crystals))
+        first, last = crystals.offsets[start], crystals.offsets[stop]
+        jobs.append(
+            (
+                crystals.lattice[start:stop],
+                crystals.offsets[start : stop + 1] - first,
+                crystals.frac_coords[first:last],
+                labels[first:last],
+                symprec,
+            )
+        )
+    return jobs
+
+
+def _ignore(done: int) -> None:
+    """No progress is shown."""
 
 
 def _local_labels(crystals: Crystals, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -115,6 +115,8 @@ class Crystals:
     def concatenate(parts: Sequence[Crystals]) -> Crystals:
         """Join batches in order; carried columns are united, absent ones become null.
 
+        A column that is of kinds that do not mix (text here, numbers there) becomes text.
+
         Raises:
             ValueError: if ``parts`` is empty.
         """
@@ -125,7 +127,7 @@ class Crystals:
             part.columns if part.columns is not None else pa.table({"_": pa.nulls(len(part))})
             for part in parts
         ]
-        columns = pa.concat_tables(tables, promote_options="permissive")
+        columns = _unite(tables)
         if "_" in columns.column_names:
             columns = columns.drop_columns(["_"])
         return Crystals(
@@ -162,3 +164,24 @@ class ReadResult:
 
     crystals: Crystals
     skipped: list[Skip]
+
+
+def _unite(tables: Sequence[pa.Table]) -> pa.Table:
+    """Stack tables; columns whose kinds do not mix become text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        pass
+    kinds: dict[str, set[str]] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(str(field.type))
+    mixed = {name for name, found in kinds.items() if len(found - {"null"}) > 1}
+    as_text = []
+    for table in tables:
+        for place, name in enumerate(table.column_names):
+            if name in mixed:
+                texts = [None if v is None else str(v) for v in table[name].to_pylist()]
+                table = table.set_column(place, name, pa.array(texts, type=pa.string()))
+        as_text.append(table)
+    return pa.concat_tables(as_text, promote_options="permissive")
