@@ -1,0 +1,181 @@
+import json
+import math
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+
+from crystalssl.config import TrainConfig
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.errors import InputError
+from crystalssl.hub.card import ModelCard
+from crystalssl.hub.weights import load_run, load_weights
+from crystalssl.pretraining._lightning import read_checkpoint, read_history
+from crystalssl.pretraining.loop import PretextTraining, generator_for, pretrain
+from crystalssl.pretraining.scores import Tally
+
+TRAIN, VAL = np.arange(0, 50), np.arange(50, 70)
+CONFIG = TrainConfig(
+    epochs=3, batch_size=16, max_atoms=64, learning_rate=1e-2, monitor_crystals=12,
+    progress=False, tensorboard=False, accelerator="cpu",
+)  # fmt: skip
+
+
+class StopAt(pl.Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def train(made_corpus, registered_toy, tmp_path):
+    def run(name, config=CONFIG, **options):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            block = registered_toy(registered_toy.Config())
+        return pretrain(made_corpus, block, TRAIN, VAL, config, tmp_path / name, **options)
+
+    return run
+
+
+def test_a_run_leaves_everything_behind_and_its_weights_load(train, made_corpus, tmp_path):
+    outcome = train("run", CONFIG.updated({"tensorboard": True}))
+    names = {path.name for path in outcome.folder.iterdir()}
+    assert names == {
+        "config.json", "metrics.csv", "weights.safetensors", "card.json", "tasks.json",
+        "checkpoints", "tensorboard",
+    }  # fmt: skip
+    assert {p.name for p in (outcome.folder / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+    block = load_run(tmp_path / "run")["toy"]
+    batch = made_corpus.batch(VAL, block)
+    assert torch.equal(block.encode(batch).features, outcome.block.encode(batch).features)
+
+
+def test_the_loss_falls_and_the_best_epoch_is_kept(train):
+    outcome = train("run", CONFIG.updated({"epochs": 6}))
+    losses = [float(row["val_loss"]) for row in read_history(outcome.folder / "metrics.csv")]
+    assert len(losses) == 6
+    assert min(losses) < losses[0]
+    assert outcome.best_epoch == int(np.argmin(losses))
+    assert math.isclose(outcome.val_loss, min(losses), rel_tol=1e-5)
+
+
+def test_figures_are_those_of_the_stored_weights_with_every_baseline(train, made_corpus):
+    outcome = train("run")
+    module = PretextTraining(outcome.block, made_corpus.fit_targets(TRAIN), CONFIG, 1)
+    tally = Tally()
+    for number, rows in enumerate(np.split(VAL, [16])):
+        batch = made_corpus.batch(rows, outcome.block)
+        with torch.no_grad():
+            module.score(batch, generator_for(CONFIG.seed, 1, number), tally)
+    stored = json.loads((outcome.folder / "tasks.json").read_text())["tasks"]
+    assert stored[0]["task"] == "toy_noise"
+    assert math.isclose(
+        stored[0]["model"], tally.figures("toy", outcome.block.tasks)[0].model, rel_tol=1e-5
+    )
+    assert set(stored[0]["baselines"]) == {"zero"}
+    assert outcome.figures == ModelCard.load(outcome.folder).figures
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(train):
+    one, two = train("one"), train("two")
+    other = train("other", CONFIG.updated({"seed": 1}))
+    first, second, third = (
+        (outcome.folder / "weights.safetensors").read_bytes() for outcome in (one, two, other)
+    )
+    assert first == second != third
+
+
+@pytest.mark.parametrize(("schedule", "stop"), [("one-cycle", 1), ("constant", 2), ("constant", 3)])
+def test_a_resumed_run_ends_with_the_same_bytes_as_one_in_one_go(train, schedule, stop):
+    config = CONFIG.updated({"schedule": schedule, "epochs": 4})
+    whole = train("whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", config, callbacks=[StopAt(stop)])
+    parts = train("parts", config, resume=True)
+    weights = [(o.folder / "weights.safetensors").read_bytes() for o in (whole, parts)]
+    tasks = [json.loads((o.folder / "tasks.json").read_text())["tasks"] for o in (whole, parts)]
+    assert weights[0] == weights[1] and tasks[0] == tasks[1]
+    epochs = [row["epoch"] for row in read_history(parts.folder / "metrics.csv")]
+    assert epochs == ["0", "1", "2", "3"]
+
+
+def test_a_finished_run_returns_at_once_when_resumed(train):
+    first = train("run")
+    stamp = (first.folder / "weights.safetensors").stat().st_mtime_ns
+    again = train("run", resume=True, callbacks=[StopAt(0)])
+    assert (first.folder / "weights.safetensors").stat().st_mtime_ns == stamp
+    assert again.val_loss == first.val_loss and again.figures == first.figures
+
+
+def test_resuming_with_other_settings_is_refused(train):
+    train("run")
+    with pytest.raises(InputError, match="epochs was 3, now it is 5"):
+        train("run", CONFIG.updated({"epochs": 5}), resume=True)
+    train("run", CONFIG.updated({"threads": torch.get_num_threads()}), resume=True)
+
+
+def test_without_resume_an_old_run_is_replaced(train):
+    train("run")
+    outcome = train("run", CONFIG.updated({"epochs": 1}))
+    assert len(read_history(outcome.folder / "metrics.csv")) == 1
+
+
+def test_patience_stops_a_run_that_does_not_improve(train):
+    config = CONFIG.updated({"epochs": 30, "patience": 2, "learning_rate": 1e-30})
+    outcome = train("run", config.updated({"schedule": "constant"}))
+    assert 3 <= len(read_history(outcome.folder / "metrics.csv")) < 30
+
+
+def test_checkpoints_hold_plain_tensors_only(train):
+    outcome = train("run")
+    checkpoint = read_checkpoint(outcome.folder / "checkpoints" / "best.ckpt")
+    assert checkpoint["epoch"] == outcome.best_epoch
+
+
+def test_the_random_state_outside_is_left_alone(train):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train("run")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_run_that_diverges_says_so(train):
+    class Poison(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            with torch.no_grad():
+                pl_module.block.head.bias.fill_(float("nan"))
+
+    with pytest.raises(InputError, match="diverged in epoch 0"):
+        train("run", callbacks=[Poison()])
+
+
+def test_crystals_without_symmetry_or_parts_without_crystals_are_refused(
+    made_corpus, canonical, registered_toy, tmp_path
+):
+    block = registered_toy(registered_toy.Config())
+    with pytest.raises(InputError, match="0 to validate"):
+        pretrain(made_corpus, block, TRAIN, [], CONFIG, tmp_path)
+    with pytest.raises(InputError, match="without symmetry"):
+        pretrain(Corpus.from_crystals(canonical.crystals), block, TRAIN, VAL, CONFIG, tmp_path)
+
+
+def test_the_statistics_of_targets_come_from_the_training_part(train, made_corpus, monkeypatch):
+    seen = []
+    fit = Corpus.fit_targets
+    monkeypatch.setattr(
+        Corpus, "fit_targets", lambda self, index: seen.append(np.array(index)) or fit(self, index)
+    )
+    train("run", CONFIG.updated({"epochs": 1}))
+    assert len(seen) == 1 and np.array_equal(seen[0], TRAIN)
+
+
+def test_weights_load_in_evaluation_mode(train):
+    assert not load_weights(train("run").folder).training
