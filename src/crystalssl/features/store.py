@@ -1,0 +1,177 @@
+"""Features on disk and back: Parquet with a list column for each block, or a plain array.
+
+The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``. Files
+are replaced whole; the same features give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crystalssl.config import read_json, write_json
+from crystalssl.errors import InputError
+from crystalssl.features.container import Features, feature_names
+
+__all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
+
+ID = "immutable_id"
+"""Column of the ids."""
+UNNAMED = "features"
+"""Name of the only block of an array that came without names."""
+_ROWS = 8192
+
+
+def save_features(features: Features, path: Path) -> Path:
+    """Write features in the format that the file's ending names.
+
+    Raises:
+        InputError: if the ending is neither .parquet nor .npy.
+    """
+    path = Path(path)
+    writers = {".parquet": save_parquet, ".npy": save_npy}
+    if path.suffix not in writers:
+        raise InputError(f"Got {path.name!r}, expected a name that ends in .parquet or .npy.")
+    return writers[path.suffix](features, path)
+
+
+def save_parquet(features: Features, path: Path) -> Path:
+    """Write ids and one fixed-size list column of float32 for each block."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = pa.schema(
+        [
+            pa.field(ID, pa.string()),
+            *(pa.field(name, pa.list_(pa.float32(), w)) for name, w in features.widths.items()),
+        ]
+    )
+    partial = path.with_name(path.name + ".partial")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for start in range(0, max(len(features), 1), _ROWS):
+            rows = slice(start, start + _ROWS)
+            columns = [pa.array(features.ids[rows].tolist(), pa.string())]
+            for name, values in features.blocks.items():
+                flat = pa.array(np.ascontiguousarray(values[rows], np.float32).reshape(-1))
+                columns.append(pa.FixedSizeListArray.from_arrays(flat, features.widths[name]))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    partial.replace(path)
+    return path
+
+
+def save_npy(features: Features, path: Path) -> Path:
+    """Write the (n, total) float32 array, its ids and its names."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = _sidecar(path, "ids.csv")
+    partial = ids.with_name(ids.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([[ID], *([name] for name in features.ids.tolist())])
+    partial.replace(ids)
+    names = {"blocks": [[n, w] for n, w in features.widths.items()], "names": features.names}
+    write_json(names, _sidecar(path, "names.json"))
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as handle:
+        header = {"descr": "<f4", "fortran_order": False}
+        shape = (len(features), len(features.names))
+        np.lib.format.write_array_header_1_0(handle, {**header, "shape": shape})
+        for start in range(0, len(features), _ROWS):
+            part = [values[start : start + _ROWS] for values in features.blocks.values()]
+            handle.write(np.concatenate(part, axis=1).astype("<f4", copy=False).tobytes())
+    partial.replace(path)
+    return path
+
+
+def load_features(path: Path) -> Features:
+    """Read features that ``save_parquet`` or ``save_npy`` wrote.
+
+    An array without its sidecars is read too: ids are then row numbers and there is one block,
+    ``UNNAMED``.
+
+    Raises:
+        InputError: if the file is missing, damaged, of another format, or does not fit its
+            sidecars.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"Found no features {path}. Make some with `crystalssl extract`.")
+    if path.suffix == ".npy":
+        return _load_npy(path)
+    if path.suffix == ".parquet":
+        return _load_parquet(path)
+    raise InputError(f"Got features {path.name!r}, expected a file that ends in .parquet or .npy.")
+
+
+def _load_parquet(path: Path) -> Features:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"Cannot read the features {path}: {error}. Extract anew.") from error
+    lists = [f.name for f in table.schema if pa.types.is_fixed_size_list(f.type)]
+    if ID not in table.column_names or not lists:
+        raise InputError(
+            f"{path} holds the columns {', '.join(table.column_names)}; expected {ID} and one "
+            "fixed-size list for each block. Make one with `crystalssl extract`."
+        )
+    return Features(
+        ids=np.array(table[ID].to_pylist(), dtype=np.str_),
+        blocks={name: _matrix(table[name]) for name in lists},
+    )
+
+
+def _matrix(column: Any) -> npt.NDArray[np.float32]:
+    """(n, width) array of a fixed-size list column."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix: npt.NDArray[np.float32] = flat.astype(np.float32, copy=False).reshape(
+        len(column), column.type.list_size
+    )
+    return matrix
+
+
+def _load_npy(path: Path) -> Features:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"Cannot read the features {path}: {error}. Extract anew.") from error
+    if array.ndim != 2:
+        raise InputError(f"{path} has shape {array.shape}, expected (crystals, features).")
+    widths, names = _read_names(path, array.shape[1])
+    if sum(widths.values()) != array.shape[1]:
+        raise InputError(
+            f"{path} has {array.shape[1]} features, its names file {sum(widths.values())}. The "
+            "files do not belong together: extract anew."
+        )
+    stops = np.cumsum(list(widths.values()))[:-1]
+    blocks = dict(
+        zip(widths, np.split(array.astype(np.float32, copy=False), stops, 1), strict=True)
+    )
+    return Features(ids=_read_ids(path, len(array)), blocks=blocks, names=names)
+
+
+def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
+    sidecar = _sidecar(path, "ids.csv")
+    if not sidecar.is_file():
+        return np.arange(count).astype(np.str_)
+    with sidecar.open(newline="", encoding="utf-8") as handle:
+        return np.array([row[0] for row in csv.reader(handle)][1:], dtype=np.str_)
+
+
+def _read_names(path: Path, count: int) -> tuple[dict[str, int], tuple[str, ...]]:
+    sidecar = _sidecar(path, "names.json")
+    if not sidecar.is_file():
+        return {UNNAMED: count}, feature_names({UNNAMED: count})
+    found = read_json(sidecar)
+    try:
+        widths = {str(name): int(width) for name, width in found["blocks"]}
+        return widths, tuple(str(name) for name in found["names"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{sidecar} lacks blocks or names. Extract the features anew.") from error
+
+
+def _sidecar(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.stem}_{ending}")

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.features import extract as extraction
+from crystalssl.features.extract import extract
+from crystalssl.structures.crystals import Crystals
+
+
+@pytest.fixture(scope="module")
+def encoders(toy_class):
+    torch.manual_seed(0)
+    return {name: toy_class(toy_class.Config()) for name in ("first", "second")}
+
+
+def test_rows_are_in_input_order_and_the_same_in_any_order(canonical, encoders):
+    crystals = canonical.crystals
+    order = np.random.default_rng(0).permutation(len(crystals))
+    straight, mixed = extract(crystals, encoders), extract(crystals.take(order), encoders)
+    assert mixed.ids.tolist() == crystals.ids[order].tolist()
+    assert np.allclose(mixed.matrix, straight.matrix[order], atol=1e-5)
+
+
+def test_two_runs_give_the_same_bytes(canonical, encoders):
+    one, two = extract(canonical, encoders), extract(canonical, encoders)
+    assert one.matrix.tobytes() == two.matrix.tobytes()
+
+
+def test_chunks_and_batches_do_not_change_features(canonical, encoders, monkeypatch):
+    whole = extract(canonical, encoders)
+    monkeypatch.setattr(extraction, "CHUNK_ATOMS", 17)
+    parts = extract(canonical, encoders, max_atoms=9)
+    assert np.allclose(whole.matrix, parts.matrix, atol=1e-5)
+
+
+def test_a_corpus_and_its_crystals_give_the_same_features(canonical, made_corpus, encoders):
+    assert np.array_equal(
+        extract(made_corpus, encoders).matrix, extract(canonical, encoders).matrix
+    )
+
+
+def test_dropout_is_off_and_the_mode_is_put_back(canonical, encoders):
+    block = encoders["first"].train()
+    one, two = extract(canonical, {"b": block}), extract(canonical, {"b": block})
+    assert block.training and np.array_equal(one.matrix, two.matrix)
+    assert not any(parameter.grad is not None for parameter in block.parameters())
+
+
+def test_names_say_block_and_column(canonical, encoders):
+    features = extract(canonical, encoders)
+    assert features.names[0] == "first_0" and features.names[-1] == "second_15"
+    assert features.matrix.shape == (len(canonical.crystals), 32)
+    assert features.matrix.dtype == np.float32
+
+
+def test_progress_is_told(canonical, encoders):
+    seen = []
+    extract(canonical, encoders, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (70, 70)
+
+
+def test_no_crystals_give_no_rows(encoders):
+    assert extract(Crystals.empty(), encoders).matrix.shape == (0, 32)
+    assert isinstance(extract(Crystals.empty(), {}).ids, np.ndarray)
+
+
+def test_only_a_chunk_is_held_at_a_time(canonical, encoders, monkeypatch):
+    monkeypatch.setattr(extraction, "CHUNK_ATOMS", 20)
+    sizes = []
+    build = Corpus.from_crystals
+    monkeypatch.setattr(
+        Corpus,
+        "from_crystals",
+        staticmethod(lambda source: sizes.append(len(source.frac_coords)) or build(source)),
+    )
+    extract(canonical, encoders)
+    assert len(sizes) > 5 and max(sizes) <= 20

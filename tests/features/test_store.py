@@ -1,0 +1,89 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.features.container import Features
+from crystalssl.features.store import load_features, save_features
+
+
+@pytest.fixture
+def features():
+    rng = np.random.default_rng(0)
+    blocks = {name: rng.normal(size=(5, w)).astype(np.float32) for name, w in (("b", 3), ("a", 2))}
+    return Features(ids=np.array(["x", "y,1", 'z"2', "ü\n3", "5"]), blocks=blocks)
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "all_ssl_features.npy"])
+def test_what_is_saved_comes_back_in_the_same_order(features, tmp_path, name):
+    again = load_features(save_features(features, tmp_path / "deep" / name))
+    assert again.ids.tolist() == features.ids.tolist()
+    assert list(again.blocks) == ["b", "a"] and again.names == features.names
+    assert again.matrix.tobytes() == features.matrix.tobytes()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_saving_twice_gives_the_same_bytes(features, tmp_path, name):
+    contents = [save_features(features, tmp_path / d / name).read_bytes() for d in "ab"]
+    assert contents[0] == contents[1]
+
+
+def test_the_array_is_one_that_numpy_reads(features, tmp_path):
+    array = np.load(save_features(features, tmp_path / "f.npy"), allow_pickle=False)
+    assert array.dtype == np.float32 and np.array_equal(array, features.matrix)
+
+
+def test_the_table_has_one_fixed_size_column_a_block(features, tmp_path):
+    schema = pq.read_schema(save_features(features, tmp_path / "f.parquet"))
+    assert schema.names == ["immutable_id", "b", "a"]
+    assert schema.field("b").type == pa.list_(pa.float32(), 3)
+
+
+def test_an_array_without_names_is_read_as_one_block(tmp_path):
+    np.save(tmp_path / "bare.npy", np.ones((3, 4), np.float64))
+    bare = load_features(tmp_path / "bare.npy")
+    assert bare.ids.tolist() == ["0", "1", "2"] and bare.widths == {"features": 4}
+
+
+def test_files_that_do_not_fit_are_refused(features, tmp_path):
+    save_features(features, tmp_path / "f.npy")
+    np.save(tmp_path / "f.npy", np.ones((5, 9), np.float32))
+    with pytest.raises(InputError, match="9 features, its names file 5"):
+        load_features(tmp_path / "f.npy")
+    np.save(tmp_path / "f.npy", np.ones((4, 5), np.float32))
+    with pytest.raises(InputError, match="for 5 ids"):
+        load_features(tmp_path / "f.npy")
+    with pytest.raises(InputError, match="no features"):
+        load_features(tmp_path / "none.npy")
+    with pytest.raises(InputError, match=r"\.parquet or \.npy"):
+        save_features(features, tmp_path / "f.txt")
+
+
+@pytest.mark.parametrize("content", [b"nonsense", b""])
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_damaged_files_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name):
+        load_features(tmp_path / name)
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    pq.write_table(pa.table({"immutable_id": ["a"], "x": [1.0]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="holds the columns"):
+        load_features(tmp_path / "t.parquet")
+
+
+def test_objects_in_an_array_are_never_unpickled(tmp_path):
+    np.save(tmp_path / "o.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"o\.npy"):
+        load_features(tmp_path / "o.npy")
+
+
+def test_rows_and_blocks_can_be_chosen(features):
+    part = features.take([3, 0]).only("a")
+    assert part.ids.tolist() == ["ü\n3", "x"] and part.names == ("a_0", "a_1")
+    assert np.array_equal(part.matrix, features.blocks["a"][[3, 0]])
+    with pytest.raises(UnknownNameError, match="'c'"):
+        features.only("c")
