@@ -1,0 +1,123 @@
+"""Whatever a user holds structures in, to canonical crystals that remember their input row.
+
+Lists, arrays, Series or one-column frames of pymatgen Structures, ASE Atoms, structure
+dictionaries or paths, and ``Crystals``. What cannot be used becomes a skip with its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.errors import CrystalSSLError, InputError, Skip
+from crystalssl.structures.canonical import CanonicalResult, canonicalize
+from crystalssl.structures.crystals import Crystals, ReadResult
+from crystalssl.structures.objects import from_objects
+from crystalssl.structures.reading import read_structures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered:
+    """Canonical crystals of an input.
+
+    Attributes:
+        canonical: crystals that can be used, in input order.
+        rows: (m,) input row of each of them.
+        total: number of input rows.
+        skipped: the other rows, with reasons.
+    """
+
+    canonical: CanonicalResult
+    rows: npt.NDArray[np.int64]
+    total: int
+    skipped: list[Skip]
+
+
+def gather(structures: Any, symprec: float) -> Gathered:
+    """Canonical crystals of an input, and the rows they came from.
+
+    Args:
+        structures: see above; one structure for each row.
+        symprec: tolerance of the symmetry search in angstrom.
+
+    Raises:
+        InputError: if the input is a single structure or no list at all.
+    """
+    if isinstance(structures, Crystals):
+        crystals, rows, skipped = structures, np.arange(len(structures)), []
+        total = len(structures)
+    else:
+        items = as_list(structures)
+        result = _read(items)
+        crystals, skipped, total = result.crystals, result.skipped, len(items)
+        rows = crystals.ids.astype(np.int64)
+    canonical = canonicalize(crystals, symprec)
+    return Gathered(
+        canonical=canonical,
+        rows=rows[canonical.kept].astype(np.int64),
+        total=total,
+        skipped=[*skipped, *canonical.skipped],
+    )
+
+
+def as_list(structures: Any) -> list[Any]:
+    """The rows of a list, array, Series or one-column frame.
+
+    Raises:
+        InputError: if the input is a single structure or no list at all.
+    """
+    shape = getattr(structures, "shape", None)
+    if shape is not None and len(shape) == 2:
+        if shape[1] != 1:
+            raise InputError(
+                f"Got a table of {shape[1]} columns, expected one column of structures. "
+                "Give that column alone."
+            )
+        values = structures.to_numpy() if hasattr(structures, "to_numpy") else structures
+        return list(np.asarray(values, dtype=object)[:, 0])
+    single = isinstance(structures, str | Path | dict) or hasattr(structures, "lattice")
+    if single or hasattr(structures, "get_scaled_positions"):
+        raise InputError("Got a single structure, expected a list. Put it in brackets: [structure]")
+    try:
+        return list(structures)
+    except TypeError as error:
+        raise InputError(
+            f"Got {type(structures).__name__}, expected a list of structures or paths."
+        ) from error
+
+
+def _read(items: Sequence[Any]) -> ReadResult:
+    """Crystals whose ids are row numbers, in order."""
+    is_path = [isinstance(item, str | Path) for item in items]
+    objects = [row for row, path in enumerate(is_path) if not path]
+    found = from_objects([items[row] for row in objects], [str(row) for row in objects])
+    parts, skipped = [found.crystals], list(found.skipped)
+    for row in np.flatnonzero(is_path).tolist():
+        result = _read_path(items[row], str(row))
+        parts.append(result.crystals)
+        skipped.extend(result.skipped)
+    crystals = Crystals.concatenate([part.with_columns(None) for part in parts])
+    order = np.argsort(crystals.ids.astype(np.int64), kind="stable")
+    return ReadResult(crystals=crystals.take(order), skipped=skipped)
+
+
+def _read_path(path: str | Path, row: str) -> ReadResult:
+    """The one structure of a file, or a skip."""
+    try:
+        result = read_structures([path])
+    except CrystalSSLError as error:
+        skip = Skip(id=row, file=str(path), reason=str(error), remedy="give a readable file")
+        return ReadResult(crystals=Crystals.empty(), skipped=[skip])
+    count = len(result.crystals)
+    if count == 1:
+        named = replace(result.crystals, ids=np.array([row]))
+        return ReadResult(crystals=named, skipped=[])
+    reason = result.skipped[0].reason if result.skipped else f"{count} structures in the file"
+    remedy = "give a file with one structure for each row, or read_structures(files) as the input"
+    skip = Skip(id=row, file=str(path), reason=reason, remedy=remedy)
+    return ReadResult(crystals=Crystals.empty(), skipped=[skip])

@@ -1,0 +1,182 @@
+"""Structures to features as a scikit-learn transformer, with the duties of a matminer featurizer.
+
+``fit`` loads trained encoders, ``transform`` gives one row for each structure, in order. Nothing
+is learned from the structures given, so there is nothing to leak between training and test.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from crystalssl.adapters.inputs import Gathered, gather
+from crystalssl.blocks._contract import Block
+from crystalssl.errors import InputError, unknown_name
+from crystalssl.features.container import feature_names
+from crystalssl.features.extract import extract
+from crystalssl.hub.weights import load_run
+from crystalssl.structures.canonical import SYMPREC
+
+OnInvalid = Literal["warn", "nan", "error"]
+
+CITATIONS = (
+    "@software{crystalssl, title={crystalssl: label-free pre-training for crystals}, "
+    "author={{The crystalssl developers}}}",
+    "@article{ren2022invertible, title={An invertible crystallographic representation for general "
+    "inverse design of inorganic crystals with targeted properties}, author={Ren, Zekun and "
+    "others}, journal={Matter}, volume={5}, pages={314--335}, year={2022}}",
+    "@article{jain2013commentary, title={Commentary: The Materials Project: A materials genome "
+    "approach to accelerating materials innovation}, author={Jain, Anubhav and others}, "
+    "journal={APL Materials}, volume={1}, pages={011002}, year={2013}}",
+)
+"""What to cite, as BibTeX."""
+
+
+class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped base
+    """Structures to label-free features.
+
+    Takes lists, arrays, Series or one-column frames of pymatgen Structures, ASE Atoms, structure
+    dictionaries or paths of files with one structure each; or ``Crystals``.
+
+    Attributes:
+        encoders_: trained block of each name, after ``fit``.
+        skipped_: what the last ``transform`` could not use, with reasons.
+
+    Example:
+        >>> CrystalFeaturizer(on_invalid="error")
+        CrystalFeaturizer(on_invalid='error')
+    """
+
+    def __init__(
+        self,
+        weights: str | Path = "default",
+        *,
+        blocks: str | Sequence[str] = "all",
+        on_invalid: OnInvalid = "warn",
+        symprec: float = SYMPREC,
+        device: str | None = None,
+    ) -> None:
+        """Take settings; nothing is loaded before ``fit``.
+
+        Args:
+            weights: folder of a pre-trained run, or the name of bundled weights.
+            blocks: "all", or the names of the blocks to use.
+            on_invalid: what becomes of a structure that cannot be used: NaN with a warning, NaN
+                alone, or an error.
+            symprec: tolerance of the symmetry search in angstrom.
+            device: where to compute; a CUDA GPU if there is one by default.
+        """
+        self.weights = weights
+        self.blocks = blocks
+        self.on_invalid = on_invalid
+        self.symprec = symprec
+        self.device = device
+
+    @classmethod
+    def from_pretrained(cls, weights: str | Path = "default") -> CrystalFeaturizer:
+        """A featurizer with its encoders loaded, ready to transform.
+
+        Args:
+            weights: folder of a pre-trained run, or the name of bundled weights.
+
+        Raises:
+            InputError: if there are no such weights or they are damaged.
+            UnknownNameError: if it is neither a folder nor a name.
+        """
+        return cls(weights).fit()
+
+    def fit(self, X: Any = None, y: Any = None) -> CrystalFeaturizer:
+        """Load the encoders; structures and labels are ignored.
+
+        Raises:
+            InputError: if there are no such weights or they are damaged.
+            UnknownNameError: for an unknown name of weights, block or ``on_invalid``.
+        """
+        if self.on_invalid not in get_args(OnInvalid):
+            raise unknown_name("on_invalid", str(self.on_invalid), get_args(OnInvalid))
+        found = load_run(self.weights)
+        names = list(found) if self.blocks == "all" else _names(self.blocks)
+        for name in names:
+            if name not in found:
+                raise unknown_name("block in these weights", name, found)
+        self.encoders_: dict[str, Block] = {n: b for n, b in found.items() if n in names}
+        return self
+
+    def transform(self, X: Any) -> npt.NDArray[np.float32]:
+        """One row of features for each structure, in the order given.
+
+        Returns:
+            (n, features) float32; NaN in rows that cannot be used, unless ``on_invalid`` says
+            otherwise. ``skipped_`` tells why.
+
+        Raises:
+            InputError: if the input is no list, or a structure cannot be used and
+                ``on_invalid`` is "error".
+        """
+        check_is_fitted(self)
+        gathered = gather(X, self.symprec)
+        self.skipped_ = gathered.skipped
+        self._tell(gathered)
+        features = extract(gathered.canonical, self.encoders_, device=self.device).matrix
+        matrix = np.full((gathered.total, features.shape[1]), np.nan, np.float32)
+        matrix[gathered.rows] = features
+        return matrix
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Names of the columns, ``<block>_<i>``."""
+        check_is_fitted(self)
+        widths = {name: block.width for name, block in self.encoders_.items()}
+        return np.array(feature_names(widths), dtype=object)
+
+    def feature_labels(self) -> list[str]:
+        """Names of the columns, as matminer asks for them."""
+        return [str(name) for name in self.get_feature_names_out()]
+
+    def citations(self) -> list[str]:
+        """What to cite, as BibTeX."""
+        return list(CITATIONS)
+
+    def implementors(self) -> list[str]:
+        """Who wrote it."""
+        return ["The crystalssl developers"]
+
+    def precheck(self, structure: Any) -> bool:
+        """Whether a structure can be used."""
+        return len(gather([structure], self.symprec).rows) == 1
+
+    def _tell(self, gathered: Gathered) -> None:
+        """Raise or warn about structures that cannot be used."""
+        if not gathered.skipped or self.on_invalid == "nan":
+            return
+        first = gathered.skipped[0]
+        message = (
+            f"{len(gathered.skipped)} of {gathered.total} structures cannot be used. First: row "
+            f"{first.id}: {first.reason}; {first.remedy}."
+        )
+        if self.on_invalid == "error":
+            raise InputError(message)
+        warnings.warn(f"{message} Their rows are NaN; see skipped_.", UserWarning, stacklevel=3)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "encoders_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        tags.no_validation = True
+        return tags
+
+
+def _names(blocks: str | Sequence[str]) -> list[str]:
+    """Block names from a sequence or a comma-separated text."""
+    return [name.strip() for name in blocks.split(",")] if isinstance(blocks, str) else list(blocks)

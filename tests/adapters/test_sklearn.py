@@ -1,0 +1,140 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
+
+from crystalssl import CrystalFeaturizer
+from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.hub.weights import save_run
+from crystalssl.structures.objects import to_pymatgen
+
+
+@pytest.fixture
+def run(registered_toy, tmp_path):
+    torch.manual_seed(0)
+    return save_run({"toy": registered_toy(registered_toy.Config())}, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def structures(many_crystals):
+    return to_pymatgen(many_crystals.take(range(14)))
+
+
+def broken():
+    from pymatgen.core import Structure
+
+    return Structure(np.eye(3) * 3, ["Na", "Cl"], [[0, 0, 0], [0.01, 0, 0]])
+
+
+def test_structures_and_crystals_give_the_same_rows(run, structures, many_crystals):
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    rows = featurizer.transform(structures)
+    assert rows.shape == (14, 16) and rows.dtype == np.float32 and np.isfinite(rows).all()
+    assert np.allclose(rows, featurizer.transform(many_crystals.take(range(14))), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        tuple,
+        lambda s: np.array([*s, None], dtype=object)[:-1],
+        pd.Series,
+        lambda s: pd.DataFrame({"structure": s}),
+        lambda s: [x.as_dict() for x in s],
+    ],
+)
+def test_any_container_will_do(run, structures, wrap):
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    expected = featurizer.transform(structures)
+    assert np.allclose(featurizer.transform(wrap(structures)), expected, atol=1e-5)
+
+
+def test_paths_and_structures_may_be_mixed(run, structures, tmp_path):
+    structures[1].to(filename=str(tmp_path / "one.cif"))
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    rows = featurizer.transform([structures[0], tmp_path / "one.cif", structures[2]])
+    assert np.allclose(rows, featurizer.transform(structures[:3]), atol=1e-3)
+
+
+def test_a_structure_that_cannot_be_used_is_a_row_of_nan_and_a_warning(run, structures):
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    mixed = [structures[0], broken(), structures[1], 7, "no-such-file.cif"]
+    with pytest.warns(UserWarning, match="3 of 5 structures cannot be used"):
+        rows = featurizer.transform(mixed)
+    assert np.isnan(rows).all(1).tolist() == [False, True, False, True, True]
+    assert np.allclose(rows[[0, 2]], featurizer.transform(structures[:2]), atol=1e-5)
+    featurizer.set_params(on_invalid="nan").transform(mixed)
+    assert sorted(skip.id for skip in featurizer.skipped_) == ["1", "3", "4"]
+    with pytest.raises(InputError, match="3 of 5"):
+        featurizer.set_params(on_invalid="error").transform(mixed)
+
+
+def test_precheck_says_what_can_be_used(run, structures):
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    assert featurizer.precheck(structures[0]) and not featurizer.precheck(broken())
+
+
+def test_it_works_in_a_pipeline_and_gives_frames(run, structures):
+    target = np.arange(14.0)
+    model = make_pipeline(CrystalFeaturizer(run), Ridge()).fit(structures, target)
+    assert model.predict(structures).shape == (14,)
+    frame = CrystalFeaturizer(run).set_output(transform="pandas").fit_transform(structures)
+    assert list(frame.columns) == [f"toy_{i}" for i in range(16)]
+    series = pd.Series(structures, index=[f"m{i}" for i in range(14)])
+    named = CrystalFeaturizer(run).set_output(transform="pandas").fit_transform(series)
+    assert list(named.index) == list(series.index)
+
+
+def test_names_follow_the_blocks_and_matminer_gets_its_duties(run):
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    assert featurizer.feature_labels() == list(featurizer.get_feature_names_out())
+    assert all(text.startswith("@") for text in featurizer.citations())
+    assert featurizer.implementors()
+
+
+def test_unfitted_unknown_and_single_inputs_are_refused(run, structures):
+    with pytest.raises(NotFittedError):
+        CrystalFeaturizer(run).transform(structures)
+    with pytest.raises(UnknownNameError, match="'to'"):
+        CrystalFeaturizer(run, blocks="to").fit()
+    with pytest.raises(UnknownNameError, match="on_invalid"):
+        CrystalFeaturizer(run, on_invalid="ignore").fit()
+    fitted = CrystalFeaturizer(run, blocks=["toy"]).fit()
+    for wrong in (structures[0], "a.cif", 3):
+        with pytest.raises(InputError, match="expected a list"):
+            fitted.transform(wrong)
+    with pytest.raises(InputError, match="2 columns"):
+        fitted.transform(pd.DataFrame({"a": structures, "b": structures}))
+
+
+def test_no_structures_give_no_rows(run):
+    assert CrystalFeaturizer.from_pretrained(run).transform([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_estimator_cloneable",
+        "check_estimator_repr",
+        "check_no_attributes_set_in_init",
+        "check_parameters_default_constructible",
+        "check_get_params_invariance",
+        "check_set_params",
+        "check_estimator_tags_renamed",
+        "check_valid_tag_types",
+        "check_mixin_order",
+    ],
+)
+def test_scikit_learn_checks_of_parameters_and_tags_pass(check):
+    getattr(estimator_checks, check)("CrystalFeaturizer", CrystalFeaturizer())
+
+
+def test_a_clone_has_the_same_settings_and_no_encoders(run):
+    fitted = CrystalFeaturizer(run, on_invalid="nan").fit()
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params() and not hasattr(copy, "encoders_")
