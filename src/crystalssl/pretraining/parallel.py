@@ -1,0 +1,166 @@
+"""Several blocks at once on one host: each in a process of its own, with its share of the cores.
+
+Blocks are independent and their tensors small, so two processes of one thread train faster than
+one process of two threads. The corpus travels once, as a safetensors file beside the run; each
+process runs ``loop.pretrain`` as it is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from crystalssl.blocks._registry import build_block
+from crystalssl.config import TrainConfig
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.hub.card import TaskFigure
+from crystalssl.pretraining._lightning import read_history
+from crystalssl.pretraining.loop import pretrain
+from crystalssl.pretraining.outputs import RunFolder
+
+CORPUS_FILE = "corpus.safetensors"
+"""Where the corpus waits while processes train on it."""
+_POLL_SECONDS = 0.5
+
+Watcher = Callable[[str, int], None]
+"""Told a block's name and how many epochs of it are done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockSummary:
+    """How one block's training went.
+
+    Attributes:
+        block: its name.
+        figures: held-out figures of every task.
+        best_epoch: epoch with the lowest validation loss, from 0.
+        seconds: time it took.
+    """
+
+    block: str
+    figures: list[TaskFigure]
+    best_epoch: int
+    seconds: float
+
+
+def default_workers(threads: int | None = None) -> int:
+    """Processes to train in: one a core, or one a GPU-less host's share of ``threads``.
+
+    With a GPU, blocks take turns on it: one process.
+    """
+    if torch.cuda.is_available():
+        return 1
+    return max(1, threads or len(os.sched_getaffinity(0)))
+
+
+def pretrain_blocks(
+    corpus: Corpus,
+    blocks: Sequence[str],
+    train_index: npt.ArrayLike,
+    val_index: npt.ArrayLike,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    watch: Watcher = lambda block, epochs: None,
+) -> dict[str, BlockSummary]:
+    """Train several blocks, ``workers`` at a time.
+
+    Args:
+        corpus: crystals with their symmetry.
+        blocks: names of the blocks.
+        train_index: row numbers to train on.
+        val_index: row numbers that decide which epoch is best.
+        config: training settings; ``threads`` is what all processes share.
+        out: folder of the run; each block gets a folder in it.
+        resume: go on from the last checkpoints.
+        workers: processes; 1 trains one block after the other in this one.
+        watch: told of every finished epoch.
+
+    Returns:
+        A summary per block, in the order given.
+
+    Raises:
+        CrystalSSLError: whatever ``loop.pretrain`` raises, from the first block that fails.
+    """
+    train, val = np.asarray(train_index), np.asarray(val_index)
+    workers = min(workers, len(blocks))
+    if workers <= 1:
+        return {name: _train(corpus, name, train, val, config, out, resume) for name in blocks}
+    threads = config.threads or len(os.sched_getaffinity(0))
+    share = replace(config, threads=max(1, threads // workers), progress=False)
+    path = corpus.save(Path(out) / CORPUS_FILE)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        jobs = {
+            name: pool.submit(_train_from_file, path, name, train, val, share, Path(out), resume)
+            for name in blocks
+        }
+        _wait(jobs, Path(out), watch)
+        return {name: job.result() for name, job in jobs.items()}
+    finally:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        path.unlink(missing_ok=True)
+
+
+def _train(
+    corpus: Corpus,
+    name: str,
+    train: npt.NDArray[np.int64],
+    val: npt.NDArray[np.int64],
+    config: TrainConfig,
+    out: Path,
+    resume: bool,
+) -> BlockSummary:
+    """Train one block in this process."""
+    block = build_block(name, seed=config.seed)
+    outcome = pretrain(corpus, block, train, val, config, out, resume)
+    return BlockSummary(
+        block=name,
+        figures=outcome.figures,
+        best_epoch=outcome.best_epoch,
+        seconds=outcome.seconds,
+    )
+
+
+def _train_from_file(
+    path: Path,
+    name: str,
+    train: npt.NDArray[np.int64],
+    val: npt.NDArray[np.int64],
+    config: TrainConfig,
+    out: Path,
+    resume: bool,
+) -> BlockSummary:
+    """Train one block in a process of its own."""
+    torch.set_num_threads(config.threads)
+    return _train(Corpus.load(path), name, train, val, config, out, resume)
+
+
+def _wait(jobs: dict[str, Future[BlockSummary]], out: Path, watch: Watcher) -> None:
+    """Report epochs until all are done; the first failure ends the wait."""
+    seen = dict.fromkeys(jobs, -1)
+    while True:
+        done = all(job.done() for job in jobs.values())
+        for name, job in jobs.items():
+            if job.done():
+                job.result()
+            epochs = len(read_history(RunFolder(path=out / name).metrics))
+            if epochs != seen[name]:
+                seen[name] = epochs
+                watch(name, epochs)
+        if done:
+            return
+        time.sleep(_POLL_SECONDS)
