@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = re.compile(r"<!-- run -->\n```python\n(.*?)```", re.DOTALL)
+QUOTED = re.compile(r"<!-- from (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(?:#[^)]*)?\)")
 
@@ -37,7 +40,9 @@ def test_a_marked_python_block_runs(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "block", "exec"), {"__name__": "block"})
+    module = types.ModuleType("code_block")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "code_block", "exec"), module.__dict__)
     assert "import" in code
 
 
@@ -52,6 +57,31 @@ def test_a_command_in_the_docs_exists_with_its_options(line: str) -> None:
     for word in words:
         if word.startswith("--"):
             assert word in result.output, f"{line}: no option {word}"
+
+
+def test_quoted_lines_are_the_real_ones() -> None:
+    quotes = [quote for page in PAGES for quote in QUOTED.findall(page.read_text("utf-8"))]
+    assert quotes
+    for path, code in quotes:
+        assert code in (ROOT / path).read_text(encoding="utf-8"), f"{path} reads otherwise now"
+
+
+def test_the_example_block_passes_the_conformance_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crystalssl.datasets.bundled import load_bundled
+    from crystalssl.datasets.corpus import Corpus
+    from crystalssl.structures.canonical import canonicalize
+    from crystalssl.testing import CHECKS
+
+    monkeypatch.chdir(tmp_path)
+    code = MARKED.findall((ROOT / "docs" / "add_a_block.md").read_text(encoding="utf-8"))[0]
+    module = types.ModuleType("example_block")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "example_block", "exec"), module.__dict__)
+    corpus = Corpus.from_crystals(canonicalize(load_bundled().take(range(0, 600, 50))))
+    for check in CHECKS:
+        check(module.VolumeBlock, corpus)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

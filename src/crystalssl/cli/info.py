@@ -1,0 +1,204 @@
+"""``crystalssl info``: what there is (data, panel, blocks, tasks, weights) and where it runs.
+
+Everything shown comes from the registry, the panel table or a measurement, so it cannot go stale.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from crystalssl.cli.console import grid, say
+
+if TYPE_CHECKING:
+    from crystalssl.structures.crystals import Crystals
+
+app = typer.Typer(help="What there is: data, panel, blocks, tasks, weights, machine.")
+
+OptionalSources = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[STRUCTURES]...",
+        help="Structures; the bundled crystals if none are given.",
+        show_default=False,
+    ),
+]
+LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymatgen", "matminer")
+
+
+def crystals_of(sources: list[Path] | None) -> Crystals:
+    """The named structures, or the bundled ones."""
+    if sources:
+        from crystalssl.datasets.load import load_crystals
+
+        result = load_crystals([os.fspath(source) for source in sources])
+        if result.skipped:
+            say(f"{len(result.skipped):,} structures cannot be read", "yellow")
+        return result.crystals
+    from crystalssl.datasets.bundled import load_bundled
+
+    return load_bundled()
+
+
+@app.command()
+def data(sources: OptionalSources = None) -> None:
+    """Count crystals, elements and sites, and describe every column."""
+    from crystalssl.datasets.bundled import UNITS
+    from crystalssl.structures.formulas import reduced_formulas
+
+    crystals = crystals_of(sources)
+    sites = crystals.site_counts
+    ordered = np.all(crystals.occupancy[:, 0] >= 1 - 1e-3) if len(sites) else True
+    span = f"{sites.min()} to {sites.max()}" if len(sites) else "no"
+    elements = np.unique(crystals.numbers[crystals.numbers > 0])
+    say(
+        f"{len(crystals):,} crystals, {len(np.unique(reduced_formulas(crystals))):,} formulas, "
+        f"{len(elements)} elements, {span} sites, "
+        f"{'all sites full' if ordered else 'with partial occupancy'}"
+    )
+    rows = []
+    for name in [] if crystals.columns is None else crystals.columns.column_names:
+        values = crystals.column(name)
+        if np.issubdtype(values.dtype, np.number):
+            known = values[np.isfinite(values.astype(float))].astype(float)
+            spread = [f"{f(known):.4g}" for f in (np.min, np.median, np.max)] if len(known) else []
+            rows.append(
+                [name, UNITS.get(name, ""), f"{len(known):,}", *(spread or ["", "", ""]), ""]
+            )
+        else:
+            common = Counter(str(value) for value in values if value is not None).most_common(3)
+            text = ", ".join(f"{value} ({count:,})" for value, count in common)
+            rows.append([name, "", f"{len(values):,}", "", "", "", text])
+    grid("Columns", ["column", "unit", "known", "min", "median", "max", "most common"], rows)
+
+
+@app.command()
+def panel(
+    sources: OptionalSources = None,
+    limit: Annotated[int, typer.Option(help="Crystals to measure.", min=1)] = 1000,
+) -> None:
+    """Show the columns of every panel group, its width and its measured sparsity."""
+    from crystalssl.representation.layout import GROUPS, ROWS, VERSION
+    from crystalssl.representation.panel import build_panel, sparsity
+    from crystalssl.structures.canonical import canonicalize
+
+    crystals = crystals_of(sources)
+    step = max(1, len(crystals) // limit)
+    chosen = canonicalize(crystals.take(np.arange(0, len(crystals), step)[:limit]))
+    records = {record.name: record for record in sparsity(build_panel(chosen.crystals))}
+    rows = []
+    for name, group in GROUPS.items():
+        columns = f"{group.start}:{group.start + group.width}"
+        filled = f"{100 * records[name].filled:.1f} %"
+        varying = f"{100 * records[name].varying:.1f} %"
+        numbers = str(group.width * ROWS)
+        rows.append([name, columns, numbers, filled, varying, summary(group.columns)])
+    title = f"Panel, version {VERSION}; measured on {len(chosen.crystals):,} crystals"
+    grid(title, ["group", "columns", "numbers", "not zero", "varying", "what"], rows)
+
+
+def summary(columns: Sequence[str], most: int = 8) -> str:
+    """Names of columns, the middle ones left out where there are many."""
+    if len(columns) <= most:
+        return "; ".join(columns)
+    return "; ".join([*columns[: most - 2], f"... ({len(columns)} in all)", columns[-1]])
+
+
+@app.command()
+def blocks() -> None:
+    """List the blocks: encoder, width, tasks."""
+    from crystalssl.blocks._registry import build_block, list_blocks
+
+    rows = []
+    for block in list_blocks():
+        size = sum(parameter.numel() for parameter in build_block(block.name).parameters())
+        tasks = ", ".join(task.name for task in block.tasks)
+        rows.append(
+            [str(block.number), block.name, str(block.width), f"{size:,}", block.summary, tasks]
+        )
+    grid("Blocks", ["", "block", "width", "parameters", "encoder", "tasks"], rows)
+    say(f"{sum(block.width for block in list_blocks()):,} features in all")
+
+
+@app.command()
+def tasks() -> None:
+    """List the pretext tasks and further objectives, and what each teaches."""
+    from crystalssl.blocks._registry import list_blocks
+
+    rows = []
+    for block in list_blocks():
+        for task in block.tasks:
+            better = "up" if task.higher_is_better else "down"
+            number = "" if task.number is None else str(task.number)
+            rows.append([number, task.name, block.name, task.figure, better, task.trivial])
+            rows[-1].append(task.teaches)
+    rows.sort(key=lambda row: (row[0] == "", int(row[0] or 0)))
+    columns = ["", "task", "block", "figure", "good", "trivial", "teaches"]
+    grid("Pretext tasks, and further objectives without a number", columns, rows)
+
+
+@app.command()
+def weights(
+    run: Annotated[
+        str | None, typer.Argument(help="Folder of a run, or a name.", show_default=False)
+    ] = None,
+) -> None:
+    """List the weights that ship with the package, or the model cards of a run."""
+    from crystalssl.hub.weights import bundled_names, load_cards
+
+    if run is None:
+        names = bundled_names()
+        say(f"Bundled weights: {', '.join(names) or 'none in this version'}")
+        say("Those of a run: crystalssl info weights RUN")
+        return
+    rows = []
+    for name, card in load_cards(run).items():
+        crystals = card.data.get("train_crystals", "unknown")
+        for figure in card.figures:
+            trivial = figure.baselines.get(figure.trivial)
+            values = ["" if v is None else f"{v:.4g}" for v in (figure.model, trivial)]
+            rows.append([name, figure.task, figure.figure, *values, figure.trivial, f"{crystals}"])
+    columns = ["block", "task", "figure", "block's", "trivial", "which", "crystals"]
+    grid(f"Weights in {run}, held-out figures", columns, rows)
+
+
+@app.command()
+def machine() -> None:
+    """Show what this runs on: processor, memory, GPU, versions."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    rows = [
+        ["system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"],
+        ["cores", f"{cores}"],
+        ["threads", f"{torch.get_num_threads()} (PyTorch)"],
+        ["memory", memory()],
+        ["GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none"],
+        *([name, installed(name)] for name in ("crystalssl", *LIBRARIES)),
+    ]
+    grid("Machine", ["", ""], rows)
+
+
+def installed(name: str) -> str:
+    """Version of a package, or that it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def memory() -> str:
+    """Physical memory in GiB, where the system tells it."""
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return "unknown"
+    return f"{size / 2**30:.1f} GiB"

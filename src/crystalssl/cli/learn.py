@@ -1,0 +1,82 @@
+"""Commands that train encoders and use them: pretrain, extract.
+
+Structures go in; weights, learning curves and features come out. No label is read here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crystalssl.cli.console import load_canonical, make_file, make_folder, say, use_threads
+from crystalssl.cli.options import (
+    BlockChoice,
+    OutFolder,
+    Preset,
+    Resume,
+    Seed,
+    Sources,
+    Strict,
+    Symprec,
+    Threads,
+)
+
+Epochs = Annotated[
+    int | None, typer.Option(help="At most so many epochs, instead of the preset's.", min=1)
+]
+
+
+def pretrain(
+    sources: Sources,
+    out: OutFolder = Path("runs/pretrained"),
+    block: BlockChoice = "all",
+    preset: Preset = "quick",
+    epochs: Epochs = None,
+    resume: Resume = False,
+    strict: Strict = False,
+    symprec: Symprec = 0.01,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Pre-train blocks without labels; learning curves and weights go to RUN/blocks/NAME."""
+    from crystalssl.blocks._registry import resolve_blocks
+    from crystalssl.cli import steps
+
+    chosen = resolve_blocks(block)
+    config = steps.adjusted(preset, epochs=epochs, seed=seed, threads=threads)
+    make_folder(out)
+    use_threads(threads)
+    canonical = load_canonical(sources, out, strict=strict, symprec=symprec)
+    corpus = steps.build_corpus(canonical)
+    split = steps.find_split(canonical.crystals, seed)
+    for entry in chosen:
+        steps.pretrain_block(corpus, split, entry, config, out, resume=resume)
+    say(f"Weights: {out}")
+
+
+def extract(
+    sources: Sources,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help=".parquet, or .npy for an array (n, 2048).")
+    ],
+    weights: Annotated[
+        str, typer.Option("--weights", "-w", help="Folder of a run, or a name (info weights).")
+    ],
+    block: BlockChoice = "all",
+    strict: Strict = False,
+    symprec: Symprec = 0.01,
+    threads: Threads = None,
+) -> None:
+    """Turn structures into features, rows in input order, same bytes every time."""
+    from crystalssl.cli import steps
+    from crystalssl.features.store import save_features
+
+    make_file(out, [".parquet", ".npy"])
+    use_threads(threads)
+    encoders = steps.load_encoders(weights, block)
+    canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
+    features = steps.extract_features(canonical, encoders)
+    save_features(features, out)
+    say(f"{len(features):,} x {len(features.names):,} features: {out}")

@@ -1,0 +1,38 @@
+"""Options that several commands share, each with its help text written once.
+
+Read by typer when a command is called; nothing happens here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Files, folders, archives or tables: CIF, POSCAR, extxyz, ASE db, JSON(.gz), "
+        "Parquet, .zip/.tar, raw FTCP .npy.",
+        metavar="STRUCTURES...",
+        show_default=False,
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop if any structure cannot be used.")]
+Symprec = Annotated[float, typer.Option(help="Symmetry tolerance in angstrom.", min=1e-6, max=0.5)]
+Seed = Annotated[int, typer.Option(help="Seed of all randomness.", min=0)]
+Threads = Annotated[int | None, typer.Option(help="Threads to use; all cores if not given.", min=1)]
+BlockChoice = Annotated[
+    str,
+    typer.Option(
+        "--block", "-b", help="all, or names and numbers joined by commas (crystalssl info blocks)."
+    ),
+]
+Preset = Annotated[str, typer.Option("--preset", "-p", help="quick, paper or large.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
+Target = Annotated[
+    list[str],
+    typer.Option("--target", "-t", help="Label column to predict; may be given several times."),
+]

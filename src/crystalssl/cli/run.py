@@ -1,0 +1,242 @@
+"""``crystalssl run``: all stages in a row, each done once for the same input and settings.
+
+Structures (or the bundled crystals) -> canonical cells -> corpus -> trained blocks -> features ->
+linear probe -> report. It only strings together what the other commands do one by one; formulas
+of the test part are never seen in pre-training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crystalssl.cli import probing
+from crystalssl.cli.console import load, make_canonical, make_folder, say, use_threads
+from crystalssl.cli.learn import Epochs
+from crystalssl.cli.options import BlockChoice, OutFolder, Preset, Seed, Strict, Symprec, Threads
+from crystalssl.cli.stages import Stages, crystals_digest
+from crystalssl.errors import InputError
+
+if TYPE_CHECKING:
+    from crystalssl.blocks._contract import Block
+    from crystalssl.config import TrainConfig
+    from crystalssl.datasets.corpus import Corpus
+    from crystalssl.evaluation.scenario import ResultTable
+    from crystalssl.features.container import Features
+    from crystalssl.structures.crystals import Crystals
+
+DEFAULT_TARGET = "formation_energy_per_atom"
+"""Label that is probed when the structures carry it and no other is named."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What the first stage leaves for the others.
+
+    Attributes:
+        crystals: usable crystals, cells as given, with labels and the split column.
+        corpus: the same crystals, canonical.
+        digest: digest of the stage.
+    """
+
+    crystals: Crystals
+    corpus: Corpus
+    digest: str
+
+
+def run(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[STRUCTURES]...",
+            help="Files, folders, archives or tables; the bundled crystals if none are given.",
+            show_default=False,
+        ),
+    ] = None,
+    out: OutFolder = Path("runs/quick"),
+    preset: Preset = "quick",
+    block: BlockChoice = "all",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help=f"Label column to predict; {DEFAULT_TARGET} if there is one.",
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Epochs = None,
+    strict: Strict = False,
+    symprec: Symprec = 0.01,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Do everything: pre-train on structures, extract features, compare them, write the report.
+
+    The same command again redoes only what changed or was not finished.
+    """
+    from crystalssl.blocks._registry import resolve_blocks
+    from crystalssl.cli import steps
+    from crystalssl.config import write_json
+
+    blocks = resolve_blocks(block)
+    config = steps.adjusted(preset, epochs=epochs, seed=seed, threads=threads)
+    make_folder(out)
+    use_threads(threads)
+    stages = Stages(out)
+    prepared = prepare(stages, sources, target or [], strict=strict, symprec=symprec, seed=seed)
+    targets = choose_targets(prepared.crystals, target, seed)
+    settings = {"preset": preset, "training": asdict(config), "symprec": symprec}
+    write_json(
+        {**settings, "targets": targets, "blocks": {b.name: asdict(b.Config()) for b in blocks}},
+        out / "config.json",
+    )
+    digests = [train(stages, prepared, entry, config) for entry in blocks]
+    features, untrained, digest = describe(stages, prepared, blocks, digests, seed)
+    if targets:
+        table = compare(stages, prepared, features, untrained, targets, digest, seed)
+        probing.show_results(table)
+    from crystalssl.report.html import write_report
+
+    say(f"Report: {write_report(out)}")
+
+
+def prepare(
+    stages: Stages,
+    sources: list[Path] | None,
+    targets: list[str],
+    *,
+    strict: bool,
+    symprec: float,
+    seed: int,
+) -> Prepared:
+    """Read structures, split them, find canonical cells, and build the corpus.
+
+    Raises:
+        InputError: if structures cannot be used.
+        UnknownNameError: if a target is no column.
+    """
+    from crystalssl.cli import steps
+    from crystalssl.datasets.bundled import load_bundled
+    from crystalssl.datasets.corpus import Corpus
+    from crystalssl.structures.table import read_table, write_table
+
+    out = stages.folder
+    loaded = load(sources) if sources else None
+    given = load_bundled() if loaded is None else loaded.crystals
+    skipped = [] if loaded is None else loaded.skipped
+    for name in targets:
+        given.column(name)
+    settings = {"symprec": symprec, "strict": strict, "seed": seed, "skipped": len(skipped)}
+    digest = stages.digest("structures", settings, [crystals_digest(given)])
+    table, tensors = out / "structures.parquet", out / "corpus.safetensors"
+    if stages.is_done("structures", digest, table, tensors):
+        crystals = read_table(table).crystals
+        say(f"{len(crystals):,} crystals, as before")
+        return Prepared(crystals=crystals, corpus=Corpus.load(tensors), digest=digest)
+    canonical = make_canonical(given, out, strict=strict, symprec=symprec, skipped=skipped)
+    crystals = steps.with_split(given.take(canonical.kept), seed)
+    corpus = steps.build_corpus(canonical)
+    write_table(crystals, table)
+    corpus.save(tensors)
+    stages.finish("structures", digest, settings)
+    return Prepared(crystals=crystals, corpus=corpus, digest=digest)
+
+
+def choose_targets(crystals: Crystals, named: list[str] | None, seed: int) -> list[str]:
+    """The labels to probe: those named, else the default if enough crystals carry it.
+
+    Raises:
+        InputError: if a named label is known for too few crystals.
+        UnknownNameError: if it is no column.
+    """
+    wanted = named or [DEFAULT_TARGET]
+    columns = [] if crystals.columns is None else crystals.columns.column_names
+    if not named and DEFAULT_TARGET not in columns:
+        say(f"No column {DEFAULT_TARGET}: no linear probe. Name a label with --target.")
+        return []
+    try:
+        probing.check_protocol(crystals, wanted, probing.protocol_for(crystals, seed))
+    except InputError as error:
+        if named:
+            raise
+        say(f"No linear probe: {error}", "yellow")
+        return []
+    return wanted
+
+
+def train(stages: Stages, prepared: Prepared, block: type[Block], config: TrainConfig) -> str:
+    """Pre-train one block, or find it trained; returns the digest of the stage."""
+    from crystalssl.cli import steps
+
+    name = f"pretrain-{block.name}"
+    settings = {"training": asdict(config), "block": asdict(block.Config())}
+    digest = stages.digest(name, settings, [prepared.digest])
+    folder = steps.blocks_folder(stages.folder)
+    if stages.is_done(name, digest, folder / block.name / "weights.safetensors"):
+        say(f"Block {block.number}, {block.name}: trained before")
+        return digest
+    again = stages.start(name, digest)
+    split = steps.find_split(prepared.crystals, config.seed)
+    steps.pretrain_block(prepared.corpus, split, block, config, stages.folder, resume=again)
+    stages.finish(name, digest, settings)
+    return digest
+
+
+def describe(
+    stages: Stages,
+    prepared: Prepared,
+    blocks: tuple[type[Block], ...],
+    digests: list[str],
+    seed: int,
+) -> tuple[Features, Features, str]:
+    """Features of trained encoders and of untrained ones, and the digest of the stage."""
+    from crystalssl.blocks._registry import build_block
+    from crystalssl.cli import steps
+    from crystalssl.features.store import load_features, save_npy, save_parquet
+
+    out = stages.folder
+    table, array = out / "features.parquet", out / "all_ssl_features.npy"
+    baseline = out / "untrained_features.parquet"
+    digest = stages.digest("features", {"seed": seed}, digests)
+    if stages.is_done("features", digest, table, array, baseline):
+        say(f"Features, as before: {table}")
+        return load_features(table), load_features(baseline), digest
+    trained = steps.load_encoders(steps.blocks_folder(out), ",".join(b.name for b in blocks))
+    features = steps.extract_features(prepared.corpus, trained)
+    fresh = {block.name: build_block(block.name, seed=seed) for block in blocks}
+    untrained = steps.extract_features(prepared.corpus, fresh)
+    save_parquet(features, table)
+    save_npy(features, array)
+    save_parquet(untrained, baseline)
+    stages.finish("features", digest, {"seed": seed})
+    say(f"{len(features):,} x {len(features.names):,} features: {table}, {array}")
+    return features, untrained, digest
+
+
+def compare(
+    stages: Stages,
+    prepared: Prepared,
+    features: Features,
+    untrained: Features,
+    targets: list[str],
+    after: str,
+    seed: int,
+) -> ResultTable:
+    """The linear probe on all feature sets, or the rows of an earlier one."""
+    from crystalssl.evaluation.linear_probe import LinearProbe
+
+    out = stages.folder / "linear_probe"
+    settings = {"targets": targets, "seed": seed}
+    digest = stages.digest("linear_probe", settings, [after])
+    if stages.is_done("linear_probe", digest, out):
+        return LinearProbe.load(out).table
+    crystals = probing.labelled(prepared.crystals, targets)
+    sets = probing.build_sets(crystals, features, untrained, stages.folder / "cache")
+    protocol = probing.protocol_for(crystals, seed)
+    result = probing.probe(sets, crystals, targets, protocol, out)
+    stages.finish("linear_probe", digest, settings)
+    return result.table

@@ -1,0 +1,34 @@
+"""A command-line runner and a reader of skipped.csv for the tests of the commands."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from crystalssl.cli import app
+
+
+@pytest.fixture
+def invoke() -> Callable[..., Any]:
+    """Call ``crystalssl`` with arguments; the result holds exit code and all output."""
+
+    def call(*words: object) -> Any:
+        return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+
+    return call
+
+
+@pytest.fixture
+def skipped() -> Callable[[Path], list[dict[str, str]]]:
+    """Read ``skipped.csv`` of a folder."""
+
+    def read(folder: Path) -> list[dict[str, str]]:
+        with (folder / "skipped.csv").open(newline="", encoding="utf-8") as handle:
+            return list(csv.DictReader(handle))
+
+    return read

@@ -1,0 +1,214 @@
+"""Bad input: one clear message or one line in skipped.csv, never a traceback, good ones go on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crystalssl.datasets.bundled import load_bundled
+from crystalssl.representation import ftcp
+from crystalssl.structures.table import read_table
+
+CIF = """data_{name}
+_cell_length_a {a}
+_cell_length_b {a}
+_cell_length_c {a}
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 1'
+_symmetry_Int_Tables_number 1
+loop_
+_symmetry_equiv_pos_as_xyz
+'x, y, z'
+loop_
+_atom_site_type_symbol
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+"""
+Sites = list[tuple[object, ...]]
+Invoke = Callable[..., Any]
+Skipped = Callable[[Path], list[dict[str, str]]]
+
+
+def cif(sites: Sites, a: float = 4.2, name: str = "bad") -> str:
+    lines = [f"{s} {s}{i} {x} {y} {z} 1.0" for i, (s, x, y, z) in enumerate(sites, start=1)]
+    return CIF.format(name=name, a=a) + "\n".join(lines) + "\n"
+
+
+SALT: Sites = [("Na", 0, 0, 0), ("Cl", 0.5, 0.5, 0.5)]
+
+
+def many_sites() -> Sites:
+    """150 sites without translational symmetry."""
+    generator = np.random.default_rng(0)
+    grid = list(itertools.product(range(5), range(5), range(6)))
+    return [
+        ("Na" if generator.random() < 0.5 else "Cl", *(np.array(g) / [5, 5, 6]).round(4))
+        for g in grid
+    ]
+
+
+BAD = {
+    "empty file": "",
+    "truncated": cif(SALT)[:-60].rsplit("\n", 1)[0] + "\nCl Cl2 0.5",
+    "cut in the cell": cif(SALT)[:60],
+    "question marks": cif([("Na", 0, 0, 0), ("Cl", "?", "?", "?")]),
+    "zero volume": cif(SALT, a=0.0),
+    "unknown element": cif([("Na", 0, 0, 0), ("Xx", 0.5, 0.5, 0.5)]),
+    "overlapping": cif([("Na", 0, 0, 0), ("Cl", 0.01, 0, 0)]),
+    "150 sites": cif(many_sites(), a=20.0),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two good crystals."""
+    place = tmp_path / "cifs"
+    place.mkdir()
+    (place / "a_good.cif").write_text(cif(SALT, name="a_good"))
+    (place / "z_good.cif").write_text(cif(SALT, a=5.6, name="z_good"))
+    return place
+
+
+def assert_one_message(result: Any, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.output.count("Error:") == 1
+    for word in words:
+        assert word in result.output, result.output
+
+
+@pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
+def test_a_bad_file_is_one_line_in_skipped_and_the_good_ones_are_there(
+    text: str, folder: Path, tmp_path: Path, invoke: Invoke, skipped: Skipped
+) -> None:
+    (folder / "bad.cif").write_text(text)
+    out = tmp_path / "out" / "structures.parquet"
+    result = invoke("convert", folder, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "Traceback" not in result.output
+    rows = skipped(out.parent)
+    assert len(rows) == 1, rows
+    assert "bad" in rows[0]["id"] + rows[0]["file"]
+    assert rows[0]["reason"]
+    assert rows[0]["remedy"]
+    assert "Skipped 1 of 3" in result.output
+    assert "skipped.csv" in result.output
+    assert len(read_table(out).crystals) == 2
+
+
+def test_strict_turns_a_skipped_structure_into_an_error(
+    folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    (folder / "bad.cif").write_text("")
+    out = tmp_path / "out.parquet"
+    assert_one_message(invoke("convert", folder, "-o", out, "--strict"), "--strict", "skipped.csv")
+    assert not out.exists()
+
+
+def test_only_bad_structures_are_an_error_that_names_the_first(
+    tmp_path: Path, invoke: Invoke
+) -> None:
+    bad = tmp_path / "bad.cif"
+    bad.write_text(BAD["overlapping"])
+    result = invoke("convert", bad, "-o", tmp_path / "out.parquet")
+    assert_one_message(result, "None of 1 structures", "angstrom")
+
+
+def test_an_old_list_of_skipped_structures_is_removed_when_all_are_good(
+    folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    (folder / "bad.cif").write_text("")
+    out = tmp_path / "out" / "structures.parquet"
+    invoke("convert", folder, "-o", out)
+    (folder / "bad.cif").unlink()
+    assert invoke("convert", folder, "-o", out).exit_code == 0
+    assert not (out.parent / "skipped.csv").exists()
+
+
+def test_nan_in_an_array_is_one_line_in_skipped(
+    tmp_path: Path, invoke: Invoke, skipped: Skipped
+) -> None:
+    crystals = load_bundled().take(range(6))
+    array = ftcp.encode(crystals).array
+    array[2, 110, 1] = np.nan
+    np.save(tmp_path / "arrays.npy", array.reshape(len(array), -1))
+    out = tmp_path / "out" / "structures.parquet"
+    result = invoke("convert", tmp_path / "arrays.npy", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert len(skipped(out.parent)) == 1
+    assert len(read_table(out).crystals) == len(array) - 1
+
+
+@pytest.mark.parametrize("shape", [(3, 400, 60), (3, 1000), (400, 63)])
+def test_an_array_of_another_shape_is_one_message(
+    shape: tuple[int, ...], tmp_path: Path, invoke: Invoke
+) -> None:
+    np.save(tmp_path / "array.npy", np.zeros(shape, dtype=np.float32))
+    result = invoke("convert", tmp_path / "array.npy", "-o", tmp_path / "out.parquet")
+    assert_one_message(result, "400", "63", str(shape[-1]))
+
+
+def test_a_missing_source_is_one_message(tmp_path: Path, invoke: Invoke) -> None:
+    result = invoke("convert", tmp_path / "nowhere.cif", "-o", tmp_path / "out.parquet")
+    assert_one_message(result, "nowhere.cif")
+
+
+def test_a_missing_column_is_one_message_with_the_closest_name(
+    tmp_path: Path, invoke: Invoke
+) -> None:
+    from crystalssl.structures.table import write_table
+
+    table = write_table(load_bundled().take(range(12)), tmp_path / "few.parquet")
+    result = invoke("run", table, "--target", "band_gab", "--out", tmp_path / "run")
+    assert_one_message(result, "band_gab", "band_gap")
+
+
+def commands(table: Path, out: Path) -> dict[str, list[object]]:
+    return {
+        "run": ["run", table, "--out", out / "run"],
+        "convert": ["convert", table, "-o", out / "a.parquet"],
+        "ftcp": ["ftcp", table, "-o", out / "a.npy"],
+        "panel": ["panel", table, "-o", out / "a.npy"],
+        "pretrain": ["pretrain", table, "--out", out / "run"],
+        "extract": ["extract", table, "-o", out / "a.parquet"],
+    }
+
+
+@pytest.mark.parametrize("name", ["run", "convert", "ftcp", "panel", "pretrain", "extract"])
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(
+    name: str, folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file, so that no folder can be made below it, even by root")
+    result = invoke(*commands(folder, blocked)[name])
+    assert_one_message(result, "Cannot write", "blocked")
+
+
+def test_an_unknown_block_is_one_message_with_the_closest_name(
+    folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    result = invoke("pretrain", folder, "--block", "latice", "--out", tmp_path / "run")
+    assert_one_message(result, "latice", "Did you mean", "lattice")
+
+
+def test_an_unknown_preset_is_one_message(folder: Path, tmp_path: Path, invoke: Invoke) -> None:
+    result = invoke("pretrain", folder, "--preset", "quik", "--out", tmp_path / "run")
+    assert_one_message(result, "quik", "quick")
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path, invoke: Invoke) -> None:
+    words = ["convert", tmp_path / "nowhere.cif", "-o", tmp_path / "out.parquet"]
+    for place in ([*words, "--debug"], ["--debug", *words]):
+        result = invoke(*place)
+        assert result.exit_code == 1
+        assert "nowhere.cif" in str(result.exception)
