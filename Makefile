@@ -24,7 +24,7 @@ run: $(VENV)/.stamp-run ## everything on the bundled data: pre-train, extract, c
 	$(BIN)/crystalssl run --preset $(PRESET) --out $(OUT) $(ARGS)
 
 test: $(VENV)/.stamp-dev ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff: rules and format
 	$(BIN)/ruff check .

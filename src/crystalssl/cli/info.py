@@ -26,7 +26,7 @@ app = typer.Typer(help="What there is: data, panel, blocks, tasks, weights, mach
 OptionalSources = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[STRUCTURES]...",
+        metavar="STRUCTURES",
         help="Structures; the bundled crystals if none are given.",
         show_default=False,
     ),

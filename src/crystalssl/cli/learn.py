@@ -63,7 +63,7 @@ def extract(
     ],
     weights: Annotated[
         str, typer.Option("--weights", "-w", help="Folder of a run, or a name (info weights).")
-    ],
+    ] = "default",
     block: BlockChoice = "all",
     strict: Strict = False,
     symprec: Symprec = 0.01,

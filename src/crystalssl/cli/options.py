@@ -15,7 +15,7 @@ Sources = Annotated[
     typer.Argument(
         help="Files, folders, archives or tables: CIF, POSCAR, extxyz, ASE db, JSON(.gz), "
         "Parquet, .zip/.tar, raw FTCP .npy.",
-        metavar="STRUCTURES...",
+        metavar="STRUCTURES",
         show_default=False,
     ),
 ]

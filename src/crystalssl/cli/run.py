@@ -51,7 +51,7 @@ def run(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[STRUCTURES]...",
+            metavar="STRUCTURES",
             help="Files, folders, archives or tables; the bundled crystals if none are given.",
             show_default=False,
         ),

@@ -1,0 +1,127 @@
+"""The whole command on 64 bundled crystals: every stage runs, agrees with the next, and resumes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from crystalssl.blocks._registry import list_blocks
+from crystalssl.cli import app
+from crystalssl.datasets.bundled import load_bundled
+from crystalssl.evaluation.scenario import ResultTable
+from crystalssl.features.store import load_features
+from crystalssl.structures.table import read_table, write_table
+
+COUNT = 64
+
+
+def crystalssl(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """64 small bundled crystals with formation energies."""
+    crystals = load_bundled()
+    known = np.isfinite(crystals.column("formation_energy_per_atom"))
+    rows = np.flatnonzero(known & (crystals.site_counts <= 12))
+    chosen = crystals.take(rows[:: len(rows) // COUNT][:COUNT])
+    return write_table(chosen, tmp_path_factory.mktemp("table") / "few.parquet")
+
+
+@pytest.fixture(scope="module")
+def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Folder and screen of a run."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    return out, crystalssl("run", table, "--epochs", 1, "--out", out)
+
+
+def test_a_run_leaves_features_of_every_crystal_in_input_order(
+    table: Path, finished: tuple[Path, str]
+) -> None:
+    out, _ = finished
+    features = load_features(out / "features.parquet")
+    array = np.load(out / "all_ssl_features.npy", allow_pickle=False)
+    assert features.ids.tolist() == read_table(table).crystals.ids.tolist()
+    assert array.shape == (COUNT, sum(block.width for block in list_blocks()))
+    assert array.dtype == np.float32
+    assert np.isfinite(array).all()
+    assert np.array_equal(array, features.matrix)
+    assert list(features.blocks) == [block.name for block in list_blocks()]
+
+
+def test_formulas_of_the_test_part_are_never_trained_on(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    crystals = read_table(out / "structures.parquet").crystals
+    split, formulas = crystals.column("split"), crystals.column("chemical_formula_reduced")
+    seen = set(formulas[split == "train"]) & set(formulas[split != "train"])
+    assert seen == set()
+    for block in list_blocks():
+        config = json.loads((out / "blocks" / block.name / "config.json").read_text())
+        assert config["data"]["train_crystals"] == int((split == "train").sum())
+
+
+def test_the_probe_compares_features_with_every_baseline(finished: tuple[Path, str]) -> None:
+    out, screen = finished
+    result = ResultTable.load(out / "linear_probe" / "linear_probe.parquet")
+    found = {row.feature_set for row in result.rows}
+    assert {"raw_ftcp", "raw_ftcp_pca", "magpie", "untrained", "ssl", "mean"} <= found
+    assert {row.split_kind for row in result.rows} == {"held-out"}
+    assert "RMSE, ridge" in screen
+
+
+def test_every_task_was_scored_beside_its_trivial_baseline(finished: tuple[Path, str]) -> None:
+    out, screen = finished
+    for block in list_blocks():
+        stored = json.loads((out / "blocks" / block.name / "tasks.json").read_text())["tasks"]
+        assert {row["task"] for row in stored} <= {task.name for task in block.tasks}
+        assert all(row["trivial"] in row["baselines"] for row in stored)
+        assert f"Block {block.number}, {block.name}" in screen
+
+
+def test_the_report_stands_alone(finished: tuple[Path, str]) -> None:
+    out, screen = finished
+    page = out / "report.html"
+    assert str(page) in screen.replace("\n", "")
+    text = page.read_text(encoding="utf-8")
+    assert "<html" in text
+    assert not re.search(r'(src|href)="(https?:)?//', text), "the report must load nothing"
+
+
+def test_the_same_command_again_redoes_nothing(table: Path, finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    weights = sorted(out.glob("blocks/*/weights.safetensors"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    screen = crystalssl("run", table, "--epochs", 1, "--out", out)
+    assert screen.count("trained before") == len(list_blocks())
+    assert [path.stat().st_mtime_ns for path in weights] == before
+
+
+def test_extracting_again_gives_the_same_bytes(
+    table: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, _ = finished
+    for name in ("one.npy", "two.npy"):
+        crystalssl("extract", table, "--weights", out, "-o", tmp_path / name)
+    first, second = (tmp_path / name for name in ("one.npy", "two.npy"))
+    assert first.read_bytes() == second.read_bytes()
+    stored = np.load(out / "all_ssl_features.npy", allow_pickle=False)
+    assert np.allclose(np.load(first, allow_pickle=False), stored, rtol=1e-4, atol=1e-4)
+
+
+def test_a_lost_block_alone_is_trained_again(table: Path, finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    block = list_blocks()[0]
+    weights = out / "blocks" / block.name / "weights.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    screen = crystalssl("run", table, "--epochs", 1, "--out", out)
+    assert screen.count("trained before") == len(list_blocks()) - 1
+    assert weights.read_bytes() == before
