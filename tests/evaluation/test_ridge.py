@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation import spectrum as spectrum_module
-from crystalssl.evaluation.ridge import fit_ols, fit_ridge, left_out_errors
+from crystalssl.evaluation.ridge import fit_ols, fit_ridge, left_out_errors, training_range
 from crystalssl.evaluation.spectrum import decompose, fit_scaler
 
 
@@ -66,6 +66,17 @@ def test_columns_that_do_not_vary_on_the_training_rows_get_no_weight():
     changed = matrix.copy()
     changed[:, 4] = 1e6
     np.testing.assert_array_equal(model.predict(matrix), model.predict(changed))
+
+
+def test_test_rows_can_be_limited_to_the_range_of_training(case):
+    matrix, labels = case
+    rows = np.arange(0, len(matrix), 2)
+    model = fit_ridge(decompose(matrix, labels, rows), matrix, strengths=0.1)
+    limits = training_range(matrix, rows)
+    inside = np.clip(matrix, *limits).astype(np.float32)
+    limited = model.predict(matrix, limits=limits)
+    np.testing.assert_allclose(limited, model.predict(inside), rtol=1e-9)
+    np.testing.assert_allclose(limited[::2], model.predict(matrix, rows), rtol=1e-9)
 
 
 def test_left_out_errors_equal_those_of_refitting_without_each_group(case):

@@ -208,9 +208,7 @@ def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
     )
 
 
-def _column_gram(
-    matrix: Features, labels: Floats, rows: Index
-) -> tuple[Scaler, Floats, Floats]:
+def _column_gram(matrix: Features, labels: Floats, rows: Index) -> tuple[Scaler, Floats, Floats]:
     """The scaler, (p, p) Xs' Xs (upper triangle) and (p, t) Xs' y, in one pass over row chunks."""
     origin = _typical_row(matrix, rows)
     width = len(origin)

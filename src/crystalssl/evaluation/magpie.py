@@ -1,0 +1,102 @@
+"""Crystals -> 132 Magpie statistics of their elements, as matminer computes them.
+
+The usual baseline that knows which elements there are and nothing of where they sit. Computed
+once per chemical formula and kept on disk. Needs the extra ``matminer``.
+Source: Ward et al., npj Comput. Mater. 2 (2016) 16028; preset ``magpie`` of matminer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.errors import missing_extra
+from crystalssl.evaluation.feature_sets import FeatureSet
+from crystalssl.evaluation.scenario import digest
+from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.elements import SYMBOLS
+
+DECIMALS = 6
+"""Decimals of an element's fraction that tell two formulas apart."""
+
+
+def magpie(crystals: Crystals, cache: Path | None = None) -> FeatureSet:
+    """Magpie statistics of every crystal.
+
+    Args:
+        crystals: n crystals; partial occupancies count as fractions.
+        cache: folder that keeps the result; a second call with the same formulas reads it.
+
+    Raises:
+        MissingExtraError: if matminer is not installed.
+    """
+    fractions = element_fractions(crystals)
+    formulas, index = np.unique(fractions, axis=0, return_inverse=True)
+    statistics = _cached(formulas, cache)[index.reshape(-1)]
+    valid: npt.NDArray[np.bool_] = np.asarray(np.isfinite(statistics).all(axis=1))
+    return FeatureSet(
+        name="magpie",
+        label="Magpie statistics",
+        matrix=np.where(valid[:, None], statistics, np.float32(0.0)),
+        valid=valid,
+        width=statistics.shape[1],
+    )
+
+
+def element_fractions(crystals: Crystals) -> npt.NDArray[np.float64]:
+    """(n, 119) share of each atomic number in a crystal; vacancies do not count."""
+    filled = crystals.numbers > 0
+    owner = np.broadcast_to(crystals.crystal_of_site[:, None], filled.shape)[filled]
+    amounts = np.zeros((len(crystals), len(SYMBOLS)))
+    np.add.at(amounts, (owner, crystals.numbers[filled]), crystals.occupancy[filled])
+    total = np.maximum(amounts.sum(axis=1, keepdims=True), 1e-12)
+    shares: npt.NDArray[np.float64] = np.round(amounts / total, DECIMALS)
+    return shares
+
+
+def _cached(formulas: npt.NDArray[np.float64], cache: Path | None) -> npt.NDArray[np.float32]:
+    """Statistics of each formula, read from the cache where they are there."""
+    if cache is None:
+        return _statistics(formulas)
+    path = cache / f"magpie-{digest([formulas, _version()])}.npy"
+    if path.is_file():
+        kept: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return kept
+    statistics = _statistics(formulas)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as handle:
+        np.save(handle, statistics, allow_pickle=False)
+    partial.replace(path)
+    return statistics
+
+
+def _version() -> str:
+    try:
+        return metadata.version("matminer")
+    except metadata.PackageNotFoundError as error:
+        raise missing_extra("matminer", "matminer", "The Magpie baseline") from error
+
+
+def _statistics(formulas: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """(formulas, 132) statistics; rows with an element that Magpie does not know are NaN."""
+    _version()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # import-time notices of matminer and pymatgen
+        from matminer.featurizers.composition import ElementProperty
+        from pymatgen.core import Composition
+
+        featurizer = ElementProperty.from_preset("magpie")
+        rows = np.full((len(formulas), len(featurizer.feature_labels())), np.nan, np.float32)
+        for row, shares in enumerate(formulas):
+            present = np.flatnonzero(shares)
+            amounts = {SYMBOLS[number]: float(shares[number]) for number in present}
+            try:
+                rows[row] = featurizer.featurize(Composition(amounts))
+            except (KeyError, ValueError):  # an element beyond the table
+                continue
+    return rows
