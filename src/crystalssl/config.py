@@ -64,7 +64,7 @@ class TrainConfig:
     accelerator: Accelerator = "auto"
     """Where to run: auto takes CUDA GPUs if there are any."""
     devices: int = 0
-    """GPUs on each host to train on; 0 for all there are."""
+    """GPUs, or processes without GPUs, on each host; 0 for all GPUs or one process."""
     nodes: int = 1
     """Hosts, under torchrun or SLURM."""
     threads: int = 0

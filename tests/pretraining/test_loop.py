@@ -179,3 +179,14 @@ def test_the_statistics_of_targets_come_from_the_training_part(train, made_corpu
 
 def test_weights_load_in_evaluation_mode(train):
     assert not load_weights(train("run").folder).training
+
+
+def test_a_run_cut_off_after_its_last_epoch_is_completed_when_resumed(train):
+    whole = train("run")
+    weights = whole.folder / "weights.safetensors"
+    before = weights.read_bytes()
+    for name in ("card.json", "weights.safetensors", "tasks.json"):
+        (whole.folder / name).unlink()
+    again = train("run", resume=True)
+    assert weights.read_bytes() == before and again.figures == whole.figures
+    assert len(read_history(whole.folder / "metrics.csv")) == CONFIG.epochs

@@ -80,7 +80,7 @@ def as_list(structures: Any) -> list[Any]:
             )
         values = structures.to_numpy() if hasattr(structures, "to_numpy") else structures
         return list(np.asarray(values, dtype=object)[:, 0])
-    single = isinstance(structures, str | Path | dict) or hasattr(structures, "lattice")
+    single = isinstance(structures, str | Path | dict) or hasattr(structures, "species_and_occu")
     if single or hasattr(structures, "get_scaled_positions"):
         raise InputError("Got a single structure, expected a list. Put it in brackets: [structure]")
     try:

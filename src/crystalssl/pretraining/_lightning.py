@@ -32,6 +32,7 @@ _NOT_FOR_US = (
     r".*does not have many workers.*",  # batches are gathered by index, not loaded
     r".*Checkpoint directory .* exists and is not empty.*",  # resuming is the purpose
     r".*`?isinstance\(treespec, LeafSpec\)`? is deprecated.*",  # Lightning's own code
+    r".*sync_dist=True.* when logging on epoch level.*",  # summed over processes beforehand
     r".*barrier\(\): using the device under current context.*",  # one device a process
 )
 
@@ -153,7 +154,6 @@ def build_trainer(
         callbacks: monitors, in front of those that read what they log.
     """
     on_gpu = uses_gpu(config)
-    devices = (config.devices or "auto") if on_gpu else 1
     own: list[pl.Callback] = [
         *callbacks,
         every_epoch(folder.best, "val_loss"),
@@ -171,7 +171,7 @@ def build_trainer(
         )
     return pl.Trainer(
         accelerator="cuda" if on_gpu else "cpu",
-        devices=devices,
+        devices=config.devices or ("auto" if on_gpu else 1),
         num_nodes=config.nodes,
         precision="bf16-mixed" if on_gpu and config.precision == "bf16" else "32-true",
         max_epochs=config.epochs,

@@ -203,20 +203,37 @@ def pretrain(
     if resume:
         folder.check_same(settings)
         if folder.is_finished:
-            return _outcome(folder, load_weights(folder.path), start)
+            training = ModelCard.load(folder.path).training
+            return PretrainOutcome(
+                folder=folder.path,
+                block=load_weights(folder.path),
+                figures=folder.read_tasks(),
+                val_loss=training["val_loss"],
+                best_epoch=training["best_epoch"],
+                seconds=time.perf_counter() - start,
+            )
     elif is_main_process():
         folder.clear()
     if is_main_process():
         write_json(settings, folder.config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    _fit(corpus.fit_targets(train), block, train, val, config, folder, callbacks)
+    last = folder.last if resume and folder.last.is_file() else None
+    _fit(corpus.fit_targets(train), block, train, val, config, folder, last, callbacks)
     best = read_checkpoint(folder.best)
     state = {name.removeprefix("block."): value for name, value in best["state_dict"].items()}
     block.cpu().load_state_dict(state)
+    outcome = PretrainOutcome(
+        folder=folder.path,
+        block=block.eval(),
+        figures=[TaskFigure(**values) for values in best["figures"]],
+        val_loss=best["metrics"]["val_loss"],
+        best_epoch=best["epoch"],
+        seconds=time.perf_counter() - start,
+    )
     if is_main_process():
-        _write_results(folder, block, best, settings)
-    return _outcome(folder, block.eval(), start)
+        _write_results(folder, outcome, best["metrics"], settings)
+    return outcome
 
 
 def _fit(
@@ -226,9 +243,10 @@ def _fit(
     val: Index,
     config: TrainConfig,
     folder: RunFolder,
+    last: Path | None,
     callbacks: Sequence[pl.Callback],
 ) -> None:
-    """Run Lightning from the last checkpoint, or from the start."""
+    """Run Lightning from the ``last`` checkpoint, or from the start."""
     watched = val[np.linspace(0, len(val) - 1, min(len(val), config.monitor_crystals)).astype(int)]
     sites = corpus.site_counts
     monitors = [
@@ -249,7 +267,7 @@ def _fit(
             PretextTraining(block, corpus, config, steps),
             EpochBatches(plan, trainer),
             EpochBatches(held_out, trainer),
-            ckpt_path=str(folder.last) if folder.last.is_file() else None,
+            ckpt_path=None if last is None else str(last),
         )
 
 
@@ -268,29 +286,20 @@ def _check(corpus: Corpus, train: Index, val: Index) -> None:
 
 
 def _write_results(
-    folder: RunFolder, block: Block, best: dict[str, Any], settings: dict[str, Any]
+    folder: RunFolder,
+    outcome: PretrainOutcome,
+    metrics: dict[str, float],
+    settings: dict[str, Any],
 ) -> None:
-    """Weights and card of the best epoch, and its figures."""
-    figures = [TaskFigure(**values) for values in best["figures"]]
+    """Figures, weights and card of the best epoch."""
     training = {
         **settings["training"],
-        "best_epoch": best["epoch"],
-        "val_loss": best["metrics"]["val_loss"],
+        "best_epoch": outcome.best_epoch,
+        "val_loss": outcome.val_loss,
     }
-    card = new_card(block, data=settings["data"], training=training, figures=figures)
-    monitors = {name: v for name, v in best["metrics"].items() if "/" not in name}
-    folder.write_tasks(figures, monitors)
-    save_weights(block, folder.path, card)
-
-
-def _outcome(folder: RunFolder, block: Block, start: float) -> PretrainOutcome:
-    """What a finished folder says."""
-    training = ModelCard.load(folder.path).training
-    return PretrainOutcome(
-        folder=folder.path,
-        block=block,
-        figures=folder.read_tasks(),
-        val_loss=training["val_loss"],
-        best_epoch=training["best_epoch"],
-        seconds=time.perf_counter() - start,
+    card = new_card(
+        outcome.block, data=settings["data"], training=training, figures=outcome.figures
     )
+    monitors = {name: value for name, value in metrics.items() if "/" not in name}
+    folder.write_tasks(outcome.figures, monitors)
+    save_weights(outcome.block, folder.path, card)
