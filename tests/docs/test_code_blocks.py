@@ -36,7 +36,7 @@ def commands() -> Iterator[object]:
                     yield pytest.param(line, id=f"{page.name}-{line[:60]}")
 
 
-@pytest.mark.parametrize("code", python_blocks())
+@pytest.mark.parametrize("code", list(python_blocks()))
 def test_a_marked_python_block_runs(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,7 +47,7 @@ def test_a_marked_python_block_runs(
     assert "import" in code
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_a_command_in_the_docs_exists_with_its_options(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     depth = 2 if words[0] in ("evaluate", "info", "config") else 1
