@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ UNKNOWN_SYSTEM = -1
 _IDS = "ids"
 
 
+@runtime_checkable
 class Reader(Protocol):
     """What a batch must know of the block that reads it."""
 
