@@ -189,7 +189,8 @@ def _solve_groups(scores: Floats, shrunk: Floats, residuals: Floats, count: int)
     stacked = scores.reshape(groups, size, -1)
     smoother = 1.0 / count + (stacked * shrunk) @ stacked.transpose(0, 2, 1)
     # the jitter only matters where a group's own rows determine the fit entirely
-    together: Floats = np.linalg.solve(np.eye(size) * (1.0 + 1e-12) - smoother, residuals)
+    system = np.eye(size) * (1.0 + 1e-12) - smoother
+    together: Floats = np.asarray(np.linalg.solve(system, residuals), dtype=np.float64)
     return together
 
 

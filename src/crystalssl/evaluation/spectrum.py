@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.linalg.blas import dsyrk
 
 from crystalssl.errors import InputError
+from crystalssl.evaluation.low_rank import principal_axes
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -189,10 +190,8 @@ def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
     else:
         scaler, gram, along = _column_gram(matrix, labels, rows)
     count, width = len(rows), len(scaler.columns)
-    values, basis = np.linalg.eigh(gram, UPLO="U")
+    values, basis = principal_axes(gram, max(count, width))
     del gram
-    keep = values > max(count, width) * np.finfo(np.float64).eps * values[-1]
-    values, basis = values[keep][::-1].copy(), basis[:, keep][:, ::-1]
     projections = basis.T @ along
     if dual:
         projections *= np.sqrt(values)[:, None]
