@@ -76,6 +76,28 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
         yield advance
 
 
+@contextmanager
+def training_bars(names: Sequence[str], epochs: int) -> Iterator[Callable[[str, int], None]]:
+    """Show a bar of epochs for each block; the callable given takes a name and epochs done.
+
+    A bar appears with its block's first epoch. Where blocks take turns they bring bars of their
+    own, and none is shown here.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TextColumn("epochs"), TimeElapsedColumn(), console=console)
+    tasks = {name: bar.add_task(name, total=epochs, visible=False) for name in names}
+
+    def advance(name: str, done: int) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(tasks[name], completed=done, visible=True)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+
+
 def use_threads(count: int | None) -> None:
     """Limit the threads of PyTorch and of the array libraries below it."""
     if count is None:

@@ -51,8 +51,8 @@ def pretrain(
     canonical = load_canonical(sources, out, strict=strict, symprec=symprec)
     corpus = steps.build_corpus(canonical)
     split = steps.find_split(canonical.crystals, seed)
-    for entry in chosen:
-        steps.pretrain_block(corpus, split, entry, config, out, resume=resume)
+    names = [entry.name for entry in chosen] if resume else []
+    steps.pretrain_blocks(corpus, split, chosen, config, out, resume=names)
     say(f"Weights: {out}")
 
 

@@ -7,9 +7,10 @@ of the test part are never seen in pre-training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,7 +95,7 @@ def run(
         {**settings, "targets": targets, "blocks": {b.name: asdict(b.Config()) for b in blocks}},
         out / "config.json",
     )
-    digests = [train(stages, prepared, entry, config) for entry in blocks]
+    digests = train(stages, prepared, blocks, config)
     features, untrained, digest = describe(stages, prepared, blocks, digests, seed)
     if targets:
         table = compare(stages, prepared, features, untrained, targets, digest, seed)
@@ -168,22 +169,36 @@ def choose_targets(crystals: Crystals, named: list[str] | None, seed: int) -> li
     return wanted
 
 
-def train(stages: Stages, prepared: Prepared, block: type[Block], config: TrainConfig) -> str:
-    """Pre-train one block, or find it trained; returns the digest of the stage."""
+def train(
+    stages: Stages, prepared: Prepared, blocks: Sequence[type[Block]], config: TrainConfig
+) -> list[str]:
+    """Pre-train the blocks that are not trained yet; returns the digests of their stages."""
     from crystalssl.cli import steps
 
-    name = f"pretrain-{block.name}"
-    settings = {"training": asdict(config), "block": asdict(block.Config())}
-    digest = stages.digest(name, settings, [prepared.digest])
     folder = steps.blocks_folder(stages.folder)
-    if stages.is_done(name, digest, folder / block.name / "weights.safetensors"):
-        say(f"Block {block.number}, {block.name}: trained before")
-        return digest
-    again = stages.start(name, digest)
-    split = steps.find_split(prepared.crystals, config.seed)
-    steps.pretrain_block(prepared.corpus, split, block, config, stages.folder, resume=again)
-    stages.finish(name, digest, settings)
-    return digest
+    digests, missing, again = [], [], []
+    for block in blocks:
+        name, settings = _training_stage(block, config)
+        digests.append(stages.digest(name, settings, [prepared.digest]))
+        if stages.is_done(name, digests[-1], folder / block.name / "weights.safetensors"):
+            say(f"Block {block.number}, {block.name}: trained before")
+            continue
+        missing.append(block)
+        if stages.start(name, digests[-1]):
+            again.append(block.name)
+    if missing:
+        split = steps.find_split(prepared.crystals, config.seed)
+        steps.pretrain_blocks(prepared.corpus, split, missing, config, stages.folder, resume=again)
+    for block, digest in zip(blocks, digests, strict=True):
+        name, settings = _training_stage(block, config)
+        stages.finish(name, digest, settings)
+    return digests
+
+
+def _training_stage(block: type[Block], config: TrainConfig) -> tuple[str, dict[str, Any]]:
+    """Name and settings of the stage that trains a block."""
+    settings = {"training": asdict(config), "block": asdict(block.Config())}
+    return f"pretrain-{block.name}", settings
 
 
 def describe(

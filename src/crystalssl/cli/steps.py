@@ -5,7 +5,7 @@ Each step calls one function of a layer below and says on screen what happened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.cli.console import console, progress_bar, say
+from crystalssl.cli.console import console, progress_bar, say, training_bars
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,31 +124,36 @@ def blocks_folder(out: Path) -> Path:
     return out / "blocks"
 
 
-def pretrain_block(
+def pretrain_blocks(
     corpus: Corpus,
     split: Split,
-    block: type[Block],
+    blocks: Sequence[type[Block]],
     config: TrainConfig,
     out: Path,
     *,
-    resume: bool,
+    resume: Collection[str],
 ) -> None:
-    """Pre-train one block and print the held-out figure of each task beside the trivial one."""
-    from crystalssl.blocks._registry import build_block
-    from crystalssl.pretraining.loop import pretrain
+    """Pre-train blocks, several at once on a CPU; print every task beside its trivial baseline."""
+    from crystalssl.pretraining.parallel import default_workers, pretrain_blocks
 
-    say(f"Block {block.number}, {block.name}: {block.summary}", "bold")
-    outcome = pretrain(
-        corpus,
-        build_block(block.name, seed=config.seed),
-        split.train,
-        split.val,
-        config,
-        blocks_folder(out),
-        resume=resume,
-    )
-    say_figures(outcome.figures)
-    say(f"  best epoch {outcome.best_epoch + 1}, {outcome.seconds:.0f} s, {outcome.folder}")
+    folder = blocks_folder(out)
+    with training_bars([block.name for block in blocks], config.epochs) as watch:
+        summaries = pretrain_blocks(
+            corpus,
+            [block.name for block in blocks],
+            split.train,
+            split.val,
+            config,
+            folder,
+            resume=resume,
+            workers=default_workers(config.threads),
+            watch=watch,
+        )
+    for block in blocks:
+        done = summaries[block.name]
+        say(f"Block {block.number}, {block.name}: {block.summary}", "bold")
+        say_figures(done.figures)
+        say(f"  best epoch {done.best_epoch + 1}, {done.seconds:.0f} s, {folder / block.name}")
 
 
 def say_figures(figures: Sequence[TaskFigure]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,11 +53,11 @@ class BlockSummary:
 
 
 def default_workers(threads: int | None = None) -> int:
-    """Processes to train in: one a core, or one a GPU-less host's share of ``threads``.
+    """Processes to train blocks in: one a core, or as many as there are ``threads``.
 
-    With a GPU, blocks take turns on it: one process.
+    With a GPU, or as one of several processes that a launcher started, blocks take turns.
     """
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() or "WORLD_SIZE" in os.environ or "SLURM_NTASKS" in os.environ:
         return 1
     return max(1, threads or len(os.sched_getaffinity(0)))
 
@@ -70,7 +70,7 @@ def pretrain_blocks(
     config: TrainConfig,
     out: Path,
     *,
-    resume: bool = False,
+    resume: Collection[str] = (),
     workers: int = 1,
     watch: Watcher = lambda block, epochs: None,
 ) -> dict[str, BlockSummary]:
@@ -83,7 +83,7 @@ def pretrain_blocks(
         val_index: row numbers that decide which epoch is best.
         config: training settings; ``threads`` is what all processes share.
         out: folder of the run; each block gets a folder in it.
-        resume: go on from the last checkpoints.
+        resume: names of the blocks that go on from their last checkpoint.
         workers: processes; 1 trains one block after the other in this one.
         watch: told of every finished epoch.
 
@@ -96,14 +96,18 @@ def pretrain_blocks(
     train, val = np.asarray(train_index), np.asarray(val_index)
     workers = min(workers, len(blocks))
     if workers <= 1:
-        return {name: _train(corpus, name, train, val, config, out, resume) for name in blocks}
+        return {
+            name: _train(corpus, name, train, val, config, out, name in resume) for name in blocks
+        }
     threads = config.threads or len(os.sched_getaffinity(0))
     share = replace(config, threads=max(1, threads // workers), progress=False)
     path = corpus.save(Path(out) / CORPUS_FILE)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     try:
         jobs = {
-            name: pool.submit(_train_from_file, path, name, train, val, share, Path(out), resume)
+            name: pool.submit(
+                _train_from_file, path, name, train, val, share, Path(out), name in resume
+            )
             for name in blocks
         }
         _wait(jobs, Path(out), watch)

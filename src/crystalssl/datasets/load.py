@@ -1,0 +1,75 @@
+"""Anything that holds structures to one batch of crystals: files, tables, and raw FTCP arrays.
+
+The one place that takes both what ``structures.reading`` reads and the arrays of people who have
+nothing else; every command and every stage starts here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from crystalssl.representation.ftcp import decode, load_array
+from crystalssl.structures.crystals import Crystals, ReadResult
+from crystalssl.structures.ids import unique_ids
+from crystalssl.structures.reading import read_structures
+from crystalssl.structures.validity import SOURCE_COLUMN
+
+ARRAY_SUFFIX = ".npy"
+"""Ending of raw FTCP arrays."""
+
+
+def load_crystals(sources: Sequence[str | Path]) -> ReadResult:
+    """Read structures from any mix of files, folders, archives, tables and raw FTCP arrays.
+
+    Args:
+        sources: paths; order is kept. An ``.npy`` file is raw FTCP, (n, 400, 63) or (n, 25200),
+            with ids in ``<stem>_ids`` beside it or row numbers.
+
+    Returns:
+        The crystals, cells as given, and one skip for each that could not be read.
+
+    Raises:
+        InputError: if a path does not exist, is of no known format, or holds an array of another
+            shape.
+        MissingExtraError: if a file needs an optional package that is not installed.
+    """
+    paths = [sources] if isinstance(sources, str | Path) else list(sources)
+    if not any(_is_array(path) for path in paths):
+        return read_structures(paths)
+    parts: list[ReadResult] = []
+    pending: list[str | Path] = []
+    for path in paths:
+        if not _is_array(path):
+            pending.append(path)
+            continue
+        if pending:
+            parts.append(read_structures(pending))
+            pending = []
+        parts.append(_read_array(Path(path)))
+    if pending:
+        parts.append(read_structures(pending))
+    found = [part.crystals for part in parts if len(part.crystals)]
+    crystals = Crystals.concatenate(found) if found else Crystals.empty()
+    return ReadResult(
+        crystals=crystals.with_ids(unique_ids(crystals.ids)),
+        skipped=[skip for part in parts for skip in part.skipped],
+    )
+
+
+def _is_array(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ARRAY_SUFFIX
+
+
+def _read_array(path: Path) -> ReadResult:
+    """Decoded crystals of one file, with the file as their source."""
+    stored = load_array(path)
+    result = decode(stored.array, stored.ids)
+    names = pa.array([str(path)] * len(result.crystals), type=pa.string())
+    return ReadResult(
+        crystals=result.crystals.with_columns(pa.table({SOURCE_COLUMN: names})),
+        skipped=[replace(skip, file=str(path)) for skip in result.skipped],
+    )
