@@ -212,3 +212,49 @@ def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path, invoke: In
         result = invoke(*place)
         assert result.exit_code == 1
         assert "nowhere.cif" in str(result.exception)
+
+
+def test_nothing_to_read_is_one_message(tmp_path: Path, invoke: Invoke) -> None:
+    (tmp_path / "empty").mkdir()
+    result = invoke("convert", tmp_path / "empty", "-o", tmp_path / "out.parquet")
+    assert_one_message(result, "Found no structures")
+
+
+def test_too_few_crystals_to_train_on_are_one_message(
+    folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    result = invoke("run", folder, "--out", tmp_path / "run")
+    assert_one_message(result, "Pre-training needs crystals")
+
+
+def test_a_wrong_option_is_explained_with_the_usage(invoke: Invoke) -> None:
+    result = invoke("convert", "--strickt")
+    assert result.exit_code == 2
+    assert "Usage" in result.output
+    assert "--strict" in result.output
+
+
+def test_a_bug_is_one_message_that_asks_for_a_report(
+    folder: Path, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("crystalssl.structures.table.write_table", broken)
+    result = invoke("convert", folder, "-o", tmp_path / "out.parquet")
+    assert result.exit_code == 1
+    assert "ZeroDivisionError: oops" in result.output
+    assert "--debug" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_features_that_do_not_exist_are_one_message(tmp_path: Path, invoke: Invoke) -> None:
+    words = ["evaluate", "linear-probe", tmp_path / "no.parquet", "-s", tmp_path, "-t", "x"]
+    assert_one_message(invoke(*words, "--out", tmp_path / "out"), "no.parquet")
+
+
+def test_an_output_of_unknown_format_is_said_before_any_work(
+    folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    result = invoke("convert", folder, "-o", tmp_path / "out.csv")
+    assert_one_message(result, ".csv", ".parquet")

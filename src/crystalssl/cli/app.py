@@ -42,15 +42,27 @@ class Messages(TyperGroup):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return super().invoke(ctx)
-        except CrystalSSLError as error:
-            message = str(error)
-        except OSError as error:
-            message = describe_os_error(error)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
         except KeyboardInterrupt:
             error_console.print("Stopped. Finished stages are kept; run the same command again.")
             raise typer.Exit(130) from None
+        except Exception as error:
+            if hasattr(error, "exit_code"):  # typer's own: a wrong option, with usage
+                raise
+            message, code = describe(error)
         error_console.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
-        raise typer.Exit(2)
+        raise typer.Exit(code)
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """What to say about an error, and the exit code: 2 where the user can mend it, else 1."""
+    if isinstance(error, CrystalSSLError):
+        return str(error), 2
+    if isinstance(error, OSError):
+        return describe_os_error(error), 2
+    name = type(error).__name__
+    return f"{name}: {error}. This should not happen; {DEBUG} shows where, please report it.", 1
 
 
 def describe_os_error(error: OSError) -> str:

@@ -158,6 +158,10 @@ def report_skipped(skipped: Sequence[Skip], total: int, folder: Path, strict: bo
         InputError: if ``strict`` and something was skipped, or if nothing is left.
     """
     path = folder / "skipped.csv"
+    if total == 0:
+        raise InputError(
+            "Found no structures. Give files, folders or archives with structures in them."
+        )
     if not skipped:
         path.unlink(missing_ok=True)
         return

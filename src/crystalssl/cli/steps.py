@@ -73,7 +73,10 @@ def find_split(crystals: Crystals, seed: int) -> Split:
         from crystalssl.datasets.splits import grouped_split
         from crystalssl.structures.formulas import reduced_formulas
 
-        found = list(grouped_split(reduced_formulas(crystals), FRACTIONS, seed))
+        formulas = reduced_formulas(crystals)
+        found = [np.arange(len(crystals))] + [np.zeros(0, np.int64)] * 2
+        if len(np.unique(formulas)) >= len(PARTS):
+            found = list(grouped_split(formulas, FRACTIONS, seed))
     split = Split(train=found[0], val=found[1], test=found[2])
     if not len(split.train) or not len(split.val):
         raise InputError(
