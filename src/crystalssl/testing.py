@@ -128,7 +128,7 @@ def check_gradients(block: type[Block], corpus: Corpus) -> None:
     model = _fresh(block).train()
     results = model.pretext(_batch(block, corpus), _generator())
     total: Any = sum(result.weight * result.loss for result in results)
-    total.backward()
+    torch.autograd.backward(total)
     for name, parameter in model.named_parameters():
         reached = parameter.grad is not None and bool((parameter.grad != 0).any())
         _need(reached, block, f"no loss reaches parameter {name!r}: train it or remove it")
@@ -137,12 +137,12 @@ def check_gradients(block: type[Block], corpus: Corpus) -> None:
 def check_features_are_trained(block: type[Block], corpus: Corpus) -> None:
     """Every parameter that shapes the features receives a gradient from the tasks."""
     model, batch = _fresh(block).train(), _batch(block, corpus)
-    model.encode(batch).features.square().sum().backward()
+    torch.autograd.backward(model.encode(batch).features.square().sum())
     behind = [name for name, p in model.named_parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)
     results = model.pretext(batch, _generator())
     loss: Any = sum(result.weight * result.loss for result in results)
-    loss.backward()
+    torch.autograd.backward(loss)
     trained = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     missing = [name for name in behind if name not in trained]
     _need(not missing, block, f"features rest on untrained parameters: {missing}")
@@ -157,7 +157,7 @@ def check_overfit(block: type[Block], corpus: Corpus) -> None:
         results = model.pretext(batch, _generator())
         loss: Any = sum(result.weight * result.loss for result in results)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(float(loss.detach()))
     low = min(losses[-3:])
