@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+
 from crystalssl.datasets.bundled import BUNDLED_TABLE, UNITS, load_bundled
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.table import read_table

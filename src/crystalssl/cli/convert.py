@@ -6,10 +6,8 @@ First stages of the flow; nothing here learns.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from crystalssl.cli.console import (
@@ -21,6 +19,10 @@ from crystalssl.cli.console import (
     say,
 )
 from crystalssl.cli.options import Sources, Strict, Symprec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def convert(
@@ -72,6 +74,8 @@ def panel(
 
 def save_array(array: npt.NDArray[Any], ids: npt.NDArray[np.str_], out: Path) -> None:
     """Write an array, and the ids of its rows beside it."""
+    import numpy as np
+
     partial = out.with_name(out.name + ".partial")
     with partial.open("wb") as handle:
         np.save(handle, array, allow_pickle=False)

@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from crystalssl.cli.console import grid, say
@@ -51,6 +50,8 @@ def crystals_of(sources: list[Path] | None) -> Crystals:
 @app.command()
 def data(sources: OptionalSources = None) -> None:
     """Count crystals, elements and sites, and describe every column."""
+    import numpy as np
+
     from crystalssl.datasets.bundled import UNITS
     from crystalssl.structures.formulas import reduced_formulas
 
@@ -86,6 +87,8 @@ def panel(
     limit: Annotated[int, typer.Option(help="Crystals to measure.", min=1)] = 1000,
 ) -> None:
     """Show the columns of every panel group, its width and its measured sparsity."""
+    import numpy as np
+
     from crystalssl.representation.layout import GROUPS, ROWS, VERSION
     from crystalssl.representation.panel import build_panel, sparsity
     from crystalssl.structures.canonical import canonicalize

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from crystalssl.cli.console import console, grid, progress_bar, say
-from crystalssl.cli.steps import PARTS
 from crystalssl.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -34,6 +31,8 @@ def labelled(crystals: Crystals, targets: Sequence[str]) -> Crystals:
         UnknownNameError: if there is no such column.
         InputError: if a column holds no numbers.
     """
+    import numpy as np
+
     from crystalssl.evaluation.linear_probe import targets_of
 
     values = [target.values for target in targets_of(crystals, targets)]
@@ -45,6 +44,9 @@ def protocol_for(crystals: Crystals, seed: int) -> SplitProtocol:
 
     Without one, repeated splits with formulas kept together.
     """
+    import numpy as np
+
+    from crystalssl.cli.steps import PARTS
     from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits
 
     columns = [] if crystals.columns is None else crystals.columns.column_names
@@ -62,6 +64,8 @@ def check_protocol(crystals: Crystals, targets: Sequence[str], protocol: SplitPr
         InputError: if they do not.
         UnknownNameError: if a label column is missing.
     """
+    import numpy as np
+
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.structures.formulas import reduced_formulas
 

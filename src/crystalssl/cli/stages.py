@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crystalssl.structures.crystals import Crystals
+if TYPE_CHECKING:
+    from crystalssl.structures.crystals import Crystals
 
 
 def crystals_digest(crystals: Crystals) -> str:
