@@ -38,9 +38,7 @@ def test_decode_inverts_encode(small: Crystals) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 12))
-def test_disordered_crystals_survive_the_round_trip(seed: int, sites: int) -> None:
-    from conftest import build
-
+def test_disordered_crystals_survive_the_round_trip(crystals_of, seed: int, sites: int) -> None:
     rng = np.random.default_rng(seed)
     lattice = np.eye(3) * rng.uniform(3, 9) + rng.uniform(-1, 1, (3, 3))
     species = []
@@ -48,7 +46,7 @@ def test_disordered_crystals_survive_the_round_trip(seed: int, sites: int) -> No
         z = rng.choice([1, 8, 26, 92], size=rng.integers(1, 4), replace=False)
         x = rng.dirichlet(np.ones(len(z) + 1))[:-1] + 0.01
         species.append({int(a): float(b) for a, b in zip(z, x * 0.95, strict=True)})
-    crystals = build([(lattice, rng.uniform(-1, 2, (sites, 3)), species)])
+    crystals = crystals_of([(lattice, rng.uniform(-1, 2, (sites, 3)), species)])
     back = decode(encode(crystals).array).crystals
     np.testing.assert_allclose(back.occupancy, crystals.occupancy, rtol=1e-6)
     np.testing.assert_array_equal(back.numbers, crystals.numbers)

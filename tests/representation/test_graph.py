@@ -78,9 +78,9 @@ def test_neighbours_equal_vesin_pair_by_pair(small: Crystals) -> None:
     st.floats(0.3, 3.0),
     st.floats(0.3, 3.0),
 )
-def test_graph_of_any_cell_equals_brute_force(seed: int, sites: int, b: float, c: float) -> None:
-    from conftest import build
-
+def test_graph_of_any_cell_equals_brute_force(
+    crystals_of, seed: int, sites: int, b: float, c: float
+) -> None:
     rng = np.random.default_rng(seed)
     tidy = np.diag([2.0, 2.0 * b, 2.0 * c]) + np.tril(rng.uniform(-0.4, 0.4, (3, 3)), -1)
     steps = np.eye(3)
@@ -88,7 +88,7 @@ def test_graph_of_any_cell_equals_brute_force(seed: int, sites: int, b: float, c
         i, j = rng.permutation(3)[:2]
         steps[i] += rng.integers(-2, 3) * steps[j]
     frac = rng.uniform(0, 1, (sites, 3))
-    crystals = build([(steps @ tidy, frac @ np.linalg.inv(steps), [1] * sites)])
+    crystals = crystals_of([(steps @ tidy, frac @ np.linalg.inv(steps), [1] * sites)])
     graph = periodic_graph(crystals)
     grid = np.array(list(itertools.product(range(-14, 15), repeat=3)))
     for site in range(sites):
