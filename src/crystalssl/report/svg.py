@@ -1,0 +1,147 @@
+"""A matplotlib figure -> inline SVG whose colours and fonts follow the page.
+
+Figures are drawn with the light colours of ``COLOURS``; here each becomes a CSS variable, so that
+the same drawing is right on a dark page and in print. Text stays text: sharp, and searchable.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+COLOURS = {
+    "ink": "#1d2129",
+    "muted": "#6a717d",
+    "rule": "#d9dde3",
+    "quiet": "#a9b1bd",
+    "accent": "#0f6fc5",
+    "good": "#1f8a4d",
+    "bad": "#c0392f",
+    "page": "#fefefd",
+    "block-0": "#2f6fb0",
+    "block-1": "#d07a1c",
+    "block-2": "#2b9173",
+    "block-3": "#b54f89",
+    "block-4": "#735bc4",
+    "block-5": "#c4473a",
+    "block-6": "#857620",
+    "block-7": "#2b8fa6",
+}
+"""Names of the CSS variables and their colours on a light page."""
+
+BLOCK_COLOURS = 8
+"""Colours for blocks, given in the order of the registry and then again from the start."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; wider than what pages use
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9,
+    "axes.titlecolor": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.linewidth": 1.0,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": COLOURS["rule"],
+    "grid.linewidth": 0.7,
+    "xtick.color": COLOURS["rule"],
+    "ytick.color": COLOURS["rule"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["muted"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": COLOURS["ink"],
+    "lines.linewidth": 1.9,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.labelcolor": COLOURS["muted"],
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "svg.hashsalt": "crystalssl",
+}
+"""Settings of every figure."""
+
+
+def block_colour(index: int) -> str:
+    """Colour of the block at a position of the registry."""
+    return COLOURS[f"block-{index % BLOCK_COLOURS}"]
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure in the style of the page, inches, and its axes."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot()
+
+
+def say(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    *,
+    shift: tuple[float, float] = (6, 0),
+    colour: str = "muted",
+    **style: Any,
+) -> None:
+    """Write beside a point of a figure.
+
+    Args:
+        axes: where to write.
+        text: what to write.
+        at: point, in the coordinates of the data unless ``style`` says otherwise.
+        shift: distance from the point, in points of print.
+        colour: name in ``COLOURS``.
+        style: further settings of matplotlib's ``annotate``.
+    """
+    settings: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": COLOURS[colour]} | style
+    axes.annotate(text, at, xytext=shift, textcoords="offset points", **settings)
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """Inline SVG of a figure.
+
+    Args:
+        figure: drawn with :func:`drawing`, inside its context.
+        name: unique in the page; keeps the ids of figures apart. Any text.
+        description: what it shows, for those who cannot see it.
+    """
+    name = re.sub(r"\W+", "-", name)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=220, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would reach the page
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
+    text = text.replace('xlink:href="data:', 'href="data:')
+    text = re.sub(r'font-family: [^;"]*', "font-family: var(--sans)", text)
+    text = re.sub(r"font: ((?:[\w.]+ )*[\d.]+px) [^;\"]*", r"font: \1 var(--sans)", text)
+    for variable, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{variable})")
+    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    text = re.sub(r'<svg\b[^>]*viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" '
+                  rf'aria-label="{label}">', text, count=1)  # fmt: skip
+    return re.sub(r"\n\s*", "\n", text).strip()

@@ -1,0 +1,127 @@
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crystalssl.blocks._registry import list_blocks
+from crystalssl.errors import Skip, write_skipped
+from crystalssl.evaluation.feature_sets import FeatureSet, principal_axes
+from crystalssl.evaluation.linear_probe import linear_probe
+from crystalssl.evaluation.protocols import HeldOutFolds
+from crystalssl.evaluation.scoring import Target
+from crystalssl.features.container import Features
+from crystalssl.features.store import save_parquet
+from crystalssl.hub.card import ModelCard, TaskFigure
+
+CRYSTALS = 400
+EPOCHS = 12
+TARGET = "formation_energy_per_atom"
+
+
+def _task(block, info, rng):
+    """A task that is learned: its figure moves away from the trivial one."""
+    trivial = float(rng.uniform(0.15, 0.4))
+    gain = 2.1 if info.higher_is_better else 0.45
+    curve = trivial * (1 + (gain - 1) * (1 - np.exp(-np.arange(1, EPOCHS + 1) / 4)))
+    baselines = {info.trivial: trivial, "closed form": trivial * (1 + gain) / 2}
+    figure = TaskFigure(
+        task=info.name, number=info.number, block=block.name, figure=info.figure,
+        higher_is_better=info.higher_is_better, model=float(curve[-1]), baselines=baselines,
+        trivial=info.trivial, loss=0.5,
+    )  # fmt: skip
+    return figure, curve, baselines
+
+
+def write_block(folder, block, rng):
+    from dataclasses import asdict
+
+    folder.mkdir(parents=True)
+    tasks = [_task(block, info, rng) for info in block.tasks]
+    rows = []
+    for epoch in range(EPOCHS):
+        row = {"epoch": epoch, "val_loss": 2.0 / (epoch + 1)}
+        for figure, curve, baselines in tasks:
+            row[f"{figure.task}/model"] = curve[epoch]
+            row |= {f"{figure.task}/{name}": value for name, value in baselines.items()}
+        rows.append(row)
+    with (folder / "metrics.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    figures = [figure for figure, _, _ in tasks]
+    monitors = {"effective_rank": float(rng.uniform(0.3, 0.8) * block.width), "dead_features": 0.0}
+    stored = {"tasks": [asdict(f) | {"beats_trivial": f.beats_trivial} for f in figures]}
+    (folder / "tasks.json").write_text(json.dumps(stored | {"monitors": monitors}))
+    ModelCard(
+        block=block.name, config={"dim": 96, "layers": 3}, layout_version=1,
+        package_version="0.1.0", data={"train_crystals": 280}, training={"epochs": EPOCHS},
+        figures=figures, sha256="0" * 64,
+    ).save(folder)  # fmt: skip
+
+
+def write_features(folder, labels, rng):
+    """Features and their table; returns what the probe needs."""
+    ids = np.array([f"mp-{i}" for i in range(CRYSTALS)])
+    split = np.array(["train", "val", "test"])[rng.choice(3, CRYSTALS, p=[0.6, 0.1, 0.3])]
+    blocks = {}
+    for block in list_blocks():
+        mixed = rng.normal(size=(CRYSTALS, 8))
+        mixed[:, 0] = labels + 0.3 * rng.normal(size=CRYSTALS)
+        blocks[block.name] = np.tanh(mixed @ rng.normal(size=(8, 16))).astype(np.float32)
+    features = Features(ids=ids, blocks=blocks)
+    save_parquet(features, folder / "features.parquet")
+    table = pa.table({"immutable_id": ids, TARGET: labels, "split": split})
+    pq.write_table(table, folder / "structures.parquet")
+    return ids, split, features.matrix
+
+
+def write_probe(folder, ids, split, matrix, labels, rng):
+    def part(name, label, values):
+        values = values.astype(np.float32)
+        return FeatureSet(
+            name=name, label=label, matrix=values, valid=np.ones(CRYSTALS, bool),
+            width=values.shape[1],
+        )  # fmt: skip
+
+    noise = rng.normal(size=(CRYSTALS, 60))
+    raw = part("raw_ftcp", "Raw FTCP", np.c_[noise, labels + rng.normal(size=CRYSTALS)])
+    elements = part("magpie", "Magpie statistics", np.c_[labels + 0.4 * noise[:, 0], noise[:, 1:9]])
+    untrained = part("untrained", "Untrained encoders", matrix[:, ::8])
+    ssl = part("ssl", "Pre-trained encoders", matrix)
+    probe = linear_probe(
+        [raw, principal_axes(raw, 20), elements, untrained, ssl],
+        [Target(name=TARGET, unit="eV/atom", values=labels)],
+        np.array([f"A{i // 2}B" for i in range(CRYSTALS)]),
+        ids,
+        HeldOutFolds(held_out=split == "test"),
+    )
+    probe.save(folder / "linear_probe")
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """A run folder as ``crystalssl run`` leaves it, with made-up numbers."""
+    folder = tmp_path_factory.mktemp("runs") / "bundled-quick"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    labels = rng.normal(-1.4, 1.0, CRYSTALS)
+    for block in list_blocks():
+        write_block(folder / "blocks" / block.name, block, rng)
+    write_probe(folder, *write_features(folder, labels, rng), labels, rng)
+    (folder / "config.json").write_text(json.dumps({"preset": "quick", "training": {"seed": 0}}))
+    skips = [Skip(id=f"x{i}", file="a.cif", reason="Got 150 sites, expected at most 100.",
+                  remedy="Use a smaller cell.") for i in range(3)]  # fmt: skip
+    skips.append(Skip(id="y", file="b.cif", reason="Got <no> cell & 'text'.", remedy="Check it."))
+    write_skipped(skips, folder / "skipped.csv")
+    from crystalssl.representation.layout import GROUPS, ROWS
+
+    groups = [
+        {"name": g.name, "columns": g.width, "numbers": ROWS * g.width, "varying": 0.9,
+         "filled": float(rng.uniform(0.01, 0.9))}
+        for g in GROUPS.values()
+    ]  # fmt: skip
+    (folder / "panel_sparsity.json").write_text(json.dumps({"groups": groups}))
+    return folder

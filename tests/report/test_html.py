@@ -1,0 +1,161 @@
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from crystalssl.blocks._registry import list_blocks
+from crystalssl.errors import InputError
+from crystalssl.report.html import write_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+VOID = {"meta", "link", "br", "img", "input", "hr", "image", "path", "use"}
+
+
+class Page(HTMLParser):
+    """Elements, references and figures of a page, and whether tags are balanced."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.references, self.ids, self.labels, self.texts = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "action", "data"):
+                self.references.append(value)
+            if name == "id":
+                self.ids.append(value)
+            if name == "aria-label":
+                self.labels.append(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(run_folder):
+    return write_report(run_folder).read_text(encoding="utf-8")
+
+
+def test_the_page_asks_for_nothing_outside_itself(report):
+    page = Page(report)
+    assert page.open == []
+    for reference in page.references:
+        assert reference.startswith(("#", "data:image/png;base64,"))
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=\s]*", "", report)
+    assert "<script" not in report
+    assert "@import" not in report
+
+
+def test_ids_are_unique_and_every_reference_inside_the_page_is_there(report):
+    page = Page(report)
+    assert len(set(page.ids)) == len(page.ids)
+    wanted = {r[1:] for r in page.references if r.startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]*)\)", report))
+    assert wanted <= set(page.ids)
+
+
+def test_every_figure_is_there(report):
+    labels = Page(report).labels
+    tasks = [task.name for block in list_blocks() for task in block.tasks]
+    for name in tasks:
+        assert f"{name} over epochs" in labels
+    for start in (
+        "Error of each feature set",
+        "Pre-trained encoders: predicted against true",
+        "Effective rank",
+        "Share of filled numbers",
+        "Map of the features coloured by formation_energy_per_atom",
+    ):
+        assert any(label.startswith(start) for label in labels), start
+
+
+def test_figures_take_their_colours_from_the_page(report):
+    from crystalssl.report.svg import COLOURS
+
+    drawings = "".join(re.findall(r"<svg.*?</svg>", report, flags=re.DOTALL))
+    assert "var(--accent)" in drawings
+    assert not [colour for colour in COLOURS.values() if colour in drawings]
+    style = report[: report.index("</style>")]
+    for name in COLOURS:
+        assert style.count(f"--{name}:") == 2, f"{name} needs a light and a dark colour"
+
+
+def test_numbers_of_the_probe_and_of_every_task_are_in_words(report, run_folder):
+    from crystalssl.evaluation.linear_probe import LinearProbe
+
+    table = LinearProbe.load(run_folder / "linear_probe").table
+    text = " ".join(Page(report).texts)
+    for summary in table.summarize(["feature_set"], metric="rmse", model="ridge"):
+        assert f"{summary.mean:.3f}" in text
+    assert "figures of pretext tasks beat the trivial baseline" in text
+    for block in list_blocks():
+        for task in block.tasks:
+            assert task.teaches.split("&")[0] in text
+
+
+def test_what_a_user_wrote_is_shown_as_text(report):
+    assert "Got &lt;no&gt; cell &amp;" in report
+
+
+def test_a_baseline_that_wins_is_named_in_the_first_lines(report):
+    text = " ".join(Page(report).texts)
+    assert "Not better than" in text or "Better than raw FTCP" in text
+
+
+@pytest.mark.parametrize("absent", ["blocks", "linear_probe", "features.parquet"])
+def test_a_part_that_is_absent_is_left_out(run_folder, tmp_path, absent):
+    copy = shutil.copytree(run_folder, tmp_path / "run")
+    for name in (absent, "structures.parquet", "skipped.csv", "config.json", "panel_sparsity.json"):
+        path = copy / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    page = Page(write_report(copy).read_text(encoding="utf-8"))
+    assert page.open == []
+    wanted = {r[1:] for r in page.references if r.startswith("#")}
+    assert wanted <= set(page.ids)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no trained blocks"):
+        write_report(tmp_path)
+    with pytest.raises(InputError, match="Found no folder"):
+        write_report(tmp_path / "absent")
+
+
+def test_the_same_run_gives_the_same_bytes(run_folder, report):
+    assert write_report(run_folder).read_text(encoding="utf-8") == report
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_chromium_draws_the_page_without_complaint(run_folder, report, tmp_path, width):
+    picture = tmp_path / "page.png"
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},2400", f"--screenshot={picture}",
+            (run_folder / "report.html").as_uri(),
+        ],
+        capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert ":CONSOLE" not in done.stderr
+    assert picture.stat().st_size > 30_000
