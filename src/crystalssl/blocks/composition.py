@@ -113,7 +113,7 @@ class Composition(Block):
             nn.SiLU(),
             nn.Conv1d(dim // 2, dim, config.kernel, padding=half),
         )
-        self.amount = nn.Sequential(GaussianBasis(0, 1, 24), nn.Linear(24, dim))
+        self.amount = nn.Sequential(GaussianBasis(0.0, 1.0, 24), nn.Linear(24, dim))
         self.mask_token = nn.Parameter(torch.randn(dim) * 0.3)
         self.encoder = nn.ModuleList(
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]

@@ -37,6 +37,8 @@ console = Console(highlight=False, width=WIDTH)
 """Where results go."""
 error_console = Console(stderr=True, highlight=False)
 """Where errors go."""
+SKIPPED = "skipped.csv"
+"""File that lists structures left out."""
 MANY = 20_000
 """Crystals above which the symmetry search uses all cores."""
 
@@ -145,25 +147,30 @@ def make_file(path: Path, endings: Sequence[str]) -> Path:
     return path
 
 
+def forget_skipped(folder: Path) -> None:
+    """Remove an outdated ``skipped.csv`` from a folder that belongs to this command alone."""
+    (folder / SKIPPED).unlink(missing_ok=True)
+
+
 def report_skipped(skipped: Sequence[Skip], total: int, folder: Path, strict: bool) -> None:
     """Write ``skipped.csv``, say how many there are, and stop if the user wants no gaps.
 
     Args:
         skipped: structures left out so far.
         total: structures that were given.
-        folder: where ``skipped.csv`` goes; an outdated one is removed when nothing was skipped.
+        folder: where ``skipped.csv`` goes. One that is there stays when nothing was skipped: it
+            may be another command's (see ``forget_skipped``).
         strict: whether any skipped structure is an error.
 
     Raises:
         InputError: if ``strict`` and something was skipped, or if nothing is left.
     """
-    path = folder / "skipped.csv"
+    path = folder / SKIPPED
     if total == 0:
         raise InputError(
             "Found no structures. Give files, folders or archives with structures in them."
         )
     if not skipped:
-        path.unlink(missing_ok=True)
         return
     write_skipped(skipped, path)
     first = f"{skipped[0].id}: {skipped[0].reason}. {skipped[0].remedy}"

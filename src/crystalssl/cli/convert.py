@@ -12,6 +12,7 @@ import typer
 
 from crystalssl.cli.console import (
     console,
+    forget_skipped,
     load,
     load_canonical,
     make_file,
@@ -34,6 +35,7 @@ def convert(
     from crystalssl.structures.table import write_table
 
     make_file(out, [".parquet"])
+    forget_skipped(out.parent)
     loaded = load(sources)
     report_skipped(loaded.skipped, loaded.total, out.parent, strict)
     write_table(loaded.crystals, out)

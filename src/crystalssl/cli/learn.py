@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli.console import load_canonical, make_file, make_folder, say, use_threads
+from crystalssl.cli.console import (
+    forget_skipped,
+    load_canonical,
+    make_file,
+    make_folder,
+    say,
+    use_threads,
+)
 from crystalssl.cli.options import (
     BlockChoice,
     OutFolder,
@@ -48,6 +55,7 @@ def pretrain(
     config = steps.adjusted(preset, epochs=epochs, seed=seed, threads=threads)
     make_folder(out)
     use_threads(threads)
+    forget_skipped(out)
     canonical = load_canonical(sources, out, strict=strict, symprec=symprec)
     corpus = steps.build_corpus(canonical)
     split = steps.find_split(canonical.crystals, seed)

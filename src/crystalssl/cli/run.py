@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crystalssl.cli import probing
-from crystalssl.cli.console import load, make_canonical, make_folder, say, use_threads
+from crystalssl.cli.console import (
+    forget_skipped,
+    load,
+    make_canonical,
+    make_folder,
+    say,
+    use_threads,
+)
 from crystalssl.cli.learn import Epochs
 from crystalssl.cli.options import BlockChoice, OutFolder, Preset, Seed, Strict, Symprec, Threads
 from crystalssl.cli.stages import Stages, crystals_digest
@@ -138,6 +145,7 @@ def prepare(
         crystals = read_table(table).crystals
         say(f"{len(crystals):,} crystals, as before")
         return Prepared(crystals=crystals, corpus=Corpus.load(tensors), digest=digest)
+    forget_skipped(out)
     canonical = make_canonical(given, out, strict=strict, symprec=symprec, skipped=skipped)
     crystals = steps.with_split(given.take(canonical.kept), seed)
     corpus = steps.build_corpus(canonical)

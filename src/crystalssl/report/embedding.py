@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from scipy.sparse.linalg import eigsh
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.features.store import load_features
@@ -68,7 +69,7 @@ def read_embedding(folder: Path, targets: list[str]) -> EmbeddingMap | None:
     if len(features) < 3:
         return None
     shown = np.unique(np.linspace(0, len(features) - 1, LARGEST).astype(int))
-    matrix = features.matrix[shown].astype(np.float64)
+    matrix = features.matrix[shown]
     points, explained = principal_plane(matrix)
     ids = features.ids[shown]
     return EmbeddingMap(
@@ -83,7 +84,7 @@ def read_embedding(folder: Path, targets: list[str]) -> EmbeddingMap | None:
 
 
 def principal_plane(
-    matrix: npt.NDArray[np.float64],
+    matrix: npt.NDArray[np.floating],
 ) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
     """(m, 2) leading principal components of standardised columns, and their shares of variance."""
     scaled = matrix - matrix.mean(axis=0)
@@ -91,9 +92,13 @@ def principal_plane(
     scaled = scaled[:, spread > 1e-9] / spread[spread > 1e-9]
     if scaled.shape[1] < 2:
         return np.zeros((len(matrix), 2)), (0.0, 0.0)
-    values, axes = np.linalg.eigh(scaled.T @ scaled)
-    first, second = (float(v) for v in values[[-1, -2]] / max(values.sum(), 1e-12))
-    points: npt.NDArray[np.float64] = scaled @ axes[:, [-1, -2]]
+    gram = (scaled.T @ scaled).astype(np.float64)
+    if len(gram) > 2:
+        values, axes = eigsh(gram, k=2, v0=np.ones(len(gram)))
+    else:
+        values, axes = np.linalg.eigh(gram)
+    first, second = (float(v) for v in values[[1, 0]] / max(float(np.trace(gram)), 1e-12))
+    points: npt.NDArray[np.float64] = scaled @ axes[:, [1, 0]]
     # the sign of an axis is free: make the longer tail point right and up
     points *= np.where(np.abs(points.max(axis=0)) < np.abs(points.min(axis=0)), -1.0, 1.0)
     return points, (first, second)
