@@ -3,10 +3,15 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from crystalssl.blocks._registry import list_blocks
 from crystalssl.errors import InputError
+from crystalssl.evaluation.feature_sets import FeatureSet
+from crystalssl.evaluation.linear_probe import linear_probe
+from crystalssl.evaluation.protocols import RepeatedSplits
+from crystalssl.evaluation.scoring import Target
 from crystalssl.report.html import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -129,6 +134,28 @@ def test_a_part_that_is_absent_is_left_out(run_folder, tmp_path, absent):
     assert page.open == []
     wanted = {r[1:] for r in page.references if r.startswith("#")}
     assert wanted <= set(page.ids)
+
+
+def test_a_comparison_over_shares_and_kinds_of_splits_is_shown(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=120)
+    matrices = {"ours": np.c_[labels + 0.1 * rng.normal(size=120), rng.normal(size=(120, 3))]}
+    matrices["theirs"] = rng.normal(size=(120, 4))
+    sets = [
+        FeatureSet(name=name, label=name.title(), matrix=m.astype(np.float32),
+                   valid=np.ones(120, bool), width=4)
+        for name, m in matrices.items()
+    ]  # fmt: skip
+    groups = np.array([f"A{i // 2}" for i in range(120)])
+    protocol = RepeatedSplits(fractions=(0.9, 0.7), repeats=2)
+    target = Target(name="gap", unit="eV", values=labels)
+    linear_probe(sets, [target], groups, groups, protocol).save(tmp_path / "evaluation")
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    text = " ".join(page.texts)
+    for title in ("Gap, random 90/10", "Gap, random 70/30", "Gap, grouped 90/10"):
+        assert title in text
+    assert page.labels.count("Error against share trained on, gap") == 2
+    assert page.open == []
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
