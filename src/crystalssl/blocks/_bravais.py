@@ -15,17 +15,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-SYSTEMS = (
-    "triclinic",
-    "monoclinic",
-    "orthorhombic",
-    "tetragonal",
-    "trigonal",
-    "hexagonal",
-    "cubic",
-)
-"""Crystal systems by code."""
-
 _SYSTEM_OF_ORDER = {1: 0, 2: 1, 4: 2, 8: 3, 6: 4, 12: 5, 24: 6}
 
 
@@ -47,7 +36,7 @@ def lattice_system(
         tolerance: allowed relative change of the metric tensor.
 
     Returns:
-        Codes into :data:`SYSTEMS`.
+        Codes into ``CRYSTAL_SYSTEMS``.
     """
     metric = lattice @ lattice.transpose(1, 2)
     lengths = metric.diagonal(dim1=1, dim2=2).sqrt()

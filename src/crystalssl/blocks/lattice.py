@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalssl.blocks._bravais import SYSTEMS, lattice_system
+from crystalssl.blocks._bravais import lattice_system
 from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._layers import (
     BiasedAttention,
@@ -31,6 +31,7 @@ from crystalssl.blocks._layers import (
     whole_shells,
 )
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
+from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
 
 FIRST_VECTOR = 4
 """Panel row of the shortest lattice vector."""
@@ -46,7 +47,7 @@ class LatticeConfig:
     """Attention layers."""
     heads: int = 4
     """Attention heads."""
-    vectors: int = 40
+    vectors: int = 32
     """Most lattice vectors read, in whole shells."""
     dropout: float = 0.1
     """Dropout during training."""
@@ -91,9 +92,11 @@ class Lattice(Block):
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.head = nn.Sequential(nn.LayerNorm(self.width), mlp(self.width, dim, len(SYSTEMS)))
+        self.head = nn.Sequential(
+            nn.LayerNorm(self.width), mlp(self.width, dim, len(CRYSTAL_SYSTEMS))
+        )
         self.structure = StructureHead(self.width)
-        self.counts = ClassCounts(len(SYSTEMS))
+        self.counts = ClassCounts(len(CRYSTAL_SYSTEMS))
 
     def _pair_bias(self, vectors: Tensor, lengths: Tensor) -> Float[Tensor, "crystal head row row"]:
         """Bias from angles and length ratios; the same for a vector and its opposite."""
@@ -152,7 +155,7 @@ class Lattice(Block):
         answers = {"model": logits.argmax(-1), "majority": counts.argmax().expand_as(target)}
         if not self.training:
             answers["lattice metric rule"] = lattice_system(batch.rows[:, :3, :3])
-        per_class = functional.one_hot(target, len(SYSTEMS)).to(logits.dtype)
+        per_class = functional.one_hot(target, len(CRYSTAL_SYSTEMS)).to(logits.dtype)
         return PretextResult(
             task="crystal_system",
             loss=loss,
