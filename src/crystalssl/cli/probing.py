@@ -53,7 +53,7 @@ def protocol_for(crystals: Crystals, seed: int) -> SplitProtocol:
     if "split" in columns:
         names = crystals.column("split")
         if set(names.tolist()) <= set(PARTS):
-            return HeldOutFolds(held_out=np.asarray(names != "train"), seed=seed)
+            return HeldOutFolds(held_out=np.asarray(names == "test"), seed=seed)
     return RepeatedSplits(kinds=("grouped",))
 
 
