@@ -45,7 +45,7 @@ class Messages(TyperGroup):
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            error_console.print("Stopped. Finished stages are kept; run the same command again.")
+            error_console.print(how_to_go_on(self.commands.get(ctx.invoked_subcommand or "")))
             raise typer.Exit(130) from None
         except Exception as error:
             if hasattr(error, "exit_code"):  # typer's own: a wrong option, with usage
@@ -53,6 +53,15 @@ class Messages(TyperGroup):
             message, code = describe(error)
         error_console.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
         raise typer.Exit(code)
+
+
+def how_to_go_on(command: Any) -> str:
+    """What to say when a command was stopped, after what it can take up again."""
+    if command is not None and any(option.name == "resume" for option in command.params):
+        return "Stopped. The same command with --resume goes on from the last finished epoch."
+    if command is not None and command.name == "run":
+        return "Stopped. Finished stages are kept; the same command again does the rest."
+    return "Stopped."
 
 
 def describe(error: Exception) -> tuple[str, int]:

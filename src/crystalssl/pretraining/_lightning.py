@@ -128,6 +128,21 @@ def read_history(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
+class BlockBar(RichProgressBar):  # type: ignore[misc]  # untyped base
+    """Lightning's bar of an epoch, with the block's name in place of a version number."""
+
+    def __init__(self, block: str) -> None:
+        """Take the name of the block in training."""
+        super().__init__(refresh_rate=10)
+        self._block = block
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What stands beside the bar."""
+        found = {"block": self._block, **super().get_metrics(trainer, pl_module)}
+        found.pop("v_num", None)
+        return found
+
+
 class EpochBatches:
     """What Lightning iterates over: the batches of this process in the current epoch."""
 
@@ -163,7 +178,7 @@ def build_trainer(
     if config.patience:
         own.append(EarlyStopping("val_loss", patience=config.patience))
     if config.progress:
-        own.append(RichProgressBar(refresh_rate=10))
+        own.append(BlockBar(folder.path.name))
     logger: Any = False
     if config.tensorboard:
         logger = TensorBoardLogger(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -59,7 +60,14 @@ def default_workers(threads: int | None = None) -> int:
     """
     if torch.cuda.is_available() or "WORLD_SIZE" in os.environ or "SLURM_NTASKS" in os.environ:
         return 1
-    return max(1, threads or len(os.sched_getaffinity(0)))
+    return max(1, threads or usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def pretrain_blocks(
@@ -99,10 +107,11 @@ def pretrain_blocks(
         return {
             name: _train(corpus, name, train, val, config, out, name in resume) for name in blocks
         }
-    threads = config.threads or len(os.sched_getaffinity(0))
+    threads = config.threads or usable_cores()
     share = replace(config, threads=max(1, threads // workers), progress=False)
     path = corpus.save(Path(out) / CORPUS_FILE)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts)
     try:
         jobs = {
             name: pool.submit(
@@ -114,7 +123,7 @@ def pretrain_blocks(
         return {name: job.result() for name, job in jobs.items()}
     finally:
         for process in list((pool._processes or {}).values()):
-            process.terminate()
+            process.kill()  # Lightning delays a gentler end; files are replaced whole
         pool.shutdown(wait=True, cancel_futures=True)
         path.unlink(missing_ok=True)
 
@@ -137,6 +146,11 @@ def _train(
         best_epoch=outcome.best_epoch,
         seconds=outcome.seconds,
     )
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C to the process that waits; it ends this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _train_from_file(
