@@ -115,6 +115,33 @@ def test_strict_turns_a_skipped_structure_into_an_error(
     assert not out.exists()
 
 
+def test_strict_raw_ftcp_is_not_written_when_a_structure_is_skipped(
+    folder: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    many = [(s, 0.2 * i, 0.2 * i, 0.2 * i) for i, s in enumerate(["Na", "K", "Cl", "Br", "I"])]
+    (folder / "five_elements.cif").write_text(cif(many, a=9.0))
+    out = tmp_path / "raw" / "ftcp.npy"
+    assert_one_message(invoke("ftcp", folder, "-o", out, "--strict"), "--strict", "4 elements")
+    assert [path.name for path in out.parent.iterdir()] == ["skipped.csv"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("pretrain", "with --resume"), ("run", "does the rest"), ("convert", "Stopped.\n")],
+)
+def test_a_stopped_command_says_how_to_go_on(
+    command: str, said: str, folder: Path, tmp_path: Path, invoke: Invoke,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crystalssl.datasets.load.load_crystals", stopped)
+    result = invoke(*commands(folder, tmp_path)[command])
+    assert result.exit_code == 130
+    assert said in result.output
+
+
 def test_only_bad_structures_are_an_error_that_names_the_first(
     tmp_path: Path, invoke: Invoke
 ) -> None:

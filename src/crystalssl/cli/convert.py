@@ -48,14 +48,15 @@ def ftcp(
     strict: Strict = False,
 ) -> None:
     """Encode cells as given into raw FTCP, byte-compatible with the original program."""
-    from crystalssl.representation.ftcp import encode_to_file
+    from crystalssl.representation.ftcp import encodable, encode_to_file
 
     make_file(out, [".npy"])
     loaded = load(sources)
+    kept, unfit = encodable(loaded.crystals)
+    report_skipped([*loaded.skipped, *unfit], loaded.total, out.parent, strict)
     with console.status("Encoding"):
-        result = encode_to_file(loaded.crystals, out)
-    report_skipped([*loaded.skipped, *result.skipped], loaded.total, out.parent, strict)
-    save_ids(loaded.crystals.ids[result.kept], out)
+        encode_to_file(loaded.crystals.take(kept), out)
+    save_ids(loaded.crystals.ids[kept], out)
 
 
 def panel(

@@ -23,7 +23,15 @@ from crystalssl.representation.ftcp_files import RawArray, load_array
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.validity import skip
 
-__all__ = ["EncodeResult", "RawArray", "decode", "encode", "encode_to_file", "load_array"]
+__all__ = [
+    "EncodeResult",
+    "RawArray",
+    "decode",
+    "encodable",
+    "encode",
+    "encode_to_file",
+    "load_array",
+]
 
 HIGHEST_ELEMENT = 100
 """The 92 properties stop at fermium."""
@@ -87,7 +95,7 @@ def encode(crystals: Crystals) -> EncodeResult:
         >>> encode(Crystals.empty()).array.shape
         (0, 400, 63)
     """
-    kept, skipped = _sort_out(crystals)
+    kept, skipped = encodable(crystals)
     array = np.zeros((len(kept), *layout.RAW_SHAPE), np.float32)
     _fill(crystals, kept, array)
     return EncodeResult(array=array, kept=kept, skipped=skipped)
@@ -107,7 +115,7 @@ def encode_to_file(crystals: Crystals, path: str | Path) -> EncodeResult:
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    kept, skipped = _sort_out(crystals)
+    kept, skipped = encodable(crystals)
     shape = (len(kept), *layout.RAW_SHAPE)
     stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
     _fill(crystals, kept, np.asarray(stored))
@@ -118,8 +126,12 @@ def encode_to_file(crystals: Crystals, path: str | Path) -> EncodeResult:
     return EncodeResult(array=array, kept=kept, skipped=skipped)
 
 
-def _sort_out(crystals: Crystals) -> tuple[npt.NDArray[np.int64], list[Skip]]:
-    """Indices of the crystals that fit, and a skip for each of the others."""
+def encodable(crystals: Crystals) -> tuple[npt.NDArray[np.int64], list[Skip]]:
+    """Which crystals raw FTCP has a place for, before any is encoded.
+
+    Returns:
+        (m,) indices of those that fit, increasing, and a skip for each of the others.
+    """
     misfit = _misfit(crystals)
     skipped = []
     for row in np.flatnonzero(misfit).tolist():
