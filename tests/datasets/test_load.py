@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
@@ -57,3 +58,29 @@ def test_an_array_of_another_shape_is_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "raw.npy", np.zeros((2, 100), np.float32))
     with pytest.raises(InputError, match="25200"):
         load_crystals([tmp_path / "raw.npy"])
+
+
+def test_a_bad_file_named_among_good_ones_is_one_skip(table: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "shape.npy", np.zeros((2, 100), np.float32))
+    (tmp_path / "notes.py").write_text("no crystals")
+    incomplete = tmp_path / "incomplete.parquet"
+    pq.write_table(pq.read_table(table).drop(["species_at_sites"]), incomplete)
+    for names in (["shape.npy", "notes.py", "incomplete.parquet"], ["incomplete.parquet"]):
+        found = load_crystals([table, *(tmp_path / name for name in names)])
+        assert len(found.crystals) == 8
+        assert [skip.id for skip in found.skipped] == names
+
+
+def test_a_path_that_does_not_exist_is_an_error_among_good_ones_too(
+    table: Path, tmp_path: Path
+) -> None:
+    for name in ("nowhere.npy", "nowhere.cif"):
+        with pytest.raises(InputError, match="nowhere"):
+            load_crystals([table, tmp_path / name])
+
+
+def test_an_array_in_a_folder_is_a_skip_that_says_to_name_it(table: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "raw.npy", ftcp.encode(load_bundled().take(range(3))).array)
+    found = load_crystals([tmp_path])
+    assert len(found.crystals) == 8
+    assert "name this file" in found.skipped[0].remedy

@@ -53,7 +53,7 @@ def test_files_that_do_not_fit_are_refused(features, tmp_path):
     with pytest.raises(InputError, match="9 features, its names file 5"):
         load_features(tmp_path / "f.npy")
     np.save(tmp_path / "f.npy", np.ones((4, 5), np.float32))
-    with pytest.raises(InputError, match="for 5 ids"):
+    with pytest.raises(InputError, match="5 ids for the 4 rows"):
         load_features(tmp_path / "f.npy")
     with pytest.raises(InputError, match="no features"):
         load_features(tmp_path / "none.npy")
@@ -87,3 +87,28 @@ def test_rows_and_blocks_can_be_chosen(features):
     assert np.array_equal(part.matrix, features.blocks["a"][[3, 0]])
     with pytest.raises(UnknownNameError, match="'c'"):
         features.only("c")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".json", ".csv", ".npy"])
+def test_own_features_take_their_ids_from_the_file_beside(tmp_path, ending):
+    np.save(tmp_path / "own.npy", np.zeros((2, 3)))
+    beside = tmp_path / f"own_ids{ending}"
+    if ending == ".npy":
+        np.save(beside, np.array(["mp-1", "mp-2"]))
+    else:
+        texts = {".txt": "mp-1\nmp-2", ".json": '["mp-1", "mp-2"]', ".csv": "mp-1\nmp-2\n"}
+        beside.write_text(texts[ending])
+    assert load_features(tmp_path / "own.npy").ids.tolist() == ["mp-1", "mp-2"]
+    np.save(tmp_path / "own.npy", np.zeros((3, 3)))
+    with pytest.raises(InputError, match="2 ids for the 3 rows"):
+        load_features(tmp_path / "own.npy")
+
+
+def test_arrays_that_hold_no_numbers_are_refused_in_own_words(tmp_path):
+    np.save(tmp_path / "object.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "text.npy", np.array([["a"]]))
+    np.save(tmp_path / "shape.npy", np.zeros(3))
+    for name in ("object", "text", "shape"):
+        with pytest.raises(InputError, match="numbers") as caught:
+            load_features(tmp_path / f"{name}.npy")
+        assert "allow_pickle" not in str(caught.value)

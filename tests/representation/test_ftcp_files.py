@@ -78,8 +78,24 @@ def test_pickles_archives_and_missing_files_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "archive.npy.npz", a=np.zeros(2))
     (tmp_path / "text.npy").write_text("no array")
     for name in ("object.npy", "archive.npy.npz", "text.npy", "absent.npy"):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError) as caught:
             load_array(tmp_path / name)
+        assert "allow_pickle" not in str(caught.value)
+
+
+def test_an_array_cut_off_is_refused_with_what_to_do(reference: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", reference[:2])
+    content = (tmp_path / "x.npy").read_bytes()
+    for length in (0, 5000):
+        (tmp_path / "x.npy").write_bytes(content[:length])
+        with pytest.raises(InputError, match=r"cut off.*numpy.save"):
+            load_array(tmp_path / "x.npy")
+
+
+def test_ids_of_a_csv_may_hold_line_breaks(reference: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", reference[:2])
+    (tmp_path / "x_ids.csv").write_text('id,y\n"a\nb",0\nc,1\n')
+    assert load_array(tmp_path / "x.npy").ids.tolist() == ["a\nb", "c"]
 
 
 def test_text_in_an_array_is_refused(tmp_path: Path) -> None:

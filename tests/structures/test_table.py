@@ -105,6 +105,13 @@ def test_a_missing_column_is_an_error_that_names_the_closest_one(tmp_path: Path)
         read_table(tmp_path / "t.parquet")
 
 
+def test_the_message_on_a_missing_column_has_no_gap_where_no_name_is_close(tmp_path: Path) -> None:
+    pq.write_table(rows().drop(["species_at_sites"]), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"'species_at_sites'\. It has: ") as caught:
+        read_table(tmp_path / "t.parquet")
+    assert "  " not in str(caught.value)
+
+
 def test_a_column_of_another_kind_is_an_error() -> None:
     with pytest.raises(InputError, match="expected a list"):
         from_arrow(rows(lattice_vectors=[1.0, 2.0, 3.0]), "t")

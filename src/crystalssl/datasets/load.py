@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from crystalssl.errors import InputError, Skip
 from crystalssl.representation.ftcp import decode, load_array
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import unique_ids
@@ -33,13 +34,14 @@ def load_crystals(sources: Sequence[str | Path]) -> ReadResult:
         The crystals, cells as given, and one skip for each that could not be read.
 
     Raises:
-        InputError: if a path does not exist, is of no known format, or holds an array of another
-            shape.
+        InputError: if a path does not exist, or the only one is of no known format, an array of
+            another shape or a table without its columns; among others such a file is a skip.
         MissingExtraError: if a file needs an optional package that is not installed.
     """
     paths = [sources] if isinstance(sources, str | Path) else list(sources)
     if not any(_is_array(path) for path in paths):
         return read_structures(paths)
+    several = len(paths) > 1
     parts: list[ReadResult] = []
     pending: list[str | Path] = []
     for path in paths:
@@ -47,11 +49,11 @@ def load_crystals(sources: Sequence[str | Path]) -> ReadResult:
             pending.append(path)
             continue
         if pending:
-            parts.append(read_structures(pending))
+            parts.append(read_structures(pending, among_others=several))
             pending = []
-        parts.append(_read_array(Path(path)))
+        parts.append(_read_array(Path(path), several))
     if pending:
-        parts.append(read_structures(pending))
+        parts.append(read_structures(pending, among_others=several))
     found = [part.crystals for part in parts if len(part.crystals)]
     crystals = Crystals.concatenate(found) if found else Crystals.empty()
     return ReadResult(
@@ -64,9 +66,20 @@ def _is_array(path: str | Path) -> bool:
     return Path(path).suffix.lower() == ARRAY_SUFFIX
 
 
-def _read_array(path: Path) -> ReadResult:
-    """Decoded crystals of one file, with the file as their source."""
-    stored = load_array(path)
+def _read_array(path: Path, several: bool) -> ReadResult:
+    """Decoded crystals of one file, with the file as their source; a skip if it is one of several.
+
+    Raises:
+        InputError: if it does not exist, or is the only one and no raw FTCP array.
+    """
+    try:
+        stored = load_array(path)
+    except InputError as error:
+        if not (several and path.is_file()):
+            raise
+        remedy = "give a raw FTCP array, made with crystalssl ftcp"
+        skipped = Skip(id=path.name, file=str(path), reason=str(error), remedy=remedy)
+        return ReadResult(crystals=Crystals.empty(), skipped=[skipped])
     result = decode(stored.array, stored.ids)
     names = pa.array([str(path)] * len(result.crystals), type=pa.string())
     return ReadResult(

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from crystalssl.config import read_json, write_json
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features, feature_names
+from crystalssl.representation.ftcp_files import find_ids, read_ids
 
 __all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
 
@@ -90,8 +91,8 @@ def save_npy(features: Features, path: Path) -> Path:
 def load_features(path: Path) -> Features:
     """Read features that ``save_parquet`` or ``save_npy`` wrote.
 
-    An array without its sidecars is read too: ids are then row numbers and there is one block,
-    ``UNNAMED``.
+    Arrays made elsewhere are read too. Ids come from ``<stem>_ids`` beside the file (.npy, .csv,
+    .txt or .json), else they are row numbers; without names there is one block, ``UNNAMED``.
 
     Raises:
         InputError: if the file is missing, damaged, of another format, or does not fit its
@@ -137,9 +138,17 @@ def _load_npy(path: Path) -> Features:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"Cannot read the features {path}: {error}. Extract anew.") from error
-    if array.ndim != 2:
-        raise InputError(f"{path} has shape {array.shape}, expected (crystals, features).")
+        raise InputError(
+            f"Cannot read the features {path}: it is no .npy array of numbers, cut off, or holds "
+            "Python objects, which are never loaded. Save it with numpy.save after "
+            "array.astype('float32'), or extract anew."
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+        raise InputError(
+            f"{path} holds {got}, expected numbers of shape (crystals, features). "
+            "Save one row for each crystal."
+        )
     widths, names = _read_names(path, array.shape[1])
     if sum(widths.values()) != array.shape[1]:
         raise InputError(
@@ -154,11 +163,16 @@ def _load_npy(path: Path) -> Features:
 
 
 def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
-    sidecar = _sidecar(path, "ids.csv")
-    if not sidecar.is_file():
+    sidecar = find_ids(path)
+    if sidecar is None:
         return np.arange(count).astype(np.str_)
-    with sidecar.open(newline="", encoding="utf-8") as handle:
-        return np.array([row[0] for row in csv.reader(handle)][1:], dtype=np.str_)
+    ids = read_ids(sidecar)
+    if len(ids) != count:
+        raise InputError(
+            f"{sidecar} has {len(ids)} ids for the {count} rows of {path}, expected as many. "
+            "Give the ids that were saved with this array, in its order."
+        )
+    return ids
 
 
 def _read_names(path: Path, count: int) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -7,6 +7,7 @@ to ``ftcp_decode.decode``, or to whoever reads raw FTCP itself.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -49,16 +50,18 @@ def load_array(path: str | Path, ids_path: str | Path | None = None) -> RawArray
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"No file {path}. Give the path of a raw FTCP .npy file.") from None
-    except (ValueError, OSError, EOFError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, EOFError):
         raise InputError(
-            f"{path} cannot be read as a plain .npy array ({error}); expected numbers. Save it "
-            "with numpy.save after array.astype('float32')."
+            f"{path} is no .npy array of numbers: it is cut off, of another format, or holds "
+            "Python objects, which are never loaded. Save it with numpy.save after "
+            "array.astype('float32')."
         ) from None
     if not isinstance(stored, np.ndarray):
         raise InputError(f"{path} is an archive, expected one .npy array. Save it with numpy.save.")
     array = as_raw(stored, str(path))
-    beside = [path.with_name(f"{path.stem}_ids{end}") for end in _ID_ENDINGS]
-    found = Path(ids_path) if ids_path else next((p for p in beside if p.is_file()), None)
+    found = Path(ids_path) if ids_path else find_ids(path)
     if found is None:
         return RawArray(array=array, ids=np.arange(len(array)).astype(np.str_))
     ids = read_ids(found)
@@ -68,6 +71,12 @@ def load_array(path: str | Path, ids_path: str | Path | None = None) -> RawArray
             "Give the ids that were saved with this array, in its order."
         )
     return RawArray(array=array, ids=ids)
+
+
+def find_ids(path: Path) -> Path | None:
+    """The file ``<stem>_ids`` beside an array, as .npy, .csv, .txt or .json, if there is one."""
+    beside = (path.with_name(f"{path.stem}_ids{ending}") for ending in _ID_ENDINGS)
+    return next((found for found in beside if found.is_file()), None)
 
 
 def read_ids(path: Path) -> npt.NDArray[np.str_]:
@@ -90,10 +99,10 @@ def read_ids(path: Path) -> npt.NDArray[np.str_]:
             f"The ids in {path} cannot be read ({error!r}); expected a plain list. Write one id a "
             "line into a .txt file."
         ) from None
-    lines = [line for line in text.splitlines() if line.strip()]
     if path.suffix != ".csv":
-        return np.array([line.strip() for line in lines], dtype=np.str_)
-    cells = list(csv.reader(lines))
+        lines = [line.strip() for line in text.splitlines()]
+        return np.array([line for line in lines if line], dtype=np.str_)
+    cells = [row for row in csv.reader(io.StringIO(text)) if any(row)]
     header = [name.strip().lower() for name in cells[0]] if cells else []
     column = next((header.index(name) for name in _ID_COLUMNS if name in header), None)
     if column is None:

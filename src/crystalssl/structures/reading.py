@@ -53,6 +53,7 @@ SUFFIXES = {
 
 _BESIDE = {".txt", ".md", ".csv", ".tsv", ".log", ".pdf", ".png", ".jpg", ".svg", ".html", ".py"}
 _BESIDE |= {".yaml", ".yml", ".toml", ".sh", ".ipynb", ".rst", ".xml", ".bib", ""}
+_ARRAY = "raw FTCP arrays are not looked for in folders and archives: name this file outright"
 _KNOWN = f"expected one of {', '.join(SUFFIXES)}, POSCAR, CONTCAR, or {', '.join(ARCHIVES)}"
 
 
@@ -68,7 +69,9 @@ def _suffix(file_name: str) -> str:
     return os.path.splitext(file_name)[1].lower()  # noqa: PTH122  called once per file
 
 
-def read_structures(sources: Sequence[str | Path]) -> ReadResult:
+def read_structures(
+    sources: Sequence[str | Path], *, among_others: bool | None = None
+) -> ReadResult:
     """Read structures from any mix of files, folders, archives and tables.
 
     Ids come from the file (names of CIF blocks, keys and id fields of tables and JSON) or else
@@ -78,22 +81,25 @@ def read_structures(sources: Sequence[str | Path]) -> ReadResult:
 
     Args:
         sources: paths; order is kept, folders are walked in alphabetical order.
+        among_others: whether a file named outright that is of no known format, or a table that
+            lacks its columns, is a skip; by default if there is more than one source.
 
     Returns:
         The crystals, cells as given, and one skip for each structure or file that could not be
         read.
 
     Raises:
-        InputError: if a path does not exist, or a file that was named outright is of no known
-            format or is a table that lacks its columns.
+        InputError: if a path does not exist, or the only one is a file of no known format or a
+            table that lacks its columns.
         MissingExtraError: if a file needs an optional package that is not installed.
     """
     if isinstance(sources, str | Path):
         sources = [sources]
     batch = _Batch()
+    alone = not (len(sources) > 1 if among_others is None else among_others)
     for source in sources:
         for member in members(source):
-            _read_member(member, batch)
+            _read_member(member, batch, alone)
     return batch.finish()
 
 
@@ -125,25 +131,25 @@ class _Batch:
         return ReadResult(crystals=joined.with_ids(unique_ids(joined.ids)), skipped=self.skipped)
 
 
-def _read_member(member: Member, batch: _Batch) -> None:
+def _read_member(member: Member, batch: _Batch, alone: bool) -> None:
     kind = format_of(member.plain_name)
     suffix = _suffix(member.plain_name)
     if member.problem:
         batch.current.skip(member.plain_name, member.name, member.problem, "pack it anew")
     elif kind == "table":
-        _read_table_member(member, batch)
+        _read_table_member(member, batch, alone)
     elif kind:
         _read_file(member, kind, batch)
-    elif member.explicit:
+    elif member.explicit and alone:
         raise InputError(f"{member.name} is of no known format; {_KNOWN}.")
     elif is_archive(member.plain_name):
         batch.current.skip(
             member.plain_name, member.name, "an archive inside an archive", "unpack it first"
         )
-    elif suffix not in _BESIDE:
-        batch.current.skip(
-            member.plain_name, member.name, f"files of kind {suffix} are not read", _KNOWN
-        )
+    elif member.explicit or suffix not in _BESIDE:
+        reason = f"files of kind {suffix} are not read" if suffix else "of no known format"
+        remedy = _ARRAY if suffix == ".npy" else _KNOWN
+        batch.current.skip(member.plain_name, member.name, reason, remedy)
 
 
 def _read_file(member: Member, kind: str, batch: _Batch) -> None:
@@ -163,7 +169,7 @@ def _stem(member: Member, kind: str) -> str:
     return stem
 
 
-def _read_table_member(member: Member, batch: _Batch) -> None:
+def _read_table_member(member: Member, batch: _Batch, alone: bool) -> None:
     batch.close_part()
     try:
         if member.path is not None:
@@ -171,9 +177,10 @@ def _read_table_member(member: Member, batch: _Batch) -> None:
         else:
             result = from_arrow(pq.read_table(io.BytesIO(member.read())), member.name)
     except (InputError, pa.ArrowException, OSError) as error:
-        if member.explicit:
+        if member.explicit and alone:
             raise
-        batch.current.skip(member.plain_name, member.name, str(error), "make it with convert")
+        remedy = "make a table with crystalssl convert"
+        batch.current.skip(member.plain_name, member.name, str(error), remedy)
         return
     batch.add_part(
         ReadResult(crystals=_with_source(result.crystals, member.name), skipped=result.skipped)

@@ -183,7 +183,7 @@ def _check_columns(table: pa.Table, source: str) -> None:
         if name not in table.column_names:
             hint = str(unknown_name("column", name, table.column_names)).split(" Valid:")[0]
             raise InputError(
-                f"{source} has no column {name!r}. {hint.partition('. ')[2]} It has: "
+                f"{source} has no column {name!r}.{hint.partition('.')[2]} It has: "
                 f"{', '.join(table.column_names)}. A structure table needs {', '.join(REQUIRED)}."
             )
     for name in (LATTICE, POSITIONS, SPECIES_AT_SITES):
