@@ -149,6 +149,9 @@ def test_only_bad_structures_are_an_error_that_names_the_first(
     bad.write_text(BAD["overlapping"])
     result = invoke("convert", bad, "-o", tmp_path / "out.parquet")
     assert_one_message(result, "None of 1 structures", "angstrom")
+    assert ". Remove the doubled atom, or give alternatives partial occupancies. All:" in (
+        result.output
+    )
 
 
 def test_an_old_list_of_skipped_structures_is_removed_when_all_are_good(

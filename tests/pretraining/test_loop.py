@@ -115,6 +115,18 @@ def test_a_finished_run_returns_at_once_when_resumed(train):
     assert again.val_loss == first.val_loss and again.figures == first.figures
 
 
+def test_resuming_with_other_crystals_is_refused_in_words(made_corpus, registered_toy, tmp_path):
+    for stop, words in ((50, None), (49, "crystals, or their split, are not those")):
+        block = registered_toy(registered_toy.Config())
+        run = (made_corpus, block, TRAIN[:stop], VAL, CONFIG, tmp_path)
+        if words is None:
+            pretrain(*run)
+            continue
+        with pytest.raises(InputError, match=words) as caught:
+            pretrain(*run, resume=True)
+        assert "digest" not in str(caught.value)
+
+
 def test_resuming_with_other_settings_is_refused(train):
     train("run")
     with pytest.raises(InputError, match="epochs was 3, now it is 5"):

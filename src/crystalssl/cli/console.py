@@ -173,7 +173,7 @@ def report_skipped(skipped: Sequence[Skip], total: int, folder: Path, strict: bo
     if not skipped:
         return
     write_skipped(skipped, path)
-    first = f"{skipped[0].id}: {skipped[0].reason}. {skipped[0].remedy}"
+    first = f"{skipped[0].id}: {sentence(skipped[0].reason)} {sentence(skipped[0].remedy)}"
     if len(skipped) >= total:
         raise InputError(f"None of {total} structures can be used. First: {first} All: {path}")
     if strict:
@@ -182,6 +182,12 @@ def report_skipped(skipped: Sequence[Skip], total: int, folder: Path, strict: bo
             f"First: {first} All: {path}"
         )
     say(f"Skipped {len(skipped):,} of {total:,} structures; reasons in {path}", "yellow")
+
+
+def sentence(text: str) -> str:
+    """A text with a capital at its beginning and one full stop at its end."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,6 +91,11 @@ class RunFolder:
             return
         before, now = _shaping(read_json(self.config)), _shaping(settings)
         for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name) and name == "data.digest":
+                raise InputError(
+                    f"Cannot resume {self.path}: the crystals, or their split, are not those it "
+                    "was started with. Give the same, or start anew without --resume."
+                )
             if before.get(name) != now.get(name):
                 raise InputError(
                     f"Cannot resume {self.path}: {name} was {before.get(name)!r}, now it is "
