@@ -1,5 +1,9 @@
 """Several blocks at once: what an interrupt leaves running."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -34,6 +38,28 @@ def test_an_interrupt_ends_all_processes_and_starts_no_further_block(made_corpus
     assert time.monotonic() - interrupted[0] < 5
     assert not (tmp_path / names[2]).exists()
     assert not (tmp_path / parallel.CORPUS_FILE).exists()
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed():
+    program = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from crystalssl.pretraining.parallel import _obey_parent
+pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_obey_parent)
+print(pool.submit(os.getpid).result(), flush=True)
+pool.submit(time.sleep, 60)
+time.sleep(60)
+"""
+    run = [sys.executable, "-c", program]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        try:
+            parent.communicate(timeout=10)  # the worker holds the other end of the pipe
+        except subprocess.TimeoutExpired:
+            os.kill(worker, signal.SIGKILL)
+            raise
 
 
 def test_cores_are_counted_where_a_process_cannot_be_bound_to_some(monkeypatch):

@@ -10,11 +10,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +113,7 @@ def pretrain_blocks(
     share = replace(config, threads=max(1, threads // workers), progress=False)
     path = corpus.save(Path(out) / CORPUS_FILE)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts)
+    pool = ProcessPoolExecutor(workers, context, initializer=_obey_parent)
     try:
         jobs = {
             name: pool.submit(
@@ -148,9 +150,17 @@ def _train(
     )
 
 
-def _leave_interrupts() -> None:
-    """Leave Ctrl-C to the process that waits; it ends this one."""
+def _obey_parent() -> None:
+    """Leave Ctrl-C to the process that waits, and end when that one is gone, however it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _train_from_file(
