@@ -84,3 +84,18 @@ def test_an_array_in_a_folder_is_a_skip_that_says_to_name_it(table: Path, tmp_pa
     found = load_crystals([tmp_path])
     assert len(found.crystals) == 8
     assert "name this file" in found.skipped[0].remedy
+
+
+def test_labels_in_the_csv_of_ids_come_along_with_the_array(tmp_path: Path) -> None:
+    crystals = load_bundled().take(range(8))
+    encoded = ftcp.encode(crystals)
+    encoded.array[1, 103, 0] = np.nan
+    np.save(tmp_path / "own.npy", encoded.array)
+    ids = crystals.ids[encoded.kept].tolist()
+    lines = [f"{name},{row / 8}" for row, name in enumerate(ids)]
+    (tmp_path / "own_ids.csv").write_text("\n".join(["material_id,energy", *lines]))
+    found = load_crystals([tmp_path / "own.npy"])
+    expected = [row / 8 for row in range(len(ids)) if row != 1]
+    assert found.crystals.column("energy").tolist() == expected
+    assert found.crystals.ids.tolist() == [name for name in ids if name != ids[1]]
+    assert [skip.id for skip in found.skipped] == [ids[1]]

@@ -74,7 +74,7 @@ def get_block(name: str | int) -> type[Block]:
     for block in known:
         if str(name) in (block.name, str(block.number)):
             return block
-    raise unknown_name("block", str(name), [b.name for b in known], "crystalssl info tasks")
+    raise unknown_name("block", str(name), [b.name for b in known], "crystalssl info blocks")
 
 
 def resolve_blocks(choice: str | Iterable[str | int] = "all") -> tuple[type[Block], ...]:

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from pyarrow import csv
 
 from crystalssl.errors import InputError, Skip
 from crystalssl.representation.ftcp import decode, load_array
+from crystalssl.representation.ftcp_files import ID_COLUMNS
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.reading import read_structures
@@ -28,7 +31,8 @@ def load_crystals(sources: Sequence[str | Path]) -> ReadResult:
 
     Args:
         sources: paths; order is kept. An ``.npy`` file is raw FTCP, (n, 400, 63) or (n, 25200),
-            with ids in ``<stem>_ids`` beside it or row numbers.
+            with ids in ``<stem>_ids`` beside it or row numbers; other columns of a
+            ``<stem>_ids.csv`` with a header are carried along (labels, splits).
 
     Returns:
         The crystals, cells as given, and one skip for each that could not be read.
@@ -80,9 +84,27 @@ def _read_array(path: Path, several: bool) -> ReadResult:
         remedy = "give a raw FTCP array, made with crystalssl ftcp"
         skipped = Skip(id=path.name, file=str(path), reason=str(error), remedy=remedy)
         return ReadResult(crystals=Crystals.empty(), skipped=[skipped])
-    result = decode(stored.array, stored.ids)
-    names = pa.array([str(path)] * len(result.crystals), type=pa.string())
+    result = decode(stored.array, np.arange(len(stored.ids)).astype(np.str_))
+    rows = result.crystals.ids.astype(np.int64)
+    labels = _labels_beside(path, len(stored.ids))
+    columns = {name: values.take(pa.array(rows)) for name, values in labels.items()}
+    columns[SOURCE_COLUMN] = pa.array([str(path)] * len(rows), type=pa.string())
+    crystals = result.crystals.with_ids(stored.ids[rows])
     return ReadResult(
-        crystals=result.crystals.with_columns(pa.table({SOURCE_COLUMN: names})),
-        skipped=[replace(skip, file=str(path)) for skip in result.skipped],
+        crystals=crystals.with_columns(pa.table(columns)),
+        skipped=[
+            replace(skip, id=str(stored.ids[int(skip.id)]), file=str(path))
+            for skip in result.skipped
+        ],
     )
+
+
+def _labels_beside(path: Path, rows: int) -> dict[str, pa.ChunkedArray]:
+    """Columns beside the ids in ``<stem>_ids.csv``, so that arrays can carry labels too."""
+    beside = path.with_name(f"{path.stem}_ids.csv")
+    if not beside.is_file():
+        return {}
+    table = csv.read_csv(beside)
+    labels = [name for name in table.column_names if name.strip().lower() not in ID_COLUMNS]
+    has_header = len(labels) < table.num_columns and table.num_rows == rows
+    return {name: table[name] for name in labels} if has_header else {}

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from crystalssl.errors import InputError
 from crystalssl.representation.ftcp_decode import as_raw
 
-_ID_COLUMNS = ("immutable_id", "material_id", "mp_id", "id", "ids")
+ID_COLUMNS = ("immutable_id", "material_id", "mp_id", "id", "ids")
+"""Names of a column of ids, in the order they are looked for."""
 _ID_ENDINGS = (".npy", ".csv", ".txt", ".json")
 
 
@@ -104,7 +105,7 @@ def read_ids(path: Path) -> npt.NDArray[np.str_]:
         return np.array([line for line in lines if line], dtype=np.str_)
     cells = [row for row in csv.reader(io.StringIO(text)) if any(row)]
     header = [name.strip().lower() for name in cells[0]] if cells else []
-    column = next((header.index(name) for name in _ID_COLUMNS if name in header), None)
+    column = next((header.index(name) for name in ID_COLUMNS if name in header), None)
     if column is None:
         return np.array([row[0].strip() for row in cells], dtype=np.str_)
     return np.array([row[column].strip() for row in cells[1:]], dtype=np.str_)
