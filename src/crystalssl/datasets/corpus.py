@@ -191,6 +191,18 @@ class Corpus:
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
+    def crystals(self, index: npt.ArrayLike) -> Crystals:
+        """Some of the crystals as they were given, to the rounding of float32."""
+        panel = self.panel.take(self._rows(index)).to("cpu")
+        return Crystals(
+            ids=self.ids[np.asarray(index, dtype=np.int64)],
+            lattice=panel.lattice.double().numpy(),
+            offsets=panel.offsets.numpy(),
+            frac_coords=panel.frac.double().numpy(),
+            numbers=panel.numbers.numpy().astype(np.int16),
+            occupancy=panel.occupancy.numpy(),
+        )
+
     def batch(self, index: Tensor | npt.ArrayLike, block: Reader) -> BlockBatch:
         """Gather what a block reads of some crystals, in the order given.
 

@@ -1,0 +1,163 @@
+"""Multilayer perceptron head, in PyTorch: dropout, early stopping on an inner part of the rows.
+
+Inputs and target are standardised with the training rows, inputs limited to the range seen there.
+Seeded and deterministic on a CPU; rows are standardised batch by batch, in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crystalssl.evaluation.head_linear import Standardised
+from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
+from crystalssl.evaluation.spectrum import Features, Floats, Index, _parts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedMLP:
+    """Networks after fitting, in evaluation mode.
+
+    Attributes:
+        scaler: turns rows of the matrix into inputs of a network (``scaler.whole``).
+        networks: one a label; standardised inputs (m, p) to standardised outputs (m, 1), or to
+            logits where labels are classes. For instance for ``shap.GradientExplainer``.
+        centre: mean of each label over the training rows; 0 for classes.
+        scale: its standard deviation; 1 for classes.
+        kind: what labels are.
+        single: whether labels were of one dimension.
+    """
+
+    scaler: Standardised
+    networks: list[nn.Sequential]
+    centre: Floats
+    scale: Floats
+    kind: Kind
+    single: bool
+
+    def predict(self, matrix: Features, rows: Index) -> Floats:
+        """(m,) or (m, t) predictions; probabilities of class 1 where labels were classes."""
+        found = np.empty((len(rows), len(self.networks)))
+        with torch.inference_mode():
+            for part in _parts(len(rows), matrix.shape[1]):
+                inputs = torch.from_numpy(self.scaler.chunk(matrix, rows[part]))
+                for place, network in enumerate(self.networks):
+                    outputs = network(inputs)[:, 0].double()
+                    if self.kind == "classification":
+                        outputs = outputs.sigmoid()
+                    found[part, place] = outputs.numpy()
+        found = found * self.scale + self.centre
+        return stacked(list(found.T), self.single)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MLP:
+    """Two hidden layers with ReLU and dropout, AdamW, learning rate in one cycle."""
+
+    name: str = "mlp"
+    """Name of the head."""
+    kind: Kind = "regression"
+    """What labels are."""
+    hidden: tuple[int, ...] = (512, 128)
+    """Widths of the hidden layers."""
+    dropout: float = 0.2
+    """Share of the hidden units left out of a step."""
+    learning_rate: float = 1e-3
+    """Highest learning rate."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    batch_size: int = 256
+    """Rows in a batch at most; at least eight batches are made of the rows."""
+    epochs: int = 30
+    """Passes over the rows, at least as many as make ``steps`` steps."""
+    steps: int = 1000
+    """Steps at least."""
+    patience: float = 0.3
+    """Share of all epochs without a lower error on the inner part before training stops."""
+    widest: float = 10.0
+    """Standard deviations from the mean at which inputs are limited."""
+
+    def fit(
+        self, matrix: Features, rows: Index, labels: Floats, groups: Groups | None, seed: int
+    ) -> FittedMLP:
+        """See :meth:`crystalssl.evaluation.heads.Head.fit`."""
+        columns = label_columns(labels, rows, self.kind)[rows]
+        centre, scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
+        if self.kind == "regression":
+            centre, scale = columns.mean(axis=0), columns.std(axis=0)
+            scale[scale == 0] = 1.0
+        targets = ((columns - centre) / scale).astype(np.float32)
+        scaler = Standardised.fit(matrix, rows, self.widest)
+        inputs = torch.from_numpy(scaler.whole(matrix, rows))
+        fit, check = inner_split(rows, groups, seed)
+        networks = []
+        for number, target in enumerate(torch.from_numpy(targets).T):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed * 1009 + number)
+                networks.append(
+                    self._train(inputs, target, torch.from_numpy(fit), torch.from_numpy(check))
+                )
+        return FittedMLP(
+            scaler=scaler,
+            networks=networks,
+            centre=centre,
+            scale=scale,
+            kind=self.kind,
+            single=labels.ndim == 1,
+        )
+
+    def _train(self, inputs: Tensor, target: Tensor, fit: Tensor, check: Tensor) -> nn.Sequential:
+        """One network with the weights that had the least error on the inner part."""
+        network = self._network(inputs.shape[1])
+        batch = max(2, min(self.batch_size, len(fit) // 8))
+        per_epoch = max(1, len(fit) // batch)
+        epochs = max(self.epochs, -(-self.steps // per_epoch))
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, total_steps=epochs * per_epoch
+        )
+        best, kept, since = np.inf, {}, 0
+        for _ in range(epochs):
+            network.train()
+            order = fit[torch.randperm(len(fit))]
+            for step in range(per_epoch):
+                rows = order[step * batch : (step + 1) * batch]
+                optimizer.zero_grad(set_to_none=True)
+                loss = self._loss(network(inputs[rows])[:, 0], target[rows])
+                torch.autograd.backward(loss)
+                optimizer.step()
+                schedule.step()
+            error = self._error(network, inputs, target, check)
+            since += 1
+            if error < best:
+                best, since = error, 0
+                kept = {name: value.clone() for name, value in network.state_dict().items()}
+            if since > self.patience * epochs:
+                break
+        network.load_state_dict(kept)
+        return network.eval().requires_grad_(False)
+
+    def _network(self, width: int) -> nn.Sequential:
+        """Untrained network."""
+        layers: list[nn.Module] = []
+        for hidden in self.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(self.dropout)]
+            width = hidden
+        return nn.Sequential(*layers, nn.Linear(width, 1))
+
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        if self.kind == "classification":
+            return nn.functional.binary_cross_entropy_with_logits(outputs, target)
+        return nn.functional.mse_loss(outputs, target)
+
+    def _error(self, network: nn.Sequential, inputs: Tensor, target: Tensor, rows: Tensor) -> float:
+        """Loss on some rows, without dropout."""
+        network.eval()
+        with torch.inference_mode():
+            outputs = torch.cat([network(inputs[part])[:, 0] for part in torch.split(rows, 4096)])
+        return float(self._loss(outputs, target[rows]))
