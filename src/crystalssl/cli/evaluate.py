@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import probing
+from crystalssl.cli import matbench, probing
 from crystalssl.cli.console import (
     load,
     make_canonical,
@@ -68,6 +68,9 @@ def linear_probe(
     result = probing.probe(sets, crystals, target, protocol, out)
     probing.show_results(result.table)
     say(f"Rows and predictions: {out}")
+
+
+app.command("matbench")(matbench.matbench)
 
 
 def report(
