@@ -24,7 +24,17 @@ import pyarrow.parquet as pq
 from crystalssl.config import read_json, write_json
 from crystalssl.errors import InputError
 
-PACKAGES = ("crystalssl", "numpy", "scipy", "pyarrow", "torch", "scikit-learn", "matminer")
+PACKAGES = (
+    "crystalssl",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "torch",
+    "scikit-learn",
+    "matminer",
+    "lightgbm",
+    "shap",
+)
 """Packages whose versions are recorded, where installed."""
 
 
