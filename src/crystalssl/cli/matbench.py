@@ -56,6 +56,7 @@ def matbench(
     from crystalssl.evaluation.heads import build_head
     from crystalssl.evaluation.matbench import matbench as run_folds
     from crystalssl.evaluation.matbench_file import read_task
+    from crystalssl.evaluation.store import FOLDER, Store
 
     use_threads(threads)
     blocks = steps.load_encoders(weights, block)
@@ -72,6 +73,7 @@ def matbench(
             model,
             seed=seed,
             details={"weights": weights, "blocks": ",".join(blocks)},
+            store=Store(out / FOLDER),
             progress=advance,
         )
     result.save(out)

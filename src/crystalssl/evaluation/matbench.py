@@ -8,9 +8,11 @@ Source: Dunn et al., npj Comput. Mater. 6 (2020) 138.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from crystalssl.evaluation.scenario import (
 )
 from crystalssl.evaluation.scoring import MEAN, prediction_table
 from crystalssl.evaluation.spectrum import Floats, Index
+from crystalssl.evaluation.store import Part, Store
 
 SCENARIO = "matbench"
 """Scenario name in the results."""
@@ -81,6 +84,7 @@ def matbench(
     *,
     seed: int = 0,
     details: dict[str, str] | None = None,
+    store: Store | None = None,
     progress: Progress | None = None,
 ) -> Matbench:
     """Run the five official folds of a task.
@@ -98,6 +102,7 @@ def matbench(
         head: model that is fitted in each fold.
         seed: seed of the head.
         details: what else the record should say, such as the weights in use.
+        store: keeps finished folds, so that a stopped run goes on; None computes all.
         progress: called with folds done, folds in all, and what is being done.
 
     Raises:
@@ -113,24 +118,28 @@ def matbench(
     rows: list[ScenarioResult] = []
     tables: list[pa.Table] = []
     results: dict[str, Any] = {}
+    record = _record(task, features, head, seed, details or {})
     for fold, (train, test) in enumerate(folds_of(task.labels, task.kind)):
         if progress is not None:
             progress(fold, FOLDS, f"fold {fold + 1}")
-        guess, seconds = _predict(task, features, head, train, test, seed)
-        truth, mean = task.labels[test], task.labels[train].mean()
-        scores = fold_scores(truth, guess, task.kind)
-        blind = fold_scores(truth, np.full(len(test), mean), task.kind)
-        row = _row(task, features, head, fold, train, test)
-        rows += [replace(row, metric=name, value=value) for name, value in scores.items()]
-        rows += [replace(row, metric="fit_seconds", value=seconds)]
-        plain = replace(row, feature_set=MEAN, model=MEAN, n_features=0)
-        rows += [replace(plain, metric=name, value=value) for name, value in blind.items()]
-        same = [task.target, task.unit, row.split_kind, fold, features.name, head.name]
-        tables.append(prediction_table(same, task.mbids[test], truth, guess))
-        results[f"fold_{fold}"] = _fold_entry(task, features, head, train, test, guess, scores)
+        unit = _Unit(task=task, features=features, head=head, fold=fold, train=train, test=test)
+        if store is None:
+            part = unit.compute(seed)
+        else:
+            key = store.key(
+                SCENARIO,
+                {"head": _settings(head), "seed": seed, "fold": fold},
+                data=[record.data_hash],
+                code=[sys.modules[type(head).__module__], sys.modules[__name__]],
+            )
+            part = store.once(key, partial(unit.compute, seed))
+        rows += part.rows
+        same = [task.target, task.unit, "random", fold, features.name, head.name]
+        guess = part.arrays["predictions"]
+        tables.append(prediction_table(same, task.mbids[test], task.labels[test], guess))
+        results[f"fold_{fold}"] = unit.entry(guess)
     if progress is not None:
         progress(FOLDS, FOLDS, "")
-    record = _record(task, features, head, seed, details or {})
     return Matbench(
         table=ResultTable(rows=tuple(rows), record=record),
         predictions=pa.concat_tables(tables),
@@ -138,63 +147,80 @@ def matbench(
     )
 
 
-def _predict(
-    task: TaskData, features: FeatureSet, head: Head, train: Index, test: Index, seed: int
-) -> tuple[Floats, float]:
-    """(m,) predictions for the test rows of a fold, and the seconds of fitting."""
-    usable, tested = train[features.valid[train]], features.valid[test]
-    guess = np.full(len(test), task.labels[train].mean())
-    start = time.perf_counter()
-    fitted = head.fit(features.matrix, usable, task.labels, None, seed)
-    seconds = time.perf_counter() - start
-    if tested.any():
-        guess[tested] = fitted.predict(features.matrix, test[tested])
-    return guess, seconds
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Unit:
+    """One fold: what is fitted, on what, and how it is written down."""
+
+    task: TaskData
+    features: FeatureSet
+    head: Head
+    fold: int
+    train: Index
+    test: Index
+
+    def compute(self, seed: int) -> Part:
+        """Rows of the head and of the mean of labels, and (m,) predictions of the test rows."""
+        task, matrix, valid = self.task, self.features.matrix, self.features.valid
+        truth, mean = task.labels[self.test], task.labels[self.train].mean()
+        start = time.perf_counter()
+        fitted = self.head.fit(matrix, self.train[valid[self.train]], task.labels, None, seed)
+        seconds = time.perf_counter() - start
+        blind = np.full(len(self.test), mean)
+        guess, known = blind.copy(), valid[self.test]
+        if known.any():
+            guess[known] = fitted.predict(matrix, self.test[known])
+        own = {**fold_scores(truth, guess, task.kind), "fit_seconds": seconds}
+        row = self._row()
+        plain = replace(row, feature_set=MEAN, model=MEAN, n_features=0)
+        return Part(
+            rows=(
+                *(replace(row, metric=name, value=value) for name, value in own.items()),
+                *(
+                    replace(plain, metric=name, value=value)
+                    for name, value in fold_scores(truth, blind, task.kind).items()
+                ),
+            ),
+            arrays={"predictions": guess},
+        )
+
+    def _row(self) -> ScenarioResult:
+        """A tidy row of the fold, its metric still open."""
+        return ScenarioResult(
+            scenario=SCENARIO,
+            property=self.task.target,
+            unit=self.task.unit,
+            split_kind="random",
+            train_fraction=1 - 1 / FOLDS,
+            seed=FOLD_SEED,
+            fold=self.fold,
+            feature_set=self.features.name,
+            n_features=self.features.width,
+            model=self.head.name,
+            metric="",
+            value=0.0,
+            n_train=len(self.train),
+            n_test=len(self.test),
+        )
+
+    def entry(self, guess: Floats) -> dict[str, Any]:
+        """The fold as Matbench records it."""
+        scores = fold_scores(self.task.labels[self.test], guess, self.task.kind)
+        flat = {k: v for k, v in _settings(self.head).items() if isinstance(v, str | int | float)}
+        counts = {
+            "training_rows_with_features": int(self.features.valid[self.train].sum()),
+            "test_rows_predicted_by_training_mean": int((~self.features.valid[self.test]).sum()),
+        }
+        return {
+            "data": dict(zip(self.task.mbids[self.test].tolist(), guess.tolist(), strict=True)),
+            "parameters": {**flat, **counts},
+            "scores": {name: scores[name] for name in scores if name not in EXTRA_SCORES},
+            "uncertainty": None,
+        }
 
 
-def _row(
-    task: TaskData, features: FeatureSet, head: Head, fold: int, train: Index, test: Index
-) -> ScenarioResult:
-    """The tidy row of a fold, its metric still open."""
-    return ScenarioResult(
-        scenario=SCENARIO,
-        property=task.target,
-        unit=task.unit,
-        split_kind="random",
-        train_fraction=1 - 1 / FOLDS,
-        seed=FOLD_SEED,
-        fold=fold,
-        feature_set=features.name,
-        n_features=features.width,
-        model=head.name,
-        metric="",
-        value=0.0,
-        n_train=len(train),
-        n_test=len(test),
-    )
-
-
-def _fold_entry(
-    task: TaskData,
-    features: FeatureSet,
-    head: Head,
-    train: Index,
-    test: Index,
-    guess: Floats,
-    scores: dict[str, float],
-) -> dict[str, Any]:
-    """One fold as Matbench records it."""
-    settings = {k: v for k, v in asdict(head).items() if isinstance(v, str | int | float)}  # type: ignore[call-overload]
-    counts = {
-        "training_rows_with_features": int(features.valid[train].sum()),
-        "test_rows_predicted_by_training_mean": int((~features.valid[test]).sum()),
-    }
-    return {
-        "data": dict(zip(task.mbids[test].tolist(), guess.tolist(), strict=True)),
-        "parameters": {**settings, **counts},
-        "scores": {name: scores[name] for name in scores if name not in EXTRA_SCORES},
-        "uncertainty": None,
-    }
+def _settings(head: Head) -> dict[str, Any]:
+    """Settings of a head that its result depends on."""
+    return {name: value for name, value in asdict(head).items() if name != "threads"}  # type: ignore[call-overload]
 
 
 def _record(
@@ -214,7 +240,7 @@ def _record(
             "target": task.target,
             "kind": task.kind,
             "official": task.official,
-            "head": asdict(head),  # type: ignore[call-overload]
+            "head": _settings(head),
             **details,
         },
         seeds=[FOLD_SEED, seed],

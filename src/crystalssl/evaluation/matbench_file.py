@@ -1,8 +1,8 @@
 """A Matbench task on disk -> structures, labels and Matbench ids, one for each row, in order.
 
 Reads what matminer publishes (``matbench_*.json.gz``, a pandas table written with
-``orient='split'``) row by row, so that the objects of one row are in memory at a time, and structure
-tables in Parquet. Every row keeps its place, also those whose structure cannot be used.
+``orient='split'``) row by row, so that the objects of a few rows are in memory at a time, and
+structure tables in Parquet. Every row keeps its place, also where its structure cannot be used.
 Source: Dunn et al., npj Comput. Mater. 6 (2020) 138; matminer's load_dataset.
 """
 

@@ -1,7 +1,7 @@
 """Folds of a task -> a record as Matbench writes and checks it (``MatbenchBenchmark.as_dict``).
 
-The hash is the one Matbench computes when it reads the file, so that ``MatbenchBenchmark.from_file``
-takes it: SHA-256 of the JSON of everything else, keys sorted.
+The hash is the one Matbench computes when it reads the file, and ``MatbenchBenchmark.from_file``
+takes the record: SHA-256 of the JSON of everything else, keys sorted.
 Source: matbench 0.6 (bench.py, task.py, util.py).
 """
 

@@ -1,4 +1,4 @@
-"""What Matbench fixes of a task: its target and size, the ids of its rows, its five folds, its scores.
+"""What Matbench fixes of a task: target and size, ids of its rows, its five folds, its scores.
 
 Nothing here reads a file or fits a model. Ids and folds were compared with those that matbench 0.6
 ships for its tasks: all are equal.
