@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import matbench, probing
+from crystalssl.cli import matbench, probing, shap_share
 from crystalssl.cli.console import (
     load,
     make_canonical,
@@ -70,6 +70,7 @@ def linear_probe(
     say(f"Rows and predictions: {out}")
 
 
+app.command("shap-share")(shap_share.shap_share)
 app.command("matbench")(matbench.matbench)
 
 
