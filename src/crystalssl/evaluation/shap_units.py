@@ -71,14 +71,12 @@ class Unit:
     def settings(self) -> dict[str, Any]:
         """What the result depends on, data apart."""
         head = {k: v for k, v in asdict(self.head).items() if k != "threads"}  # type: ignore[call-overload]
-        sections = [asdict(section) for section in self.hybrid.sections]
-        return {
-            "head": head,
-            "features": self.features.name,
-            "target": self.target.name,
-            "sections": sections,
-            **asdict(replace(self.config, heads=(), draws=0)),
-        }
+        found = {"head": head, "features": self.features.name, "target": self.target.name}
+        found["seed"] = self.config.seed
+        if self.is_explained:
+            found |= asdict(replace(self.config, heads=(), draws=0))
+            found["sections"] = [asdict(section) for section in self.hybrid.sections]
+        return found
 
     def compute(self) -> Part:
         """Scores, test predictions, and the SHAP sums of the explained rows."""
