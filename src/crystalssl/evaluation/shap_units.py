@@ -71,8 +71,12 @@ class Unit:
     def settings(self) -> dict[str, Any]:
         """What the result depends on, data apart."""
         head = {k: v for k, v in asdict(self.head).items() if k != "threads"}  # type: ignore[call-overload]
-        found = {"head": head, "features": self.features.name, "target": self.target.name}
-        found["seed"] = self.config.seed
+        found: dict[str, Any] = {
+            "head": head,
+            "features": self.features.name,
+            "target": self.target.name,
+            "seed": self.config.seed,
+        }
         if self.is_explained:
             found |= asdict(replace(self.config, heads=(), draws=0))
             found["sections"] = [asdict(section) for section in self.hybrid.sections]
