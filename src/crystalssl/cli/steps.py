@@ -196,10 +196,22 @@ def load_encoders(weights: str | Path, choice: str) -> dict[str, Block]:
 
 
 def extract_features(
-    source: Corpus | CanonicalResult, encoders: Mapping[str, Block], title: str = "Features"
+    source: Corpus | CanonicalResult,
+    encoders: Mapping[str, Block],
+    weights: str | Path,
+    title: str = "Features",
 ) -> Features:
-    """Features of every crystal, in order."""
+    """Features of every crystal, in order; ``weights`` says where the encoders come from."""
+    from crystalssl.features.container import UNTRAINED, Origin
     from crystalssl.features.extract import extract
+    from crystalssl.hub.weights import load_cards
 
+    cards = {} if weights == UNTRAINED else load_cards(weights)
+    checksums = {name: cards[name].sha256 for name in encoders if name in cards}
     with progress_bar(title) as advance:
-        return extract(source, encoders, progress=advance)
+        return extract(
+            source,
+            encoders,
+            origins=[Origin(weights=str(weights), sha256=checksums)],
+            progress=advance,
+        )

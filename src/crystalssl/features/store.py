@@ -1,12 +1,15 @@
 """Features on disk and back: Parquet with a list column for each block, or a plain array.
 
 The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``. Files
-are replaced whole; the same features give the same bytes.
+remember the weights they come from, are replaced whole, and are the same for the same features.
 """
 
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import pyarrow.parquet as pq
 
 from crystalssl.config import read_json, write_json
 from crystalssl.errors import InputError
-from crystalssl.features.container import Features, feature_names
+from crystalssl.features.container import Features, Origin, feature_names
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
 __all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
@@ -26,6 +29,7 @@ ID = "immutable_id"
 """Column of the ids."""
 UNNAMED = "features"
 """Name of the only block of an array that came without names."""
+_ORIGINS = "crystalssl.origins"
 _ROWS = 8192
 
 
@@ -50,7 +54,8 @@ def save_parquet(features: Features, path: Path) -> Path:
         [
             pa.field(ID, pa.string()),
             *(pa.field(name, pa.list_(pa.float32(), w)) for name, w in features.widths.items()),
-        ]
+        ],
+        {_ORIGINS: json.dumps(_recorded(features.origins, path))} if features.origins else None,
     )
     partial = path.with_name(path.name + ".partial")
     with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
@@ -75,7 +80,8 @@ def save_npy(features: Features, path: Path) -> Path:
         csv.writer(handle).writerows([[ID], *([name] for name in features.ids.tolist())])
     partial.replace(ids)
     names = {"blocks": [[n, w] for n, w in features.widths.items()], "names": features.names}
-    write_json(names, _sidecar(path, "names.json"))
+    origins = {"origins": _recorded(features.origins, path)} if features.origins else {}
+    write_json({**names, **origins}, _sidecar(path, "names.json"))
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as handle:
         header = {"descr": "<f4", "fortran_order": False}
@@ -122,6 +128,33 @@ def _load_parquet(path: Path) -> Features:
     return Features(
         ids=np.array(table[ID].to_pylist(), dtype=np.str_),
         blocks={name: _matrix(table[name]) for name in lists},
+        origins=_read_origins((table.schema.metadata or {}).get(_ORIGINS.encode()), path),
+    )
+
+
+def _recorded(origins: Sequence[Origin], path: Path) -> list[dict[str, Any]]:
+    """Origins as they are stored: a run that lies beside the features is named relative to them."""
+    recorded = [asdict(origin) for origin in origins]
+    for entry in recorded:
+        folder = Path(entry["weights"])
+        if folder.is_dir():
+            folder, home = folder.resolve(), path.parent.resolve()
+            inside = folder.is_relative_to(home)
+            entry["weights"] = (folder.relative_to(home) if inside else folder).as_posix()
+    return recorded
+
+
+def _read_origins(stored: bytes | list[Any] | None, path: Path) -> tuple[Origin, ...]:
+    """What ``_recorded`` stored; none where features were made elsewhere or by an older version."""
+    try:
+        entries = json.loads(stored) if isinstance(stored, bytes) else stored or []
+        found = [Origin(weights=str(e["weights"]), sha256=dict(e["sha256"])) for e in entries]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    beside = [path.parent / origin.weights for origin in found]
+    return tuple(
+        Origin(weights=str(folder), sha256=origin.sha256) if folder.is_dir() else origin
+        for origin, folder in zip(found, beside, strict=True)
     )
 
 
@@ -159,7 +192,13 @@ def _load_npy(path: Path) -> Features:
     blocks = dict(
         zip(widths, np.split(array.astype(np.float32, copy=False), stops, 1), strict=True)
     )
-    return Features(ids=_read_ids(path, len(array)), blocks=blocks, names=names)
+    ids, origins = _read_ids(path, len(array)), _npy_origins(path)
+    return Features(ids=ids, blocks=blocks, names=names, origins=origins)
+
+
+def _npy_origins(path: Path) -> tuple[Origin, ...]:
+    sidecar = _sidecar(path, "names.json")
+    return _read_origins(read_json(sidecar).get("origins"), path) if sidecar.is_file() else ()
 
 
 def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
