@@ -160,7 +160,8 @@ def _lists(origin: Origin) -> dict[str, Seen]:
     """
     if origin.weights == UNTRAINED:
         return {}
-    folders, found = run_folders(origin.weights), {}
+    folders = run_folders(origin.weights)
+    found: dict[str, Seen] = {}
     for block, checksum in origin.sha256.items():
         card = ModelCard.load(folders[block]) if block in folders else None
         if card is None or card.sha256 != checksum:
