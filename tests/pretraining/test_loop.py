@@ -191,6 +191,9 @@ def test_crystals_without_symmetry_or_parts_without_crystals_are_refused(
         pretrain(made_corpus, block, TRAIN, [], CONFIG, tmp_path)
     with pytest.raises(InputError, match="without symmetry"):
         pretrain(Corpus.from_crystals(canonical.crystals), block, TRAIN, VAL, CONFIG, tmp_path)
+    with pytest.raises(InputError, match="built for features"):
+        bare = Corpus.from_crystals(canonical, targets=False)
+        pretrain(bare, block, TRAIN, VAL, CONFIG, tmp_path)
 
 
 def test_the_statistics_of_targets_come_from_the_training_part(train, made_corpus, monkeypatch):

@@ -121,7 +121,7 @@ def _corpora(source: Crystals | Corpus) -> Iterator[Corpus]:
         yield source
         return
     for rows in pack(np.arange(len(source)), source.site_counts, CHUNK_ATOMS, CHUNK_ATOMS):
-        yield Corpus.from_crystals(source.take(rows))
+        yield Corpus.from_crystals(source.take(rows), targets=False)
 
 
 @contextmanager

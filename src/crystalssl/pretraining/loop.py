@@ -286,6 +286,11 @@ def _check(corpus: Corpus, train: Index, val: Index) -> None:
             "The corpus was built without symmetry, which a pretext task predicts. Build it with "
             "Corpus.from_crystals(canonicalize(crystals))."
         )
+    if not corpus.has_targets:
+        raise InputError(
+            "The corpus was built for features, without crystal-level targets, which tasks "
+            "predict. Build it with Corpus.from_crystals(canonicalize(crystals))."
+        )
 
 
 def _write_results(
