@@ -202,16 +202,9 @@ def extract_features(
     title: str = "Features",
 ) -> Features:
     """Features of every crystal, in order; ``weights`` says where the encoders come from."""
-    from crystalssl.features.container import UNTRAINED, Origin
     from crystalssl.features.extract import extract
-    from crystalssl.hub.weights import load_cards
+    from crystalssl.features.origins import origin_of
 
-    cards = {} if weights == UNTRAINED else load_cards(weights)
-    checksums = {name: cards[name].sha256 for name in encoders if name in cards}
+    origins = [origin_of(weights, encoders)]
     with progress_bar(title) as advance:
-        return extract(
-            source,
-            encoders,
-            origins=[Origin(weights=str(weights), sha256=checksums)],
-            progress=advance,
-        )
+        return extract(source, encoders, origins=origins, progress=advance)

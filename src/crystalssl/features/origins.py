@@ -7,15 +7,31 @@ together. Written by ``writing.py``, read by ``store.py``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crystalssl.features.container import Origin
+from crystalssl.features.container import UNTRAINED, Origin
+from crystalssl.hub.weights import load_cards
 
 ORIGINS = "crystalssl.origins"
 """Key of the origins in the metadata of a Parquet file."""
+
+
+def origin_of(weights: str | Path, blocks: Iterable[str]) -> Origin:
+    """The origin of features made with some blocks of a run.
+
+    Args:
+        weights: folder of a run, name of bundled weights, or ``UNTRAINED``.
+        blocks: names of the blocks in use.
+
+    Raises:
+        InputError: if there is no such run.
+    """
+    cards = {} if weights == UNTRAINED else load_cards(weights)
+    checksums = {name: cards[name].sha256 for name in blocks if name in cards}
+    return Origin(weights=str(weights), sha256=checksums)
 
 
 def record_origins(origins: Sequence[Origin], path: Path) -> list[dict[str, Any]]:
