@@ -47,6 +47,7 @@ def test_help_takes_less_than_a_second_of_work() -> None:
         ["convert"],
         ["ftcp"],
         ["panel"],
+        ["generate"],
         ["pretrain"],
         ["extract"],
         ["evaluate", "linear-probe"],

@@ -40,6 +40,13 @@ def test_a_corpus_and_its_crystals_give_the_same_features(canonical, made_corpus
     )
 
 
+def test_targets_are_not_made_for_features_and_change_none(canonical, encoders):
+    bare = Corpus.from_crystals(canonical, targets=False)
+    assert not bare.has_targets and bare.values.isnan().all()
+    full = extract(Corpus.from_crystals(canonical), encoders)
+    assert extract(bare, encoders).matrix.tobytes() == full.matrix.tobytes()
+
+
 def test_dropout_is_off_and_the_mode_is_put_back(canonical, encoders):
     block = encoders["first"].train()
     one, two = extract(canonical, {"b": block}), extract(canonical, {"b": block})
@@ -72,7 +79,11 @@ def test_only_a_chunk_is_held_at_a_time(canonical, encoders, monkeypatch):
     monkeypatch.setattr(
         Corpus,
         "from_crystals",
-        staticmethod(lambda source: sizes.append(len(source.frac_coords)) or build(source)),
+        staticmethod(
+            lambda source, *, targets: (
+                sizes.append(len(source.frac_coords)) or build(source, targets=targets)
+            )
+        ),
     )
     extract(canonical, encoders)
     assert len(sizes) > 5 and max(sizes) <= 20

@@ -10,7 +10,8 @@ from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError
 from crystalssl.hub.card import ModelCard
-from crystalssl.hub.weights import load_run, load_weights
+from crystalssl.hub.seen import Seen
+from crystalssl.hub.weights import load_run, load_seen, load_weights
 from crystalssl.pretraining._lightning import read_checkpoint, read_history
 from crystalssl.pretraining.loop import PretextTraining, generator_for, pretrain
 from crystalssl.pretraining.scores import Tally
@@ -47,7 +48,7 @@ def test_a_run_leaves_everything_behind_and_its_weights_load(train, made_corpus,
     names = {path.name for path in outcome.folder.iterdir()}
     assert names == {
         "config.json", "metrics.csv", "weights.safetensors", "card.json", "tasks.json",
-        "checkpoints", "tensorboard",
+        "checkpoints", "tensorboard", "seen.safetensors",
     }  # fmt: skip
     assert {p.name for p in (outcome.folder / "checkpoints").iterdir()} == {
         "best.ckpt",
@@ -56,6 +57,19 @@ def test_a_run_leaves_everything_behind_and_its_weights_load(train, made_corpus,
     block = load_run(tmp_path / "run")["toy"]
     batch = made_corpus.batch(VAL, block)
     assert torch.equal(block.encode(batch).features, outcome.block.encode(batch).features)
+
+
+def test_what_trained_the_weights_or_chose_the_epoch_is_recorded_as_seen_and_nothing_else(
+    made_corpus, many_crystals, registered_toy, tmp_path
+):
+    block = registered_toy(registered_toy.Config())
+    config = CONFIG.updated({"epochs": 1})
+    outcome = pretrain(made_corpus, block, np.arange(30), np.arange(50, 60), config, tmp_path)
+    seen = load_seen(outcome.folder).structures(many_crystals)
+    inside = np.isin(np.arange(len(many_crystals)), [*range(30), *range(50, 60)])
+    same = Seen.from_crystals(many_crystals.take(inside)).structures(many_crystals)
+    assert seen[inside].all() and not seen.all()
+    np.testing.assert_array_equal(seen, same)
 
 
 def test_the_loss_falls_and_the_best_epoch_is_kept(train):
@@ -177,6 +191,9 @@ def test_crystals_without_symmetry_or_parts_without_crystals_are_refused(
         pretrain(made_corpus, block, TRAIN, [], CONFIG, tmp_path)
     with pytest.raises(InputError, match="without symmetry"):
         pretrain(Corpus.from_crystals(canonical.crystals), block, TRAIN, VAL, CONFIG, tmp_path)
+    with pytest.raises(InputError, match="built for features"):
+        bare = Corpus.from_crystals(canonical, targets=False)
+        pretrain(bare, block, TRAIN, VAL, CONFIG, tmp_path)
 
 
 def test_the_statistics_of_targets_come_from_the_training_part(train, made_corpus, monkeypatch):

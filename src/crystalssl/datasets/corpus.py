@@ -22,7 +22,7 @@ from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch, Edges
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.representation.panel import PanelSource
-from crystalssl.representation.targets import crystal_targets
+from crystalssl.representation.targets import crystal_targets, no_targets
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
@@ -103,19 +103,21 @@ class Corpus:
     target_std: Float[Tensor, "target"]
 
     @staticmethod
-    def from_crystals(source: CanonicalResult | Crystals) -> Corpus:
+    def from_crystals(source: CanonicalResult | Crystals, *, targets: bool = True) -> Corpus:
         """Build a corpus; targets are standardised over all of it (see ``fit_targets``).
 
         Args:
             source: what ``canonicalize`` gave, or canonical crystals alone; without symmetry the
                 corpus is good for features, not for pre-training.
+            targets: whether to compute crystal-level targets, which features do not need and
+                which take as long as the graph; without them they are NaN.
 
         Raises:
             InputError: if the crystals are not canonical.
         """
         crystals = source.crystals if isinstance(source, CanonicalResult) else source
         graph = periodic_graph(crystals)
-        targets = crystal_targets(crystals, graph)
+        made = crystal_targets(crystals, graph) if targets else no_targets(len(crystals))
         system = np.full(len(crystals), UNKNOWN_SYSTEM, dtype=np.int8)
         if isinstance(source, CanonicalResult):
             system = source.symmetry.crystal_system.astype(np.int8)
@@ -126,18 +128,19 @@ class Corpus:
             image=torch.from_numpy(graph.image),
             distance=torch.from_numpy(graph.distance),
         )
-        width = targets.values.shape[1]
+        width = made.values.shape[1]
         corpus = Corpus(
             ids=crystals.ids,
             panel=PanelSource.from_crystals(crystals),
             neighbours=neighbours,
-            values=torch.from_numpy(targets.values),
-            histogram=torch.from_numpy(targets.histogram),
+            values=torch.from_numpy(made.values),
+            histogram=torch.from_numpy(made.histogram),
             crystal_system=torch.from_numpy(system),
             target_mean=torch.zeros(width),
             target_std=torch.ones(width),
         )
-        return corpus.fit_targets(np.arange(len(corpus))) if len(corpus) else corpus
+        fit = targets and len(corpus) > 0
+        return corpus.fit_targets(np.arange(len(corpus))) if fit else corpus
 
     def __len__(self) -> int:
         return len(self.values)
@@ -152,6 +155,11 @@ class Corpus:
     def has_symmetry(self) -> bool:
         """Whether the crystal system of every crystal is known."""
         return bool((self.crystal_system != UNKNOWN_SYSTEM).all())
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the crystal-level targets were computed."""
+        return not bool(self.values.isnan().any())
 
     @property
     def nbytes(self) -> int:
@@ -182,6 +190,18 @@ class Corpus:
         std = values.std(0, unbiased=False)
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
+
+    def crystals(self, index: npt.ArrayLike) -> Crystals:
+        """Some of the crystals as they were given, to the rounding of float32."""
+        panel = self.panel.take(self._rows(index)).to("cpu")
+        return Crystals(
+            ids=self.ids[np.asarray(index, dtype=np.int64)],
+            lattice=panel.lattice.double().numpy(),
+            offsets=panel.offsets.numpy(),
+            frac_coords=panel.frac.double().numpy(),
+            numbers=panel.numbers.numpy().astype(np.int16),
+            occupancy=panel.occupancy.numpy(),
+        )
 
     def batch(self, index: Tensor | npt.ArrayLike, block: Reader) -> BlockBatch:
         """Gather what a block reads of some crystals, in the order given.

@@ -1,95 +1,64 @@
 """Features on disk and back: Parquet with a list column for each block, or a plain array.
 
 The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``. Files
-are replaced whole; the same features give the same bytes.
+remember the weights they come from and are replaced whole; the same features give the same bytes.
+Features may be stored as float16 or int8 (``precision.py``) and are float32 once loaded.
 """
 
 from __future__ import annotations
 
-import csv
+import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crystalssl.config import read_json, write_json
+from crystalssl.config import read_json
 from crystalssl.errors import InputError
-from crystalssl.features.container import Features, feature_names
+from crystalssl.features.container import Features, Origin, feature_names
+from crystalssl.features.origins import ORIGINS, read_origins
+from crystalssl.features.precision import Steps
+from crystalssl.features.writing import ID, FeatureWriter, matrix_of
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
 __all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
 
-ID = "immutable_id"
-"""Column of the ids."""
 UNNAMED = "features"
 """Name of the only block of an array that came without names."""
-_ROWS = 8192
 
 
-def save_features(features: Features, path: Path) -> Path:
+def save_features(features: Features, path: Path, dtype: str = "float32") -> Path:
     """Write features in the format that the file's ending names.
 
+    Args:
+        features: what to write.
+        path: ends in ``.parquet`` or ``.npy``.
+        dtype: float32, float16 or int8 (``precision.py``); smaller types are less exact.
+
     Raises:
-        InputError: if the ending is neither .parquet nor .npy.
+        InputError: for another ending, or numbers that the type cannot hold.
+        UnknownNameError: for another type.
     """
     path = Path(path)
-    writers = {".parquet": save_parquet, ".npy": save_npy}
-    if path.suffix not in writers:
-        raise InputError(f"Got {path.name!r}, expected a name that ends in .parquet or .npy.")
-    return writers[path.suffix](features, path)
+    with FeatureWriter(path, dtype) as writer:
+        writer.append(features)
+    return path
 
 
 def save_parquet(features: Features, path: Path) -> Path:
     """Write ids and one fixed-size list column of float32 for each block."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema(
-        [
-            pa.field(ID, pa.string()),
-            *(pa.field(name, pa.list_(pa.float32(), w)) for name, w in features.widths.items()),
-        ]
-    )
-    partial = path.with_name(path.name + ".partial")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        for start in range(0, max(len(features), 1), _ROWS):
-            rows = slice(start, start + _ROWS)
-            columns = [pa.array(features.ids[rows].tolist(), pa.string())]
-            for name, values in features.blocks.items():
-                flat = pa.array(np.ascontiguousarray(values[rows], np.float32).reshape(-1))
-                columns.append(pa.FixedSizeListArray.from_arrays(flat, features.widths[name]))
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    partial.replace(path)
-    return path
+    return save_features(features, Path(path))
 
 
 def save_npy(features: Features, path: Path) -> Path:
     """Write the (n, total) float32 array, its ids and its names."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ids = _sidecar(path, "ids.csv")
-    partial = ids.with_name(ids.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows([[ID], *([name] for name in features.ids.tolist())])
-    partial.replace(ids)
-    names = {"blocks": [[n, w] for n, w in features.widths.items()], "names": features.names}
-    write_json(names, _sidecar(path, "names.json"))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as handle:
-        header = {"descr": "<f4", "fortran_order": False}
-        shape = (len(features), len(features.names))
-        np.lib.format.write_array_header_1_0(handle, {**header, "shape": shape})
-        for start in range(0, len(features), _ROWS):
-            part = [values[start : start + _ROWS] for values in features.blocks.values()]
-            handle.write(np.concatenate(part, axis=1).astype("<f4", copy=False).tobytes())
-    partial.replace(path)
-    return path
+    return save_features(features, Path(path))
 
 
 def load_features(path: Path) -> Features:
-    """Read features that ``save_parquet`` or ``save_npy`` wrote.
+    """Read features that ``save_features`` wrote, whatever their type, as float32.
 
     Arrays made elsewhere are read too. Ids come from ``<stem>_ids`` beside the file (.npy, .csv,
     .txt or .json), else they are row numbers; without names there is one block, ``UNNAMED``.
@@ -121,17 +90,19 @@ def _load_parquet(path: Path) -> Features:
         )
     return Features(
         ids=np.array(table[ID].to_pylist(), dtype=np.str_),
-        blocks={name: _matrix(table[name]) for name in lists},
+        blocks={name: _matrix(table, name) for name in lists},
+        origins=read_origins((table.schema.metadata or {}).get(ORIGINS.encode()), path),
     )
 
 
-def _matrix(column: Any) -> npt.NDArray[np.float32]:
-    """(n, width) array of a fixed-size list column."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix: npt.NDArray[np.float32] = flat.astype(np.float32, copy=False).reshape(
-        len(column), column.type.list_size
-    )
-    return matrix
+def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
+    """(n, width) values of a fixed-size list column."""
+    matrix = matrix_of(table[name])
+    notes = table.schema.field(name).metadata or {}
+    if matrix.dtype == np.int8 and b"scale" in notes:
+        lists = {key: json.loads(notes.get(key.encode(), b"null")) for key in ("scale", "offset")}
+        return Steps.from_lists(lists, matrix.shape[1]).decode(matrix)
+    return matrix.astype(np.float32, copy=False)
 
 
 def _load_npy(path: Path) -> Features:
@@ -149,17 +120,25 @@ def _load_npy(path: Path) -> Features:
             f"{path} holds {got}, expected numbers of shape (crystals, features). "
             "Save one row for each crystal."
         )
-    widths, names = _read_names(path, array.shape[1])
+    widths, names, steps = _read_names(path, array.shape[1])
     if sum(widths.values()) != array.shape[1]:
         raise InputError(
             f"{path} has {array.shape[1]} features, its names file {sum(widths.values())}. The "
             "files do not belong together: extract anew."
         )
     stops = np.cumsum(list(widths.values()))[:-1]
-    blocks = dict(
-        zip(widths, np.split(array.astype(np.float32, copy=False), stops, 1), strict=True)
-    )
-    return Features(ids=_read_ids(path, len(array)), blocks=blocks, names=names)
+    parts = dict(zip(widths, np.split(array, stops, 1), strict=True))
+    blocks = {
+        name: steps[name].decode(part) if name in steps else part.astype(np.float32, copy=False)
+        for name, part in parts.items()
+    }
+    ids, origins = _read_ids(path, len(array)), _npy_origins(path)
+    return Features(ids=ids, blocks=blocks, names=names, origins=origins)
+
+
+def _npy_origins(path: Path) -> tuple[Origin, ...]:
+    beside = path.with_name(f"{path.stem}_names.json")
+    return read_origins(read_json(beside).get("origins"), path) if beside.is_file() else ()
 
 
 def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
@@ -175,17 +154,16 @@ def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
     return ids
 
 
-def _read_names(path: Path, count: int) -> tuple[dict[str, int], tuple[str, ...]]:
-    sidecar = _sidecar(path, "names.json")
+def _read_names(path: Path, count: int) -> tuple[dict[str, int], tuple[str, ...], dict[str, Steps]]:
+    """Widths of the blocks, names of the columns, and how blocks are stored if as int8."""
+    sidecar = path.with_name(f"{path.stem}_names.json")
     if not sidecar.is_file():
-        return {UNNAMED: count}, feature_names({UNNAMED: count})
+        return {UNNAMED: count}, feature_names({UNNAMED: count}), {}
     found = read_json(sidecar)
     try:
         widths = {str(name): int(width) for name, width in found["blocks"]}
-        return widths, tuple(str(name) for name in found["names"])
+        names = tuple(str(name) for name in found["names"])
+        lists = dict(found.get("steps", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{sidecar} lacks blocks or names. Extract the features anew.") from error
-
-
-def _sidecar(path: Path, ending: str) -> Path:
-    return path.with_name(f"{path.stem}_{ending}")
+    return widths, names, {n: Steps.from_lists(lists[n], widths.get(n, 0)) for n in lists}

@@ -63,7 +63,8 @@ class ModelCard:
         config: settings of the block.
         layout_version: version of the panel layout it reads.
         package_version: version of the package that trained it.
-        data: what it was trained on: counts, digest of the ids, source.
+        data: what it was trained on: counts, digest of the ids, source, and under ``seen`` the
+            checksum and counts of the list of seen crystals beside the card (``seen.py``).
         training: effective training settings and what came of them.
         figures: held-out figures of every task, with baselines.
         licence: licence of the weights.

@@ -22,6 +22,7 @@ from crystalssl.blocks._contract import Block
 from crystalssl.blocks._registry import build_block, list_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.hub.card import CARD_FILE, ModelCard
+from crystalssl.hub.seen import SEEN_FILE, Seen
 from crystalssl.representation import layout
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -46,13 +47,16 @@ def new_card(block: Block, **details: Any) -> ModelCard:
     )
 
 
-def save_weights(block: Block, folder: Path, card: ModelCard | None = None) -> ModelCard:
+def save_weights(
+    block: Block, folder: Path, card: ModelCard | None = None, seen: Seen | None = None
+) -> ModelCard:
     """Write a block's weights and card into a folder; the same block gives the same bytes.
 
     Args:
         block: the trained block.
         folder: made if absent.
-        card: its card; the checksum is filled in. Without one a bare card is written.
+        card: its card; checksums are filled in. Without one a bare card is written.
+        seen: what the corpus held; without it nobody can tell which crystals are new to the block.
 
     Returns:
         The card as written.
@@ -62,6 +66,10 @@ def save_weights(block: Block, folder: Path, card: ModelCard | None = None) -> M
     state = {name: t.detach().cpu().clone().contiguous() for name, t in block.state_dict().items()}
     content = write_tensors(state)
     card = replace(card or new_card(block), sha256=hashlib.sha256(content).hexdigest())
+    data = {name: value for name, value in card.data.items() if name != "seen"}
+    if seen is not None:
+        data["seen"] = {"sha256": seen.save(folder / SEEN_FILE), **seen.summary()}
+    card = replace(card, data=data)
     path = folder / WEIGHTS_FILE
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
@@ -103,6 +111,21 @@ def load_weights(folder: Path) -> Block:
     return block.eval()
 
 
+def load_seen(folder: Path) -> Seen | None:
+    """What the corpus of a block's weights held; None for weights that came without.
+
+    Args:
+        folder: folder of the block.
+
+    Raises:
+        InputError: if the card cannot be read, or names a list that is missing or damaged.
+    """
+    recorded = ModelCard.load(folder).data.get("seen")
+    if not isinstance(recorded, dict):
+        return None
+    return Seen.load(Path(folder) / SEEN_FILE, str(recorded.get("sha256")))
+
+
 def save_run(blocks: Mapping[str, Block], folder: Path) -> Path:
     """Write several blocks as one run; ``load_run`` reads it.
 
@@ -116,13 +139,14 @@ def save_run(blocks: Mapping[str, Block], folder: Path) -> Path:
 
 
 def export_run(run: Path | str, folder: Path) -> Path:
-    """Copy what is shared of a run (weights and cards, checked) and leave logs and checkpoints.
+    """Copy what is shared of a run (weights, cards, seen crystals; all checked), not logs.
 
     Raises:
-        InputError: as ``load_weights``.
+        InputError: as ``load_weights`` and ``load_seen``.
     """
     for name, source in run_folders(run).items():
-        save_weights(load_weights(source), Path(folder) / name, ModelCard.load(source))
+        block, card, seen = load_weights(source), ModelCard.load(source), load_seen(source)
+        save_weights(block, Path(folder) / name, card, seen)
     return Path(folder)
 
 

@@ -25,6 +25,7 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import BatchSampler, Index
 from crystalssl.errors import InputError
 from crystalssl.hub.card import ModelCard, TaskFigure
+from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_weights, new_card, save_weights
 from crystalssl.pretraining._lightning import (
     EpochBatches,
@@ -232,7 +233,9 @@ def pretrain(
         seconds=time.perf_counter() - start,
     )
     if is_main_process():
-        _write_results(folder, outcome, best["metrics"], settings)
+        # validation crystals chose the epoch: they are not new to the weights either
+        seen = Seen.from_crystals(corpus.crystals(np.concatenate([train, val])))
+        _write_results(folder, outcome, best["metrics"], settings, seen)
     return outcome
 
 
@@ -283,6 +286,11 @@ def _check(corpus: Corpus, train: Index, val: Index) -> None:
             "The corpus was built without symmetry, which a pretext task predicts. Build it with "
             "Corpus.from_crystals(canonicalize(crystals))."
         )
+    if not corpus.has_targets:
+        raise InputError(
+            "The corpus was built for features, without crystal-level targets, which tasks "
+            "predict. Build it with Corpus.from_crystals(canonicalize(crystals))."
+        )
 
 
 def _write_results(
@@ -290,8 +298,9 @@ def _write_results(
     outcome: PretrainOutcome,
     metrics: dict[str, float],
     settings: dict[str, Any],
+    seen: Seen,
 ) -> None:
-    """Figures, weights and card of the best epoch."""
+    """Figures, weights, seen crystals and card of the best epoch."""
     training = {
         **settings["training"],
         "best_epoch": outcome.best_epoch,
@@ -302,4 +311,4 @@ def _write_results(
     )
     monitors = {name: value for name, value in metrics.items() if "/" not in name}
     folder.write_tasks(outcome.figures, monitors)
-    save_weights(outcome.block, folder.path, card)
+    save_weights(outcome.block, folder.path, card, seen)

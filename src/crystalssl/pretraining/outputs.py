@@ -3,7 +3,7 @@
 config.json           effective settings and what the block was trained on
 metrics.csv           learning curve, one row an epoch
 checkpoints/          best.ckpt and last.ckpt; they only resume a run
-weights.safetensors   what is shared, with card.json
+weights.safetensors   what is shared, with card.json and seen.safetensors
 tasks.json            held-out figures of every task beside every baseline
 """
 
@@ -22,6 +22,7 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index
 from crystalssl.errors import InputError
 from crystalssl.hub.card import CARD_FILE, TaskFigure
+from crystalssl.hub.seen import SEEN_FILE
 from crystalssl.hub.weights import WEIGHTS_FILE
 from crystalssl.representation import layout
 
@@ -78,7 +79,7 @@ class RunFolder:
         """Remove what an earlier run left here, and nothing else."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-        for name in (self.config, self.metrics, self.tasks, CARD_FILE, WEIGHTS_FILE):
+        for name in (self.config, self.metrics, self.tasks, CARD_FILE, WEIGHTS_FILE, SEEN_FILE):
             (self.path / name).unlink(missing_ok=True)
 
     def check_same(self, settings: dict[str, Any]) -> None:

@@ -170,6 +170,14 @@ def _smoothing(longest: float) -> npt.NDArray[np.float64]:
     return density
 
 
+def no_targets(count: int) -> CrystalTargets:
+    """NaN in place of the targets of ``count`` crystals, where nobody will learn from them."""
+    return CrystalTargets(
+        values=np.full((count, len(TARGET_NAMES)), np.nan, np.float32),
+        histogram=np.full((count, BINS), np.nan, np.float32),
+    )
+
+
 def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
     """Geometric targets of each crystal.
 

@@ -121,9 +121,15 @@ def _plausible(lattice: Floats, numbers: list[int], primitive: Any) -> bool:
     few = primitive.num_atoms
     if few == 0 or len(numbers) % few:
         return False
-    before = abs(float(np.linalg.det(lattice))) / len(numbers)
-    after = abs(float(np.linalg.det(primitive.basis))) / few
+    before, after = _volume(lattice.tolist()) / len(numbers), _volume(primitive.basis) / few
     return bool(abs(after / before - 1.0) < _VOLUME_TOLERANCE)
+
+
+def _volume(rows: Sequence[Sequence[float]]) -> float:
+    """Volume of a cell; plain floats, since NumPy costs more than the search saves here."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = rows
+    det = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    return abs(det)
 
 
 def _reduce(basis: Floats, cells: Standardized) -> Standardized:
