@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation import spectrum as spectrum_module
+from crystalssl.evaluation import moments as moments_module
 from crystalssl.evaluation.ridge import fit_ols, fit_ridge, left_out_errors, training_range
 from crystalssl.evaluation.spectrum import decompose, fit_scaler
 
@@ -133,7 +133,7 @@ def test_the_result_does_not_depend_on_the_chunk_size(case, monkeypatch):
     matrix = matrix + np.random.default_rng(2).normal(size=matrix.shape).astype(np.float32)
     rows = np.arange(len(matrix))
     whole = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
-    monkeypatch.setattr(spectrum_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(moments_module, "CHUNK_BYTES", 1)
     parts = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
     np.testing.assert_allclose(parts, whole, rtol=1e-9, atol=1e-9)
 

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.features.container import Features
+from crystalssl.features.container import UNTRAINED, Features, Origin
 from crystalssl.features.store import load_features, save_features
 
 
@@ -28,6 +30,36 @@ def test_what_is_saved_comes_back_in_the_same_order(features, tmp_path, name):
 def test_saving_twice_gives_the_same_bytes(features, tmp_path, name):
     contents = [save_features(features, tmp_path / d / name).read_bytes() for d in "ab"]
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_features_remember_the_weights_they_come_from(features, tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    origins = (
+        Origin(weights="default", sha256={"a": "01", "b": "02"}),
+        Origin(weights=UNTRAINED),
+        Origin(weights=str(tmp_path / "elsewhere"), sha256={"a": "03"}),
+    )
+    made = replace(features, origins=origins)
+    path = save_features(made, tmp_path / "run" / name)
+    assert load_features(path).origins == origins
+    assert load_features(path).only("a").take([1]).origins == origins
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_a_run_beside_its_features_is_found_after_both_were_moved(features, tmp_path, name):
+    blocks = tmp_path / "run" / "blocks"
+    blocks.mkdir(parents=True)
+    made = replace(features, origins=(Origin(weights=str(blocks), sha256={"a": "01"}),))
+    save_features(made, tmp_path / "run" / name)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    (origin,) = load_features(moved / name).origins
+    assert origin == Origin(weights=str(moved / "blocks"), sha256={"a": "01"})
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_features_of_an_older_version_do_not_know_their_weights(features, tmp_path, name):
+    assert load_features(save_features(features, tmp_path / name)).origins == ()
 
 
 def test_the_array_is_one_that_numpy_reads(features, tmp_path):

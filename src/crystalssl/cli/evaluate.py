@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import probing
+from crystalssl.cli import matbench, probing, shap_share
 from crystalssl.cli.console import (
     load,
     make_canonical,
@@ -49,6 +49,7 @@ def linear_probe(
     """Scenario 1: ridge and least squares on features and baselines, formulas kept together."""
     from crystalssl.blocks._registry import build_block, list_blocks
     from crystalssl.cli import steps
+    from crystalssl.features.container import UNTRAINED
     from crystalssl.features.store import load_features
 
     make_folder(out)
@@ -63,11 +64,15 @@ def linear_probe(
     if untrained:
         fresh = {block.name: build_block(block.name, seed=seed) for block in list_blocks()}
         canonical = make_canonical(crystals, out, strict=strict, symprec=symprec)
-        random = steps.extract_features(canonical, fresh, "Untrained encoders")
+        random = steps.extract_features(canonical, fresh, UNTRAINED, "Untrained encoders")
     sets = probing.build_sets(crystals, found, random, out / "cache")
     result = probing.probe(sets, crystals, target, protocol, out)
     probing.show_results(result.table)
     say(f"Rows and predictions: {out}")
+
+
+app.command("shap-share")(shap_share.shap_share)
+app.command("matbench")(matbench.matbench)
 
 
 def report(

@@ -85,6 +85,6 @@ def extract(
     use_threads(threads)
     encoders = steps.load_encoders(weights, block)
     canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
-    features = steps.extract_features(canonical, encoders)
+    features = steps.extract_features(canonical, encoders, weights)
     save_features(features, out)
     say(f"{len(features):,} x {len(features.names):,} features: {out}")

@@ -219,6 +219,7 @@ def describe(
     """Features of trained encoders and of untrained ones, and the digest of the stage."""
     from crystalssl.blocks._registry import build_block
     from crystalssl.cli import steps
+    from crystalssl.features.container import UNTRAINED
     from crystalssl.features.store import load_features, save_npy, save_parquet
 
     out = stages.folder
@@ -228,10 +229,11 @@ def describe(
     if stages.is_done("features", digest, table, array, baseline):
         say(f"Features, as before: {table}")
         return load_features(table), load_features(baseline), digest
-    trained = steps.load_encoders(steps.blocks_folder(out), ",".join(b.name for b in blocks))
-    features = steps.extract_features(prepared.corpus, trained)
+    weights = steps.blocks_folder(out)
+    trained = steps.load_encoders(weights, ",".join(b.name for b in blocks))
+    features = steps.extract_features(prepared.corpus, trained, weights)
     fresh = {block.name: build_block(block.name, seed=seed) for block in blocks}
-    untrained = steps.extract_features(prepared.corpus, fresh)
+    untrained = steps.extract_features(prepared.corpus, fresh, UNTRAINED)
     save_parquet(features, table)
     save_npy(features, array)
     save_parquet(untrained, baseline)

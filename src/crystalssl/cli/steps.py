@@ -196,10 +196,15 @@ def load_encoders(weights: str | Path, choice: str) -> dict[str, Block]:
 
 
 def extract_features(
-    source: Corpus | CanonicalResult, encoders: Mapping[str, Block], title: str = "Features"
+    source: Corpus | CanonicalResult,
+    encoders: Mapping[str, Block],
+    weights: str | Path,
+    title: str = "Features",
 ) -> Features:
-    """Features of every crystal, in order."""
+    """Features of every crystal, in order; ``weights`` says where the encoders come from."""
     from crystalssl.features.extract import extract
+    from crystalssl.features.origins import origin_of
 
+    origins = [origin_of(weights, encoders)]
     with progress_bar(title) as advance:
-        return extract(source, encoders, progress=advance)
+        return extract(source, encoders, origins=origins, progress=advance)

@@ -31,6 +31,12 @@ class Comparison:
         margin_spread: standard deviation of that difference over splits.
         wins: splits in which the champion is better.
         splits: splits in all.
+        margin_low: lower end of the interval of the margin (``margins.py``), where it was drawn.
+        margin_high: its upper end.
+        champion_low: lower end of the interval of ``champion_rmse``.
+        champion_high: its upper end.
+        baseline_low: lower end of the interval of ``baseline_rmse``.
+        baseline_high: its upper end.
     """
 
     property: str
@@ -46,6 +52,17 @@ class Comparison:
     margin_spread: float
     wins: int
     splits: int
+    margin_low: float | None = None
+    margin_high: float | None = None
+    champion_low: float | None = None
+    champion_high: float | None = None
+    baseline_low: float | None = None
+    baseline_high: float | None = None
+
+
+def share_of(split_kind: str, train_fraction: float) -> float:
+    """The share trained on that tells comparisons apart; 0 for folds, which differ in size."""
+    return 0.0 if split_kind == "held-out" else round(train_fraction, 1)
 
 
 def compare(table: ResultTable, champion: str, model: str = "ridge") -> list[Comparison]:
@@ -62,8 +79,7 @@ def compare(table: ResultTable, champion: str, model: str = "ridge") -> list[Com
     rows = table.where(metric="rmse", model=model)
     settings: dict[tuple[str, str, float], dict[str, dict[tuple[int, int], float]]] = {}
     for row in rows:
-        # held-out folds differ a little in size; they are one comparison
-        share = round(row.train_fraction, 1) if row.split_kind != "held-out" else 0.0
+        share = share_of(row.split_kind, row.train_fraction)
         found = settings.setdefault((row.property, row.split_kind, share), {})
         found.setdefault(row.feature_set, {})[(row.seed, row.fold)] = row.value
     units = {row.property: row.unit for row in rows}

@@ -1,16 +1,14 @@
 """Scenario 1: how well does a plain linear model read a property off each feature set?
 
-Feature sets, labels and a split protocol in; tidy rows and predictions out. Least squares and
-ridge see the same rows in the same splits. Nothing is plotted here.
+Feature sets, labels and a split protocol in; tidy rows, margins and predictions out. Least squares
+and ridge see the same rows in the same splits. Nothing is plotted here.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import groupby
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,62 +16,22 @@ import pyarrow as pa
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.evaluation.compare import compare
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.protocols import GROUPED, Index, Split, SplitProtocol, check_split
-from crystalssl.evaluation.ridge import LinearModel, fit_ols, fit_ridge, training_range
-from crystalssl.evaluation.scenario import (
-    ResultTable,
-    RunRecord,
-    ScenarioResult,
-    digest,
-    installed_versions,
-    read_table,
-    write_table,
-)
-from crystalssl.evaluation.scoring import MEAN, Scorer, Target, prediction_table
-from crystalssl.evaluation.spectrum import Floats, decompose
+from crystalssl.evaluation.margins import with_intervals
+from crystalssl.evaluation.overlap import DropSeen, Overlap
+from crystalssl.evaluation.probe_findings import Findings, Progress
+from crystalssl.evaluation.probe_result import SCENARIO, LinearProbe
+from crystalssl.evaluation.protocols import Index, SplitProtocol, check_split
+from crystalssl.evaluation.scenario import ResultTable, RunRecord, digest, installed_versions
+from crystalssl.evaluation.scoring import MEAN, Target, prediction_table
+from crystalssl.evaluation.store import Store
 from crystalssl.structures.crystals import Crystals
 
-SCENARIO = "linear_probe"
-"""Scenario name in the results."""
+__all__ = ["MODELS", "SCENARIO", "LinearProbe", "linear_probe", "targets_of"]
+
 MODELS = ("ols", "ridge")
 """Models that can be asked for; the mean of the training labels is always added."""
-
-Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LinearProbe:
-    """What the scenario found.
-
-    Attributes:
-        table: tidy rows with their record.
-        predictions: columns property, unit, split_kind, fold, feature_set, model, immutable_id,
-            y_true, y_pred; for the parity plot.
-    """
-
-    table: ResultTable
-    predictions: pa.Table
-
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``linear_probe.parquet``, ``.csv``, ``.json`` and ``parity.parquet``."""
-        return [
-            self.table.save(folder / f"{SCENARIO}.csv"),
-            self.table.save(folder / f"{SCENARIO}.parquet"),
-            write_table(self.predictions, folder / "parity.parquet"),
-        ]
-
-    @staticmethod
-    def load(folder: Path) -> LinearProbe:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            InputError: if a file is missing or damaged.
-        """
-        return LinearProbe(
-            table=ResultTable.load(folder / f"{SCENARIO}.parquet"),
-            predictions=read_table(folder / "parity.parquet"),
-        )
 
 
 def targets_of(crystals: Crystals, names: Sequence[str]) -> list[Target]:
@@ -104,6 +62,10 @@ def linear_probe(
     protocol: SplitProtocol,
     *,
     models: Sequence[str] = MODELS,
+    champions: Sequence[str] = (),
+    overlap: Overlap | None = None,
+    drop_seen: DropSeen = "none",
+    store: Store | None = None,
     progress: Progress | None = None,
 ) -> LinearProbe:
     """Compare feature sets by linear models.
@@ -114,81 +76,61 @@ def linear_probe(
     the training rows. Regressor: least squares cut at rounding, and ridge whose strength has the
     least error on training formulas (rows, where the split is random) left out one at a time.
     Seeds: of the protocol. Baselines: the mean of the training labels, and every feature set
-    beside the one of interest. Failure: features that lose to raw FTCP, its principal axes or the
-    element statistics under ridge, or do no better than untrained encoders.
+    beside the one of interest. Intervals: paired bootstrap over test formulas. Failure: features
+    that lose to raw FTCP, its principal axes or the element statistics under ridge, or do no
+    better than untrained encoders.
 
     Args:
-        sets: feature sets of the same n crystals.
+        sets: feature sets of the same n crystals; those on one matrix should stand together.
         targets: properties.
         groups: (n,) reduced formula of each crystal.
         ids: (n,) ids.
         protocol: which rows are trained on and tested.
         models: ``ols`` and/or ``ridge``.
+        champions: feature sets whose margins over all others are wanted; the last if none.
+        overlap: which crystals the weights have seen, counted in the record; None: not asked.
+        drop_seen: test crystals to leave out because the weights have seen them.
+        store: keeps what is finished, so that a stopped run goes on; None keeps nothing.
         progress: called with steps done, steps in all, and what is being done.
 
     Raises:
-        InputError: if sets and crystals differ in number, a comparison has too few rows, or a
-            split would leak labels.
-        UnknownNameError: if a model does not exist.
+        InputError: if sets and crystals differ in number, a comparison has too few rows, a split
+            would leak labels, or seen crystals are to be dropped where they are not known.
+        UnknownNameError: if a model or champion does not exist.
     """
-    _check(sets, targets, groups, ids, models)
+    champions = champions or [part.name for part in sets[-1:]]
+    _check(sets, targets, groups, ids, models, champions)
+    if overlap is None and drop_seen != "none":
+        raise InputError("Cannot drop seen crystals without their overlap; give it too.")
     common = np.logical_and.reduce([part.valid for part in sets])
-    work = [
-        (same, split)
-        for same, rows in _label_groups(targets, common)
-        for split in protocol.splits(rows, groups)
-    ]
-    rows: list[ScenarioResult] = []
-    kept: list[pa.Table] = []
-    done, total = 0, len(work) * len(sets)
-    for same, split in work:
-        check_split(split, groups)
-        labels = np.stack([target.values for target in same], axis=1)
-        score = Scorer(scenario=SCENARIO, targets=same, split=split, labels=labels, ids=ids)
-        score.add(None, MEAN, np.repeat(labels[split.train].mean(axis=0)[None], len(split.test), 0))
-        for part, model, fitted, predicted, seconds in _fits(sets, labels, split, groups, models):
-            score.add(part, model, predicted, fitted, seconds)
-            if model == models[-1]:
-                done += 1
-                if progress is not None:
-                    progress(done, total, f"{part.label}, {split.kind} split")
-        rows += score.rows
-        kept += score.predictions
-    return LinearProbe(
-        table=ResultTable(
-            rows=tuple(rows), record=_record(sets, targets, protocol, models, common)
-        ),
-        predictions=pa.concat_tables(kept) if kept else prediction_table([]),
+    work = []
+    for same, rows in _label_groups(targets, common):
+        splits = protocol.splits(rows, groups)
+        for split in splits:
+            check_split(split, groups)
+        if overlap is not None:
+            splits = [overlap.drop(split, drop_seen) for split in splits]
+        work.append((same, splits))
+    total = sum(len(splits) for _, splits in work) * len(sets)
+    found = Findings(total=total, progress=progress, models=tuple(models), store=store)
+    for same, splits in work:
+        found.compare(sets, same, splits, groups, ids)
+    if store is not None:
+        store.keep_only(found.keys)
+    table = ResultTable(
+        rows=tuple(found.rows), record=_record(sets, targets, protocol, models, common)
     )
-
-
-def _fits(
-    sets: Sequence[FeatureSet],
-    labels: Floats,
-    split: Split,
-    groups: npt.NDArray[np.str_],
-    models: Sequence[str],
-) -> Iterator[tuple[FeatureSet, str, LinearModel, Floats, float]]:
-    """Every model on every set with its seconds; sets on one matrix share its decomposition."""
-    # the strength is judged as the test part will be: on new formulas, or on new rows
-    alike = groups[split.train] if split.kind in GROUPED else None
-    for _, shared in groupby(sets, key=lambda part: id(part.matrix)):
-        parts = list(shared)
-        start = time.perf_counter()
-        full = decompose(parts[0].matrix, labels, split.train)
-        common = time.perf_counter() - start
-        limits = training_range(parts[0].matrix, split.train)
-        for part in parts:
-            spectrum = full if part.rank is None else full.truncate(part.rank)
-            for model in models:
-                begin = time.perf_counter()
-                if model == "ols":
-                    fitted = fit_ols(spectrum, part.matrix)
-                else:
-                    fitted = fit_ridge(spectrum, part.matrix, groups=alike, seed=split.seed)
-                seconds = common + time.perf_counter() - begin
-                predicted = fitted.predict(part.matrix, split.test, limits)
-                yield part, model, fitted, predicted, seconds
+    if overlap is not None:
+        tested = np.concatenate([split.test for _, splits in work for split in splits])
+        counts = table.record.counts | overlap.counts(tested, groups)
+        config = table.record.config | {"overlap": overlap.settings(drop_seen)}
+        table = replace(table, record=replace(table.record, counts=counts, config=config))
+    against = [c for name in champions for model in models for c in compare(table, name, model)]
+    return LinearProbe(
+        table=table,
+        predictions=pa.concat_tables(found.kept) if found.kept else prediction_table([]),
+        margins=tuple(with_intervals(against, found.errors, groups)),
+    )
 
 
 def _label_groups(
@@ -219,6 +161,7 @@ def _check(
     groups: npt.NDArray[np.str_],
     ids: npt.NDArray[np.str_],
     models: Sequence[str],
+    champions: Sequence[str],
 ) -> None:
     """Refuse input that cannot be compared."""
     for model in models:
@@ -229,6 +172,9 @@ def _check(
     names = [part.name for part in sets]
     if len(set(names)) < len(names):
         raise InputError(f"Feature sets {names} repeat a name; expected each once.")
+    for name in champions:
+        if name not in names:
+            raise unknown_name("feature set", name, names)
     lengths = {len(groups), *(len(p.matrix) for p in sets), *(len(t.values) for t in targets)}
     if lengths != {len(ids)}:
         raise InputError(
@@ -245,7 +191,7 @@ def _record(
     common: npt.NDArray[np.bool_],
 ) -> RunRecord:
     """What the table should say about itself."""
-    settings = {k: v for k, v in asdict(protocol).items() if not isinstance(v, np.ndarray)}  # type: ignore[call-overload]
+    settings = _without_arrays(asdict(protocol))  # type: ignore[call-overload]
     counts = {"crystals": len(common), "compared": int(common.sum())}
     counts |= {f"not held by {p.name}": int((~p.valid).sum()) for p in sets if not p.valid.all()}
     counts |= {f"with {t.name}": int((common & np.isfinite(t.values)).sum()) for t in targets}
@@ -260,3 +206,13 @@ def _record(
         labels={MEAN: "Mean of training labels"} | {part.name: part.label for part in sets},
         versions=installed_versions(),
     )
+
+
+def _without_arrays(value: Any) -> Any:
+    """Settings that can be written as JSON."""
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if not isinstance(v, np.ndarray)}
+        return {name: _without_arrays(entry) for name, entry in kept.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(entry) for entry in value]
+    return value

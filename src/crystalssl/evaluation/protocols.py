@@ -132,7 +132,7 @@ class RepeatedSplits:
     Attributes:
         fractions: shares to train on.
         kinds: ``random`` and/or ``grouped``.
-        repeats: seeds 0, 1, ... of each split, at least 3 for a spread worth showing.
+        repeats: seeds 0, 1, ... of each split; intervals (``margins.py``) need no more than one.
     """
 
     fractions: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6)
@@ -177,9 +177,38 @@ class RepeatedSplits:
         """The protocol in words."""
         shares = ", ".join(f"{round(100 * f)}/{round(100 * (1 - f))}" for f in self.fractions)
         return (
-            f"Splits {shares} (train/test), {' and '.join(self.kinds)}, {self.repeats} seeds each; "
-            "grouped splits keep a formula on one side."
+            f"Splits {shares} (train/test), {' and '.join(self.kinds)}, {self.repeats} "
+            f"seed{'s' if self.repeats > 1 else ''} each; grouped splits keep a formula on one "
+            "side."
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Together:
+    """Several protocols in one comparison.
+
+    Attributes:
+        parts: the protocols, in order.
+    """
+
+    parts: tuple[SplitProtocol, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Every seed in use."""
+        return sorted({seed for part in self.parts for seed in part.seeds})
+
+    def splits(self, rows: Index, groups: npt.NDArray[np.str_]) -> list[Split]:
+        """The splits of all of them.
+
+        Raises:
+            InputError: as the protocols.
+        """
+        return [split for part in self.parts for split in part.splits(rows, groups)]
+
+    def words(self) -> str:
+        """The protocols in words."""
+        return " ".join(part.words() for part in self.parts)
 
 
 def check_split(split: Split, groups: npt.NDArray[np.str_]) -> None:

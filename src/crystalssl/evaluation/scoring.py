@@ -99,6 +99,10 @@ class Scorer:
                     prediction_table(same, self.ids[self.split.test], truth, guess)
                 )
 
+    def prediction_table(self) -> pa.Table:
+        """All predictions so far, one row each; empty where none are kept."""
+        return pa.concat_tables(self.predictions) if self.predictions else prediction_table([])
+
 
 def scores(truth: Floats, guess: Floats) -> dict[str, float]:
     """Root mean square error, mean absolute error, and R2 against the mean of the test labels."""

@@ -8,22 +8,26 @@ Source: Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, sect
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dsyr, dsyrk
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation.low_rank import principal_axes
+from crystalssl.evaluation.moments import Features, Floats, Index, Moments, typical_row
+from crystalssl.evaluation.moments import parts as _parts
 
-Floats = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
-Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-
-CHUNK_BYTES = 64 * 2**20
-"""Size of one float64 chunk of the matrix."""
+__all__ = [
+    "Features",
+    "Floats",
+    "Index",
+    "Scaler",
+    "Spectrum",
+    "_parts",
+    "decompose",
+    "fit_scaler",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,20 +131,13 @@ def fit_scaler(matrix: Features, rows: Index) -> Scaler:
     Raises:
         InputError: if a value is not finite, or no column varies.
     """
-    origin = _typical_row(matrix, rows)
+    origin = typical_row(matrix, rows)
     total, squares = np.zeros_like(origin), np.zeros_like(origin)
     for part in _parts(len(rows), matrix.shape[1]):
         chunk = matrix[rows[part]] - origin
         total += chunk.sum(axis=0)
         squares += np.einsum("np,np->p", chunk, chunk)
     return _scaler(origin, total / len(rows), squares / len(rows))
-
-
-def _typical_row(matrix: Features, rows: Index) -> Floats:
-    """(p,) mean of a few rows. Sums of differences to it do not suffer from cancellation."""
-    few = rows[:: max(1, len(rows) // 1024)]
-    mean: Floats = matrix[few].mean(axis=0, dtype=np.float64)
-    return mean
 
 
 def _scaler(origin: Floats, shift: Floats, squares: Floats) -> Scaler:
@@ -163,7 +160,9 @@ def _scaler(origin: Floats, shift: Floats, squares: Floats) -> Scaler:
     return Scaler(centre=centre[columns], scale=spread[columns], columns=columns)
 
 
-def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
+def decompose(
+    matrix: Features, targets: Floats, rows: Index, moments: Moments | None = None
+) -> Spectrum:
     """Standardise the training rows and decompose their Gram matrix.
 
     Eigenvalues below ``max(n, p)`` times the float64 rounding of the largest are dropped: the
@@ -174,6 +173,7 @@ def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
         matrix: (crystals, columns) features.
         targets: (crystals, t) labels; only training rows are read.
         rows: (n,) training rows.
+        moments: sums over these rows, where they are known already.
 
     Raises:
         InputError: if there are fewer than two training rows, or as in :func:`fit_scaler`.
@@ -188,7 +188,7 @@ def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
         scaler = fit_scaler(matrix, rows)
         gram, along = _row_gram(matrix, rows, scaler), labels
     else:
-        scaler, gram, along = _column_gram(matrix, labels, rows)
+        scaler, gram, along = _column_gram(moments or Moments.of(matrix, targets, rows))
     count, width = len(rows), len(scaler.columns)
     values, basis = principal_axes(gram, max(count, width))
     del gram
@@ -207,29 +207,19 @@ def decompose(matrix: Features, targets: Floats, rows: Index) -> Spectrum:
     )
 
 
-def _column_gram(matrix: Features, labels: Floats, rows: Index) -> tuple[Scaler, Floats, Floats]:
-    """The scaler, (p, p) Xs' Xs (upper triangle) and (p, t) Xs' y, in one pass over row chunks."""
-    origin = _typical_row(matrix, rows)
-    width = len(origin)
-    gram = np.zeros((width, width), order="F")  # the order in which BLAS adds in place
-    along, total = np.zeros((width, labels.shape[1])), np.zeros(width)
-    parts = list(_parts(len(rows), width))
-    buffer = np.empty((parts[0].stop, width))
-    for part in parts:
-        chunk = np.subtract(matrix[rows[part]], origin, out=buffer[: part.stop - part.start])
-        gram = dsyrk(1.0, chunk.T, beta=1.0, c=gram, overwrite_c=True)
-        along += chunk.T @ labels[part]
-        total += chunk.sum(axis=0)
-    count = len(rows)
-    scaler = _scaler(origin, total / count, np.diag(gram) / count)
+def _column_gram(moments: Moments) -> tuple[Scaler, Floats, Floats]:
+    """The scaler, (p, p) Xs' Xs (upper triangle) and (p, t) Xs' y for centred labels."""
+    count = moments.count
+    mean = moments.total / count
+    scaler = _scaler(moments.origin, mean, np.diag(moments.gram) / count)
     columns = scaler.columns
-    if len(columns) < width:
-        gram = gram[np.ix_(columns, columns)]
-    shift = (total / count)[columns] / scaler.scale
+    gram = moments.gram
+    gram = gram[np.ix_(columns, columns)] if len(columns) < len(gram) else gram.copy(order="F")
+    shift = mean[columns] / scaler.scale
     gram /= scaler.scale
     gram /= scaler.scale[:, None]
-    gram -= count * np.outer(shift, shift)
-    # labels are centred, so the shift leaves their products as they are
+    gram = dsyr(-count, shift, a=gram, overwrite_a=True)
+    along = moments.along - np.outer(moments.total, moments.label_total / count)
     return scaler, gram, along[columns] / scaler.scale[:, None]
 
 
@@ -240,10 +230,3 @@ def _row_gram(matrix: Features, rows: Index, scaler: Scaler) -> Floats:
         chunk = scaler.column_chunk(matrix, rows, part)
         gram = dsyrk(1.0, chunk.T, beta=1.0, c=gram, overwrite_c=True, trans=True)
     return gram
-
-
-def _parts(length: int, width: int) -> Iterator[slice]:
-    """Slices over ``length`` whose float64 chunk of ``width`` stays within ``CHUNK_BYTES``."""
-    step = max(256, CHUNK_BYTES // (8 * max(width, 1)))
-    for start in range(0, length, step):
-        yield slice(start, min(start + step, length))

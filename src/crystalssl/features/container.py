@@ -6,12 +6,28 @@ Made by ``extract.py``, written and read by ``store.py``, used by evaluation and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError, unknown_name
+
+UNTRAINED = "untrained"
+"""What stands in place of a name or folder for encoders that were never trained."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """The weights that features come from, so that an evaluation can ask what those have seen.
+
+    Attributes:
+        weights: name of bundled weights, folder of a run, or ``UNTRAINED``.
+        sha256: checksum of the weights of each block, as on its card.
+    """
+
+    weights: str
+    sha256: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,11 +38,13 @@ class Features:
         ids: (n,) identifiers.
         blocks: (n, width) float32 for each block name, in the order of the columns.
         names: feature names, ``<block>_<i>``; made from ``blocks`` if not given.
+        origins: weights they come from; none where that is not known.
     """
 
     ids: npt.NDArray[np.str_]
     blocks: dict[str, npt.NDArray[np.float32]]
     names: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         """Fill in names and compare lengths.
@@ -67,7 +85,7 @@ class Features:
         """Rows by integer index, in the order given."""
         rows = np.asarray(index, dtype=np.int64)
         blocks = {name: values[rows] for name, values in self.blocks.items()}
-        return Features(ids=self.ids[rows], blocks=blocks, names=self.names)
+        return replace(self, ids=self.ids[rows], blocks=blocks)
 
     def only(self, *blocks: str) -> Features:
         """The features of some blocks.
@@ -78,7 +96,8 @@ class Features:
         for name in blocks:
             if name not in self.blocks:
                 raise unknown_name("block of features", name, self.blocks)
-        return Features(ids=self.ids, blocks={name: self.blocks[name] for name in blocks})
+        chosen = {name: self.blocks[name] for name in blocks}
+        return Features(ids=self.ids, blocks=chosen, origins=self.origins)
 
 
 def feature_names(widths: Mapping[str, int]) -> tuple[str, ...]:

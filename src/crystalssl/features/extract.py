@@ -6,7 +6,7 @@ so memory stays bounded whatever their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,7 +18,7 @@ import torch
 from crystalssl.blocks._contract import Block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
-from crystalssl.features.container import Features, feature_names
+from crystalssl.features.container import Features, Origin, feature_names
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
@@ -38,6 +38,7 @@ def extract(
     *,
     device: torch.device | str | None = None,
     max_atoms: int | None = None,
+    origins: Sequence[Origin] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
     """Compute features.
@@ -51,6 +52,7 @@ def extract(
         encoders: block of each name; the order is that of the columns.
         device: where to compute; a CUDA GPU if there is one by default.
         max_atoms: sites encoded at a time; by default what suits the device.
+        origins: the weights of the encoders, remembered with the features.
         progress: called with the number of crystals done and the number of all.
 
     Returns:
@@ -81,7 +83,7 @@ def extract(
                 if progress is not None:
                     progress(done, total)
             first += len(corpus)
-    return Features(ids=crystals.ids, blocks=blocks)
+    return Features(ids=crystals.ids, blocks=blocks, origins=tuple(origins))
 
 
 def _encode(

@@ -1,8 +1,8 @@
 """Features on disk and back: Parquet with a list column for each block, or a plain array.
 
 The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``. Files
-are replaced whole; the same features give the same bytes. Features may be stored as float16 or
-int8 (``precision.py``) and are float32 once loaded.
+remember the weights they come from and are replaced whole; the same features give the same bytes.
+Features may be stored as float16 or int8 (``precision.py``) and are float32 once loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from crystalssl.config import read_json
 from crystalssl.errors import InputError
-from crystalssl.features.container import Features, feature_names
+from crystalssl.features.container import Features, Origin, feature_names
+from crystalssl.features.origins import ORIGINS, read_origins
 from crystalssl.features.precision import Steps
 from crystalssl.features.writing import ID, FeatureWriter, matrix_of
 from crystalssl.representation.ftcp_files import find_ids, read_ids
@@ -90,6 +91,7 @@ def _load_parquet(path: Path) -> Features:
     return Features(
         ids=np.array(table[ID].to_pylist(), dtype=np.str_),
         blocks={name: _matrix(table, name) for name in lists},
+        origins=read_origins((table.schema.metadata or {}).get(ORIGINS.encode()), path),
     )
 
 
@@ -130,7 +132,13 @@ def _load_npy(path: Path) -> Features:
         name: steps[name].decode(part) if name in steps else part.astype(np.float32, copy=False)
         for name, part in parts.items()
     }
-    return Features(ids=_read_ids(path, len(array)), blocks=blocks, names=names)
+    ids, origins = _read_ids(path, len(array)), _npy_origins(path)
+    return Features(ids=ids, blocks=blocks, names=names, origins=origins)
+
+
+def _npy_origins(path: Path) -> tuple[Origin, ...]:
+    beside = path.with_name(f"{path.stem}_names.json")
+    return read_origins(read_json(beside).get("origins"), path) if beside.is_file() else ()
 
 
 def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:

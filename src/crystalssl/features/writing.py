@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from crystalssl.config import write_json
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features
+from crystalssl.features.origins import ORIGINS, record_origins
 from crystalssl.features.precision import Span, Steps, check_dtype, stored
 
 ID = "immutable_id"
@@ -195,7 +196,8 @@ class _Table:
             notes = {k: json.dumps(v) for k, v in self._steps[name].as_lists().items()} \
                 if name in self._steps else None  # fmt: skip
             fields.append(pa.field(name, pa.list_(_ARROW[dtype], width), metadata=notes))
-        self._schema = pa.schema(fields)
+        origins = json.dumps(record_origins(shape.origins, path))
+        self._schema = pa.schema(fields, {ORIGINS: origins} if shape.origins else None)
         self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
 
     def write(self, rows: Features) -> None:
@@ -257,6 +259,8 @@ class _Array:
             "blocks": [[n, w] for n, w in self._shape.widths.items()],
             "names": self._shape.names,
         }
+        if self._shape.origins:
+            described["origins"] = record_origins(self._shape.origins, self._path)
         if self._steps:
             described["steps"] = {name: s.as_lists() for name, s in self._steps.items()}
         write_json(described, self._path.with_name(f"{self._path.stem}_names.json"))
