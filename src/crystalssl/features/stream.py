@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ from crystalssl.errors import InputError, Skip, unknown_name
 from crystalssl.features.container import Features
 from crystalssl.features.extract import extract
 from crystalssl.features.writing import FeatureWriter
-from crystalssl.hub.weights import load_run
+from crystalssl.hub.weights import load_cards, load_run
 from crystalssl.processes import obey_parent
 from crystalssl.structures.canonical import SYMPREC, CanonicalResult, canonicalize
 from crystalssl.structures.ids import unique_ids
@@ -59,11 +60,18 @@ class Recipe:
             InputError: as ``hub.weights.load_run``.
             UnknownNameError: if the weights lack a block.
         """
-        found = load_run(self.weights)
-        for name in self.blocks:
-            if name not in found:
-                raise unknown_name("block in these weights", name, found)
-        return {name: block for name, block in found.items() if name in self.blocks} or found
+        sums = tuple(card.sha256 for card in load_cards(self.weights).values())
+        return dict(_loaded(self.weights, self.blocks, sums))
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: str, blocks: tuple[str, ...], sums: tuple[str, ...]) -> dict[str, Block]:
+    """Trained blocks, read once for all the tables of a process; anew when their sums change."""
+    found = load_run(weights)
+    for name in blocks:
+        if name not in found:
+            raise unknown_name("block in these weights", name, found)
+    return {name: block for name, block in found.items() if name in blocks} or found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
