@@ -6,7 +6,6 @@ protocol and the models are in ``evaluation``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +13,6 @@ import typer
 
 from crystalssl.cli import probing
 from crystalssl.cli.console import (
-    console,
-    grid,
     load,
     make_folder,
     progress_bar,
@@ -24,13 +21,9 @@ from crystalssl.cli.console import (
     use_threads,
 )
 from crystalssl.cli.options import Seed, Strict, Symprec, Target, Threads
-from crystalssl.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from crystalssl.evaluation.feature_sets import FeatureSet
-    from crystalssl.evaluation.few_shot import FewShot
-    from crystalssl.features.container import Features
-    from crystalssl.structures.crystals import Crystals
+    pass
 
 HYBRID = "hybrid"
 """Name of raw FTCP beside our features."""

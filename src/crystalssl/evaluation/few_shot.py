@@ -35,6 +35,7 @@ from crystalssl.evaluation.scenario import (
 from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.store import Part, Store
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FewShot:
     """What the scenario found.
