@@ -28,7 +28,8 @@ def run_one(count: int, dtype: str = "float16") -> dict[str, Any]:
 
     from crystalssl.datasets.bundled import load_bundled
     from crystalssl.datasets.generate import write_corpus
-    from crystalssl.features.stream import Recipe, stream_features
+    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.stream import stream_features
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,8 +16,9 @@ from crystalssl.datasets.generate import write_corpus
 from crystalssl.errors import InputError, MissingExtraError
 from crystalssl.features import corpora
 from crystalssl.features.corpora import featurize_corpus, featurize_shard
+from crystalssl.features.recipe import Recipe
 from crystalssl.features.store import load_features
-from crystalssl.features.stream import Recipe, stream_features
+from crystalssl.features.stream import stream_features
 from crystalssl.structures.crystals import Crystals
 
 RECIPE = Recipe(device="cpu")

@@ -13,8 +13,9 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features import stream
 from crystalssl.features.extract import extract
+from crystalssl.features.recipe import Recipe
 from crystalssl.features.store import load_features
-from crystalssl.features.stream import Recipe, stream_features
+from crystalssl.features.stream import stream_features
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.table import read_table, to_arrow, write_table
 

@@ -15,6 +15,7 @@ from crystalssl.cli.console import (
     load_canonical,
     make_file,
     make_folder,
+    progress_bar,
     say,
     use_threads,
 )
@@ -22,6 +23,7 @@ from crystalssl.cli.options import (
     BlockChoice,
     DType,
     OutFolder,
+    Output,
     Preset,
     Resume,
     Seed,
@@ -74,6 +76,7 @@ def extract(
         str, typer.Option("--weights", "-w", help="Folder of a run, or a name (info weights).")
     ] = "default",
     block: BlockChoice = "all",
+    output: Output = "auto",
     dtype: DType = "float32",
     strict: Strict = False,
     symprec: Symprec = 0.01,
@@ -90,12 +93,13 @@ def extract(
     make_file(out, [".parquet", ".npy"])
     check_dtype(dtype)
     use_threads(threads)
-    encoders = steps.load_encoders(weights, block)
+    recipe = scale.recipe_of(weights, list(steps.load_encoders(weights, block)), symprec, output)
+    extractor = recipe.extractor()
     if scale.is_large_table(sources):
-        recipe = scale.recipe_of(weights, list(encoders), symprec)
         scale.stream_table(sources[0], out, recipe, dtype=dtype, strict=strict, workers=threads)
         return
     canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
-    features = steps.extract_features(canonical, encoders, weights)
+    with progress_bar("Features") as advance:
+        features = extractor.features_of(canonical, advance)
     save_features(features, out, dtype)
     say(f"{len(features):,} x {len(features.names):,} features: {out}")

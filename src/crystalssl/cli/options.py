@@ -26,6 +26,13 @@ Threads = Annotated[int | None, typer.Option(help="Threads to use; all cores if 
 DType = Annotated[
     str, typer.Option("--dtype", help="Type of stored features: float32, float16 or int8.")
 ]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        help="blocks: side by side; bottleneck: mixed; auto: mixed if the run has a bottleneck.",
+    ),
+]
 BlockChoice = Annotated[
     str,
     typer.Option(

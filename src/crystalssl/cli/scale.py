@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crystalssl.cli.console import MANY, console, make_file, progress_bar, report_skipped, say
-from crystalssl.cli.options import BlockChoice, DType, Seed, Symprec
+from crystalssl.cli.options import BlockChoice, DType, Output, Seed, Symprec
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
     from crystalssl.errors import Skip
     from crystalssl.features.corpora import ShardRecord
-    from crystalssl.features.stream import Described, Recipe
+    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.stream import Described
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
@@ -63,6 +64,7 @@ def featurize_corpus(
         str, typer.Option("--weights", "-w", help="Folder of a run, or a name (info weights).")
     ] = "default",
     block: BlockChoice = "all",
+    output: Output = "auto",
     dtype: DType = "float32",
     workers: Annotated[
         int | None, typer.Option(help="Shards at a time; one a core if not given.", min=1)
@@ -81,7 +83,8 @@ def featurize_corpus(
     from crystalssl.processes import usable_cores
 
     make_folder(out)
-    recipe = recipe_of(weights, list(steps.load_encoders(weights, block)), symprec, gpus > 0)
+    blocks = list(steps.load_encoders(weights, block))
+    recipe = recipe_of(weights, blocks, symprec, output, gpus > 0)
     many = workers or usable_cores()
     done = 0
     with progress_bar("Shards") as advance:
@@ -114,14 +117,20 @@ def is_large_table(sources: Sequence[Path]) -> bool:
 
 
 def recipe_of(
-    weights: str, blocks: Sequence[str], symprec: float, on_gpu: bool | None = None
+    weights: str,
+    blocks: Sequence[str],
+    symprec: float,
+    output: str,
+    on_gpu: bool | None = None,
 ) -> Recipe:
     """What turns structures into features, for worker processes; on a GPU if there is one."""
-    from crystalssl.features.stream import Recipe
+    from crystalssl.features.recipe import Recipe
 
     device = None if on_gpu is None else ("cuda" if on_gpu else "cpu")
     place = str(Path(weights).resolve()) if Path(weights).is_dir() else weights
-    return Recipe(weights=place, blocks=tuple(blocks), symprec=symprec, device=device)
+    return Recipe(
+        weights=place, blocks=tuple(blocks), symprec=symprec, device=device, output=output
+    )
 
 
 def stream_table(
@@ -149,5 +158,4 @@ def stream_table(
 
         many = workers or usable_cores()
         outcome = stream_features(table, out, recipe, dtype=dtype, workers=many, watch=watch)
-    widths = sum(block.width for block in recipe.encoders().values())
-    say(f"{outcome.written:,} x {widths:,} features: {out}")
+    say(f"{outcome.written:,} x {recipe.extractor().width:,} features: {out}")

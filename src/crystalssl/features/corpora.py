@@ -20,12 +20,8 @@ from typing import Any
 from crystalssl.config import read_json, write_json
 from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra, write_skipped
 from crystalssl.features.precision import check_dtype
-from crystalssl.features.stream import (
-    Recipe,
-    count_rows,
-    stream_features,
-)
-from crystalssl.hub.weights import load_cards
+from crystalssl.features.recipe import Recipe
+from crystalssl.features.stream import count_rows, stream_features
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
@@ -277,12 +273,7 @@ def _ray(cores: int) -> Iterator[Any]:
 
 def _digests(found: dict[str, Path], recipe: Recipe, dtype: str) -> dict[str, str]:
     """What the features of each shard depend on, as SHA-256."""
-    cards = load_cards(recipe.weights)
-    recipe.encoders()  # an unknown block comes up before any work
-    same = [
-        *(f"{name}={card.sha256}" for name, card in cards.items()),
-        f"{recipe.blocks} {recipe.symprec!r} {dtype}",
-    ]
+    same = [*recipe.checksums(), f"{recipe.blocks} {recipe.symprec!r} {dtype}"]
     made = {}
     for name, path in found.items():
         state = path.stat()

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,56 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from crystalssl.blocks._contract import Block
-from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.errors import InputError, Skip
 from crystalssl.features.container import Features
-from crystalssl.features.extract import extract
+from crystalssl.features.recipe import Extractor, Recipe
 from crystalssl.features.writing import FeatureWriter
-from crystalssl.hub.weights import load_cards, load_run
 from crystalssl.processes import obey_parent
-from crystalssl.structures.canonical import SYMPREC, CanonicalResult, canonicalize
+from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.table import ID, from_arrow
 
 PIECE = 1024
 """Rows that are turned into features at a time."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """What turns structures into features.
-
-    Attributes:
-        weights: folder of a run, or the name of bundled weights.
-        blocks: names of the blocks to use; all that there are if empty.
-        symprec: tolerance of the symmetry search in angstrom.
-        device: where encoders run; a CUDA GPU if there is one by default.
-    """
-
-    weights: str = "default"
-    blocks: tuple[str, ...] = ()
-    symprec: float = SYMPREC
-    device: str | None = None
-
-    def encoders(self) -> dict[str, Block]:
-        """The trained blocks.
-
-        Raises:
-            InputError: as ``hub.weights.load_run``.
-            UnknownNameError: if the weights lack a block.
-        """
-        sums = tuple(card.sha256 for card in load_cards(self.weights).values())
-        return dict(_loaded(self.weights, self.blocks, sums))
-
-
-@lru_cache(maxsize=1)
-def _loaded(weights: str, blocks: tuple[str, ...], sums: tuple[str, ...]) -> dict[str, Block]:
-    """Trained blocks, read once for all the tables of a process; anew when their sums change."""
-    found = load_run(weights)
-    for name in blocks:
-        if name not in found:
-            raise unknown_name("block in these weights", name, found)
-    return {name: block for name, block in found.items() if name in blocks} or found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,41 +181,41 @@ def prepare(piece: Piece, symprec: float) -> Prepared:
     return Prepared(canonical=found, skipped=[*read.skipped, *late], rows=len(piece.table))
 
 
-def describe(ready: Prepared, encoders: Mapping[str, Block], device: str | None) -> Described:
+def describe(ready: Prepared, extractor: Extractor) -> Described:
     """Features of a prepared piece."""
-    features = extract(ready.canonical, encoders, device=device)
+    features = extractor.features_of(ready.canonical)
     return Described(features=features, skipped=ready.skipped, rows=ready.rows)
 
 
 def _described(parts: Iterator[Piece], recipe: Recipe, workers: int) -> Iterator[Described]:
     """Features of every piece, in order."""
     device = recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    encoders = recipe.encoders()  # also where workers load their own: errors come up here
+    extractor = recipe.extractor()  # also where workers load their own: errors come up here
     if workers <= 1:
         for piece in parts:
-            yield describe(prepare(piece, recipe.symprec), encoders, device)
+            yield describe(prepare(piece, recipe.symprec), extractor)
     elif device == "cpu":
-        with _workers(workers, _load_encoders, recipe) as pool:
+        with _workers(workers, _load_extractor, recipe) as pool:
             yield from _in_order(pool, _whole_way, parts, recipe.symprec, 2 * workers)
     else:
         with _workers(workers, obey_parent) as pool:
             for ready in _in_order(pool, prepare, parts, recipe.symprec, 2 * workers):
-                yield describe(ready, encoders, device)
+                yield describe(ready, extractor)
 
 
-_ENCODERS: dict[str, Block] = {}  # of a worker process
+_EXTRACTOR: list[Extractor] = []  # of a worker process
 
 
-def _load_encoders(recipe: Recipe) -> None:
+def _load_extractor(recipe: Recipe) -> None:
     """Make a worker process ready: one thread, encoders in memory."""
     obey_parent()
     torch.set_num_threads(1)
-    _ENCODERS.update(recipe.encoders())
+    _EXTRACTOR[:] = [replace(recipe, device="cpu").extractor()]
 
 
 def _whole_way(piece: Piece, symprec: float) -> Described:
     """Rows to features in a worker process."""
-    return describe(prepare(piece, symprec), _ENCODERS, "cpu")
+    return describe(prepare(piece, symprec), _EXTRACTOR[0])
 
 
 @contextmanager
