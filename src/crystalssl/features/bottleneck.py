@@ -1,8 +1,9 @@
 """Features of all blocks -> as many, or fewer, that mix the views non-linearly.
 
-One wide hidden layer, trained without labels by ``bottleneck_training.py``; its activations are
-the features. It knows the blocks, and the weights of theirs, that it was trained with. Stands
-behind ``extract.py``: what that gives goes in, features of one block named ``bottleneck`` come out.
+One wide layer, trained without labels by ``bottleneck_training.py``: some of its units are linear,
+so that nothing a linear model could read is lost, the others are not, so that it can read more. It
+knows the blocks, and the weights of theirs, that it was trained with. Stands behind ``extract.py``:
+what that gives goes in, features of one block named ``bottleneck`` come out.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class BottleneckCard:
     Attributes:
         widths: number of features of each block it reads, in order.
         width: number of features it gives.
+        linear: how many of them are linear.
         encoders: checksum of the weights of each block; empty where not known.
         training: effective training settings.
         data: counts of crystals.
@@ -57,6 +59,7 @@ class BottleneckCard:
 
     widths: dict[str, int]
     width: int
+    linear: int
     encoders: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -66,24 +69,26 @@ class BottleneckCard:
 
 
 class Bottleneck(nn.Module):
-    """Standardised features -> GELU of their mixtures.
+    """Standardised features -> mixtures of them, and GELU of mixtures.
 
     Attributes:
         widths: number of features of each block it reads, in order.
+        linear: how many of its features are linear; they come first.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, widths: Mapping[str, int], width: int) -> None:
+    def __init__(self, widths: Mapping[str, int], width: int, linear: int) -> None:
         """Take the shape; statistics and weights come from training.
 
         Args:
             widths: number of features of each block.
             width: number of features to give.
+            linear: how many of them are linear.
         """
         super().__init__()
-        self.widths = dict(widths)
+        self.widths, self.linear = dict(widths), linear
         total = sum(self.widths.values())
         self.register_buffer("mean", torch.zeros(total))
         self.register_buffer("scale", torch.ones(total))
@@ -96,7 +101,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
         """Mixed features of standardised ones."""
-        return functional.gelu(self.mix(standardised))
+        mixed = self.mix(standardised)
+        plain, bent = mixed[:, : self.linear], mixed[:, self.linear :]
+        return torch.cat([plain, functional.gelu(bent)], dim=1)
 
     @torch.inference_mode()
     def apply_to(self, features: Features) -> Features:
@@ -176,7 +183,7 @@ def load_bottleneck(folder: Path) -> Bottleneck:
         raise InputError(f"Cannot read the bottleneck {path}: {error.strerror}.") from error
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise InputError(f"{path} is not the file its card describes: copy the folder again.")
-    bottleneck = Bottleneck(card.widths, card.width)
+    bottleneck = Bottleneck(card.widths, card.width, card.linear)
     try:
         state = {name: tensor.float() for name, tensor in read_tensors(content).items()}
         bottleneck.load_state_dict(state)
