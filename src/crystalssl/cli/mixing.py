@@ -105,6 +105,7 @@ def train_and_save(
     card = BottleneckCard(
         widths=features.widths,
         width=config.width,
+        linear=outcome.bottleneck.linear,
         encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
         training=settings_of(config),
         data={"train_crystals": len(split.train), "val_crystals": len(split.val)},

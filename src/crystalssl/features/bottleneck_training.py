@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.errors import InputError
-from crystalssl.features.bottleneck import Bottleneck
+from crystalssl.features.bottleneck import LIMIT, Bottleneck
 from crystalssl.features.container import Features
 from crystalssl.representation.targets import TARGET_KINDS
 
@@ -33,6 +33,8 @@ class BottleneckConfig:
 
     width: int = 2048
     """Number of features."""
+    linear_share: float = 0.5
+    """Share of the features that are linear; see docs/experiments.md."""
     epochs: int = 8
     """Passes over the training crystals."""
     batch_size: int = 512
@@ -107,7 +109,8 @@ def train_bottleneck(
             "to validate with; expected at least 2, 2 and 1. A bottleneck mixes several views."
         )
     torch.manual_seed(config.seed)
-    bottleneck = Bottleneck(features.widths, config.width)
+    linear = round(config.linear_share * config.width)
+    bottleneck = Bottleneck(features.widths, config.width, linear)
     matrix = torch.from_numpy(features.matrix)
     bottleneck.mean.copy_(matrix[train].mean(0))
     bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
@@ -122,12 +125,12 @@ def train_bottleneck(
     return BottleneckOutcome(bottleneck=bottleneck, figures=figures)
 
 
-def _standardised(
-    targets: npt.NDArray[np.float32], train: Index
-) -> Float[Tensor, "crystal target"]:
+def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:
+    """(n, T) targets in units of their spread over the training crystals."""
     values = torch.from_numpy(np.asarray(targets, np.float32))
     std = values[train].std(0)
-    return ((values - values[train].mean(0)) / torch.where(std > 1e-6, std, 1.0)).clamp(-8, 8)
+    scale = torch.where(std > 1e-6, std, torch.ones_like(std))
+    return ((values - values[train].mean(0)) / scale).clamp(-LIMIT, LIMIT)
 
 
 def _fit(
@@ -174,7 +177,7 @@ def _fit(
 
 
 def bottleneck_loss(
-    heads: nn.Module,
+    heads: _Heads,
     mixed: Float[Tensor, "crystal mixed"],
     inputs: Float[Tensor, "crystal feature"],
     shown: Float[Tensor, "crystal feature"],
@@ -188,12 +191,11 @@ def bottleneck_loss(
     """
     weight = 1 - (1 - config.kept_weight) * shown
     loss = ((heads.features(mixed) - inputs).square() * weight).mean()
-    if truth is not None:
+    if truth is not None and heads.targets is not None:
         apart = functional.smooth_l1_loss(heads.targets(mixed), truth, reduction="none").mean(0)
-        kinds = TARGET_KINDS if sum(TARGET_KINDS) == len(apart) else [len(apart)]
-        loss = loss + config.structure_weight * sum(
-            part.mean() for part in apart.split(list(kinds))
-        )
+        sizes = list(TARGET_KINDS) if sum(TARGET_KINDS) == len(apart) else [len(apart)]
+        kinds = torch.stack([part.mean() for part in apart.split(sizes)])
+        loss = loss + config.structure_weight * kinds.sum()
     if config.decorrelation_weight:
         centred = mixed - mixed.mean(0)
         scaled = centred / torch.sqrt(centred.square().mean(0) + 1e-4)
