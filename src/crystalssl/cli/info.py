@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crystalssl.cli.console import grid, say
+from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
     from crystalssl.structures.crystals import Crystals
@@ -34,11 +35,21 @@ LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymat
 
 
 def crystals_of(sources: list[Path] | None) -> Crystals:
-    """The named structures, or the bundled ones."""
+    """The named structures, or the bundled ones.
+
+    Raises:
+        InputError: if there is none among those named.
+    """
     if sources:
         from crystalssl.datasets.load import load_crystals
 
         result = load_crystals([os.fspath(source) for source in sources])
+        if not len(result.crystals):
+            first = f" First: {result.skipped[0].reason}." if result.skipped else ""
+            raise InputError(
+                f"Found no structures that can be read.{first} Give files, folders or archives "
+                "with structures in them."
+            )
         if result.skipped:
             say(f"{len(result.skipped):,} structures cannot be read", "yellow")
         return result.crystals
@@ -78,7 +89,8 @@ def data(sources: OptionalSources = None) -> None:
             common = Counter(str(value) for value in values if value is not None).most_common(3)
             text = ", ".join(f"{value} ({count:,})" for value, count in common)
             rows.append([name, "", f"{len(values):,}", "", "", "", text])
-    grid("Columns", ["column", "unit", "known", "min", "median", "max", "most common"], rows)
+    if rows:
+        grid("Columns", ["column", "unit", "known", "min", "median", "max", "most common"], rows)
 
 
 @app.command()

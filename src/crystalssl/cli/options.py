@@ -46,3 +46,19 @@ Target = Annotated[
     list[str],
     typer.Option("--target", "-t", help="Label column to predict; may be given several times."),
 ]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        help="NAME=FILE: further features to compare, under this name; may be repeated.",
+        show_default=False,
+    ),
+]
+DropSeenOption = Annotated[
+    str,
+    typer.Option(
+        "--drop-seen",
+        help="Leave out test crystals that the weights saw in pre-training: none, formulas (any "
+        "crystal of a seen formula) or structures.",
+    ),
+]

@@ -25,6 +25,7 @@ from crystalssl.cli.console import (
 )
 from crystalssl.cli.learn import Epochs
 from crystalssl.cli.options import BlockChoice, OutFolder, Preset, Seed, Strict, Symprec, Threads
+from crystalssl.cli.probe_tables import show_results
 from crystalssl.cli.stages import Stages, crystals_digest
 from crystalssl.errors import InputError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from crystalssl.blocks._contract import Block
     from crystalssl.config import TrainConfig
     from crystalssl.datasets.corpus import Corpus
-    from crystalssl.evaluation.scenario import ResultTable
+    from crystalssl.evaluation.linear_probe import LinearProbe
     from crystalssl.features.container import Features
     from crystalssl.structures.crystals import Crystals
 
@@ -105,8 +106,7 @@ def run(
     digests = train(stages, prepared, blocks, config)
     features, untrained, digest = describe(stages, prepared, blocks, digests, seed)
     if targets:
-        table = compare(stages, prepared, features, untrained, targets, digest, seed)
-        probing.show_results(table)
+        show_results(compare(stages, prepared, features, untrained, targets, digest, seed))
     from crystalssl.report.html import write_report
 
     say(f"Report: {write_report(out)}")
@@ -250,7 +250,7 @@ def compare(
     targets: list[str],
     after: str,
     seed: int,
-) -> ResultTable:
+) -> LinearProbe:
     """The linear probe on all feature sets, or the rows of an earlier one."""
     from crystalssl.evaluation.linear_probe import LinearProbe
 
@@ -258,10 +258,12 @@ def compare(
     settings = {"targets": targets, "seed": seed}
     digest = stages.digest("linear_probe", settings, [after])
     if stages.is_done("linear_probe", digest, out):
-        return LinearProbe.load(out).table
+        return LinearProbe.load(out)
     crystals = probing.labelled(prepared.crystals, targets)
-    sets = probing.build_sets(crystals, features, untrained, stages.folder / "cache")
+    trained = {probing.SSL: features}
+    sets = probing.build_sets(crystals, trained, untrained, stages.folder / "cache")
     protocol = probing.protocol_for(crystals, seed)
-    result = probing.probe(sets, crystals, targets, protocol, out)
+    overlap = probing.overlap_of([features], crystals)
+    result = probing.probe(sets, crystals, targets, protocol, out, overlap=overlap)
     stages.finish("linear_probe", digest, settings)
-    return result.table
+    return result
