@@ -159,7 +159,7 @@ def _fit(
     for epoch in range(config.epochs):
         order = rows[torch.randperm(len(rows), generator=generator)]
         total = 0.0
-        for batch in order[: batches * size].split(size):
+        for batch in order[: batches * size].view(batches, size):
             keep = keep_some(len(batch), len(bottleneck.widths), config.drop_ratio, generator)
             shown = keep[:, owner].to(inputs.dtype)
             mixed = bottleneck(inputs[batch] * shown)
@@ -193,8 +193,9 @@ def bottleneck_loss(
     loss = ((heads.features(mixed) - inputs).square() * weight).mean()
     if truth is not None and heads.targets is not None:
         apart = functional.smooth_l1_loss(heads.targets(mixed), truth, reduction="none").mean(0)
-        sizes = list(TARGET_KINDS) if sum(TARGET_KINDS) == len(apart) else [len(apart)]
-        kinds = torch.stack([part.mean() for part in apart.split(sizes)])
+        ends = np.cumsum(TARGET_KINDS) if sum(TARGET_KINDS) == len(apart) else [len(apart)]
+        starts = [0, *ends[:-1]]
+        kinds = torch.stack([apart[i:j].mean() for i, j in zip(starts, ends, strict=True)])
         loss = loss + config.structure_weight * kinds.sum()
     if config.decorrelation_weight:
         centred = mixed - mixed.mean(0)
@@ -203,7 +204,8 @@ def bottleneck_loss(
         count = len(correlation) * (len(correlation) - 1)
         square = correlation.square().sum() - correlation.diagonal().square().sum()
         loss = loss + config.decorrelation_weight * square / count
-    return loss
+    total: Tensor = loss
+    return total
 
 
 def keep_some(
