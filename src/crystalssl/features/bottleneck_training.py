@@ -37,6 +37,8 @@ class BottleneckConfig:
     """Share of the features that are linear; see docs/experiments.md."""
     epochs: int = 8
     """Passes over the training crystals."""
+    least_steps: int = 300
+    """Optimizer steps at least; few crystals are passed over more often."""
     batch_size: int = 512
     """Crystals in a batch."""
     learning_rate: float = 1e-3
@@ -148,15 +150,16 @@ def _fit(
     owner = _owners(list(bottleneck.widths.values()))
     size = min(config.batch_size, len(rows))
     batches = len(rows) // size
+    epochs = max(config.epochs, -(-config.least_steps // batches))
     parameters = [*bottleneck.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=max(2, config.epochs * batches + 1)
+        optimizer, config.learning_rate, total_steps=max(2, epochs * batches + 1)
     )
     losses = []
-    for epoch in range(config.epochs):
+    for epoch in range(epochs):
         order = rows[torch.randperm(len(rows), generator=generator)]
         total = 0.0
         for batch in order[: batches * size].view(batches, size):
@@ -172,7 +175,7 @@ def _fit(
             total += float(loss.detach())
         losses.append(total / batches)
         if progress is not None:
-            progress(epoch + 1, config.epochs)
+            progress(epoch + 1, epochs)
     return losses
 
 
