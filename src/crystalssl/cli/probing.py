@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from crystalssl.features.container import Features
     from crystalssl.structures.crystals import Crystals
 
-SSL, UNTRAINED = "ssl", "untrained"
+SSL, BOTTLENECK, UNTRAINED = "ssl", "bottleneck", "untrained"
 """Names of the feature sets that come from encoders."""
-LABELS = {SSL: "Pre-trained encoders", UNTRAINED: "Untrained encoders"}
+LABELS = {
+    SSL: "Pre-trained encoders",
+    BOTTLENECK: "Bottleneck of these",
+    UNTRAINED: "Untrained encoders",
+}
 """Their names for people."""
 TAKEN = (SSL, "raw_ftcp", "raw_ftcp_pca", "magpie", "mean")
 """Names that no further features may have."""

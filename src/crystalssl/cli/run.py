@@ -105,8 +105,11 @@ def run(
     )
     digests = train(stages, prepared, blocks, config)
     features, untrained, digest = describe(stages, prepared, blocks, digests, seed)
+    sets = {probing.SSL: features}
+    if len(blocks) > 1:
+        sets[probing.BOTTLENECK], digest = mix(stages, prepared, features, digest, seed)
     if targets:
-        show_results(compare(stages, prepared, features, untrained, targets, digest, seed))
+        show_results(compare(stages, prepared, sets, untrained, targets, digest, seed))
     from crystalssl.report.html import write_report
 
     say(f"Report: {write_report(out)}")
@@ -242,10 +245,36 @@ def describe(
     return features, untrained, digest
 
 
+def mix(
+    stages: Stages, prepared: Prepared, features: Features, after: str, seed: int
+) -> tuple[Features, str]:
+    """Features mixed by a bottleneck trained on them, and the digest of the stage."""
+    from crystalssl.cli import steps
+    from crystalssl.cli.mixing import train_and_save
+    from crystalssl.features.bottleneck import load_bottleneck
+    from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.store import load_features, save_parquet
+
+    out = stages.folder
+    folder, table = out / probing.BOTTLENECK, out / "bottleneck_features.parquet"
+    config = BottleneckConfig(seed=seed)
+    digest = stages.digest("bottleneck", asdict(config), [after])
+    if stages.is_done("bottleneck", digest, folder, table):
+        say(f"Bottleneck, as before: {table}")
+        return load_features(table), digest
+    split = steps.find_split(prepared.crystals, seed)
+    train_and_save(features, prepared.corpus, split, config, folder)
+    mixed = load_bottleneck(folder).apply_to(features)
+    save_parquet(mixed, table)
+    stages.finish("bottleneck", digest, asdict(config))
+    say(f"{len(mixed):,} x {len(mixed.names):,} mixed features: {table}")
+    return mixed, digest
+
+
 def compare(
     stages: Stages,
     prepared: Prepared,
-    features: Features,
+    trained: dict[str, Features],
     untrained: Features,
     targets: list[str],
     after: str,
@@ -260,10 +289,11 @@ def compare(
     if stages.is_done("linear_probe", digest, out):
         return LinearProbe.load(out)
     crystals = probing.labelled(prepared.crystals, targets)
-    trained = {probing.SSL: features}
     sets = probing.build_sets(crystals, trained, untrained, stages.folder / "cache")
     protocol = probing.protocol_for(crystals, seed)
-    overlap = probing.overlap_of([features], crystals)
-    result = probing.probe(sets, crystals, targets, protocol, out, overlap=overlap)
+    overlap = probing.overlap_of(list(trained.values()), crystals)
+    result = probing.probe(
+        sets, crystals, targets, protocol, out, champions=list(trained), overlap=overlap
+    )
     stages.finish("linear_probe", digest, settings)
     return result
