@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import few_labels, probing
+from crystalssl.cli import ablation, few_labels, probing
 from crystalssl.cli.console import (
     load,
     make_canonical,
@@ -25,6 +25,7 @@ app = typer.Typer(help="Measure features against labels and baselines.")
 
 
 app.command("few-shot")(few_labels.few_shot)
+app.command("ablation")(ablation.ablation)
 
 
 @app.callback()
