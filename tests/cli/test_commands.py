@@ -51,6 +51,8 @@ def test_help_takes_less_than_a_second_of_work() -> None:
         ["pretrain"],
         ["extract"],
         ["evaluate", "linear-probe"],
+        ["evaluate", "shap-share"],
+        ["evaluate", "matbench"],
         ["report"],
         ["info", "data"],
         ["config", "show"],

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import linear_probe
+from crystalssl.cli import linear_probe, matbench, shap_share
 from crystalssl.cli.console import say
 
 app = typer.Typer(help="Measure features against labels and baselines.")
@@ -22,6 +22,10 @@ def scenarios() -> None:
 
 
 app.command("linear-probe")(linear_probe.linear_probe)
+
+
+app.command("shap-share")(shap_share.shap_share)
+app.command("matbench")(matbench.matbench)
 
 
 def report(

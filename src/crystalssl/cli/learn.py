@@ -20,6 +20,7 @@ from crystalssl.cli.console import (
 )
 from crystalssl.cli.options import (
     BlockChoice,
+    DType,
     OutFolder,
     Preset,
     Resume,
@@ -73,18 +74,28 @@ def extract(
         str, typer.Option("--weights", "-w", help="Folder of a run, or a name (info weights).")
     ] = "default",
     block: BlockChoice = "all",
+    dtype: DType = "float32",
     strict: Strict = False,
     symprec: Symprec = 0.01,
     threads: Threads = None,
 ) -> None:
-    """Turn structures into features, rows in input order, same bytes every time."""
-    from crystalssl.cli import steps
+    """Turn structures into features, rows in input order, same bytes every time.
+
+    A structure table of many rows is streamed: memory does not grow with it.
+    """
+    from crystalssl.cli import scale, steps
+    from crystalssl.features.precision import check_dtype
     from crystalssl.features.store import save_features
 
     make_file(out, [".parquet", ".npy"])
+    check_dtype(dtype)
     use_threads(threads)
     encoders = steps.load_encoders(weights, block)
+    if scale.is_large_table(sources):
+        recipe = scale.recipe_of(weights, list(encoders), symprec)
+        scale.stream_table(sources[0], out, recipe, dtype=dtype, strict=strict, workers=threads)
+        return
     canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
     features = steps.extract_features(canonical, encoders, weights)
-    save_features(features, out)
+    save_features(features, out, dtype)
     say(f"{len(features):,} x {len(features.names):,} features: {out}")

@@ -23,6 +23,9 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop if any structure ca
 Symprec = Annotated[float, typer.Option(help="Symmetry tolerance in angstrom.", min=1e-6, max=0.5)]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.", min=0)]
 Threads = Annotated[int | None, typer.Option(help="Threads to use; all cores if not given.", min=1)]
+DType = Annotated[
+    str, typer.Option("--dtype", help="Type of stored features: float32, float16 or int8.")
+]
 BlockChoice = Annotated[
     str,
     typer.Option(

@@ -1,17 +1,27 @@
-"""Commands for corpora larger than one machine likes: generate.
+"""Large corpora: the commands generate and featurize-corpus, and tables that are streamed.
 
-Made-up corpora of any size for measuring cost; nothing here learns.
+Nothing here learns. A table of many rows never lies in memory as a whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crystalssl.cli.console import console, make_file, say
-from crystalssl.cli.options import Seed
+from crystalssl.cli.console import MANY, console, make_file, progress_bar, report_skipped, say
+from crystalssl.cli.options import BlockChoice, DType, Seed, Symprec
+from crystalssl.errors import InputError
+
+if TYPE_CHECKING:
+    from crystalssl.errors import Skip
+    from crystalssl.features.corpora import ShardRecord
+    from crystalssl.features.stream import Described, Recipe
+
+TABLES = (".parquet", ".pq")
+"""Endings of structure tables."""
 
 
 def generate(
@@ -42,3 +52,102 @@ def generate(
     with console.status("Making crystals"):
         write_corpus(out, source, count, seed=seed, mean_sites=mean_sites)
     say(f"{count:,} synthetic crystals, for measuring cost only: {out}")
+
+
+def featurize_corpus(
+    shards: Annotated[
+        Path, typer.Argument(help="Folder of structure tables, .parquet.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the features.")],
+    weights: Annotated[
+        str, typer.Option("--weights", "-w", help="Folder of a run, or a name (info weights).")
+    ] = "default",
+    block: BlockChoice = "all",
+    dtype: DType = "float32",
+    workers: Annotated[
+        int | None, typer.Option(help="Shards at a time; one a core if not given.", min=1)
+    ] = None,
+    gpus: Annotated[float, typer.Option(help="Share of a GPU for each worker.", min=0)] = 0.0,
+    symprec: Symprec = 0.01,
+) -> None:
+    """Turn a folder of structure tables into feature tables with Ray, on one machine or many.
+
+    Finished shards are not done again; the same command goes on where a stopped one was.
+    """
+    from crystalssl.cli import steps
+    from crystalssl.cli.console import make_folder
+    from crystalssl.features.corpora import MANIFEST
+    from crystalssl.features.corpora import featurize_corpus as featurize
+    from crystalssl.processes import usable_cores
+
+    make_folder(out)
+    recipe = recipe_of(weights, list(steps.load_encoders(weights, block)), symprec, gpus > 0)
+    many = workers or usable_cores()
+    done = 0
+    with progress_bar("Shards") as advance:
+
+        def watch(record: ShardRecord, total: int) -> None:
+            nonlocal done
+            done += 1
+            advance(done, total, record.shard)
+
+        outcome = featurize(shards, out, recipe, dtype=dtype, workers=many, gpus=gpus, watch=watch)
+    if outcome.done_before:
+        say(f"{outcome.done_before:,} shards were done before")
+    rows, written, skipped = (outcome.total(name) for name in ("rows", "written", "skipped"))
+    say(f"{rows:,} rows in = {written:,} with features + {skipped:,} skipped: {out / MANIFEST}")
+    if outcome.failed:
+        first = outcome.failed[0]
+        raise InputError(
+            f"{len(outcome.failed)} of {len(outcome.records)} shards could not be done. First: "
+            f"{first.shard}: {first.error} The same command tries them again."
+        )
+
+
+def is_large_table(sources: Sequence[Path]) -> bool:
+    """Whether structures are one table with more rows than are worth holding in memory."""
+    if len(sources) != 1 or sources[0].suffix.lower() not in TABLES or not sources[0].is_file():
+        return False
+    from crystalssl.features.stream import count_rows
+
+    return count_rows(sources[0]) > MANY
+
+
+def recipe_of(
+    weights: str, blocks: Sequence[str], symprec: float, on_gpu: bool | None = None
+) -> Recipe:
+    """What turns structures into features, for worker processes; on a GPU if there is one."""
+    from crystalssl.features.stream import Recipe
+
+    device = None if on_gpu is None else ("cuda" if on_gpu else "cpu")
+    place = str(Path(weights).resolve()) if Path(weights).is_dir() else weights
+    return Recipe(weights=place, blocks=tuple(blocks), symprec=symprec, device=device)
+
+
+def stream_table(
+    table: Path, out: Path, recipe: Recipe, *, dtype: str, strict: bool, workers: int | None
+) -> None:
+    """Features of a large table; skipped rows are reported as by every command.
+
+    Raises:
+        InputError: as ``report_skipped`` and ``features.stream.stream_features``.
+    """
+    from crystalssl.features.stream import stream_features
+    from crystalssl.processes import usable_cores
+
+    skipped: list[Skip] = []
+    seen = 0
+    with progress_bar("Features") as advance:
+
+        def watch(piece: Described, total: int) -> None:
+            nonlocal seen
+            seen += piece.rows
+            skipped.extend(piece.skipped)
+            advance(seen, total)
+            if seen == total or (strict and skipped):
+                report_skipped(skipped, total, out.parent, strict)
+
+        many = workers or usable_cores()
+        outcome = stream_features(table, out, recipe, dtype=dtype, workers=many, watch=watch)
+    widths = sum(block.width for block in recipe.encoders().values())
+    say(f"{outcome.written:,} x {widths:,} features: {out}")

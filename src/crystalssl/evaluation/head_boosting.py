@@ -118,7 +118,6 @@ class LightGBM:
             "bagging_freq": 1,
             "lambda_l2": self.ridge,
             "max_bin": self.bins,
-            "feature_pre_filter": False,
             "force_col_wise": True,
             "deterministic": True,
             "seed": seed,

@@ -7,13 +7,17 @@ head_forest.py and head_mlp.py, and are imported when asked for.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+import sys
+from dataclasses import asdict
+from types import ModuleType
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.datasets.splits import grouped_split
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.evaluation import low_rank, ridge, spectrum
 from crystalssl.evaluation.spectrum import Features, Floats, Index
 
 Kind = Literal["regression", "classification"]
@@ -97,6 +101,21 @@ def build_head(name: str, *, kind: Kind = "regression", threads: int = 0) -> Hea
 
         return RandomForest(kind=kind, threads=threads)
     raise unknown_name("head", name, HEADS)
+
+
+def head_settings(head: Head) -> dict[str, Any]:
+    """Settings that the result depends on; the number of threads is none."""
+    settings: dict[str, Any] = asdict(head)  # type: ignore[call-overload]
+    settings.pop("threads", None)
+    return settings
+
+
+def head_code(head: Head) -> list[ModuleType]:
+    """Modules whose code makes the result of a head, for :meth:`.store.Store.key`."""
+    from crystalssl.evaluation import head_linear
+
+    own = [sys.modules[type(head).__module__], sys.modules[__name__]]
+    return [*dict.fromkeys([*own, head_linear, spectrum, ridge, low_rank])]
 
 
 def label_columns(labels: Floats, rows: Index, kind: Kind) -> Floats:

@@ -19,6 +19,7 @@ import inspect
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -164,6 +165,7 @@ class Store:
         return self.folder / f"{key}.{name}.{ending}"
 
 
+@lru_cache
 def code_digest(module: ModuleType) -> str:
     """Digest of the code of a module, without comments, docstrings and layout."""
     tree = ast.parse(inspect.getsource(module))

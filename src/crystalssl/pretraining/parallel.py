@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +26,7 @@ from crystalssl.hub.card import TaskFigure
 from crystalssl.pretraining._lightning import read_history
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.pretraining.outputs import RunFolder
+from crystalssl.processes import obey_parent, usable_cores
 
 CORPUS_FILE = "corpus.safetensors"
 """Where the corpus waits while processes train on it."""
@@ -63,13 +61,6 @@ def default_workers(threads: int | None = None) -> int:
     if torch.cuda.is_available() or "WORLD_SIZE" in os.environ or "SLURM_NTASKS" in os.environ:
         return 1
     return max(1, threads or usable_cores())
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def pretrain_blocks(
@@ -113,7 +104,7 @@ def pretrain_blocks(
     share = replace(config, threads=max(1, threads // workers), progress=False)
     path = corpus.save(Path(out) / CORPUS_FILE)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_obey_parent)
+    pool = ProcessPoolExecutor(workers, context, initializer=obey_parent)
     try:
         jobs = {
             name: pool.submit(
@@ -148,19 +139,6 @@ def _train(
         best_epoch=outcome.best_epoch,
         seconds=outcome.seconds,
     )
-
-
-def _obey_parent() -> None:
-    """Leave Ctrl-C to the process that waits, and end when that one is gone, however it went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _train_from_file(

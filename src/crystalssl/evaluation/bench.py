@@ -1,0 +1,176 @@
+"""The workbench of few_shot.py: settings, and one head on one feature set in one draw as a unit.
+
+A unit's key holds whatever its result depends on, so that a unit done before is read instead.
+residual.py adds units of its own. After heads.py and store.py, before few_shot.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.evaluation.feature_sets import FeatureSet
+from crystalssl.evaluation.heads import Head, build_head, head_code, head_settings
+from crystalssl.evaluation.protocols import Split
+from crystalssl.evaluation.scenario import ScenarioResult, digest
+from crystalssl.evaluation.scoring import MEAN, Target, scores
+from crystalssl.evaluation.spectrum import Floats
+from crystalssl.evaluation.store import Part, Store
+
+SCENARIO = "few_shot"
+"""Scenario name in the results."""
+DIRECT = "direct"
+"""Kind of the units of the direct comparison."""
+THEN = " > "
+"""Between the feature sets of the first and the second step of the residual protocol."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewShotConfig:
+    """Settings of the scenario."""
+
+    heads: tuple[str, ...] = ("ridge", "lightgbm", "mlp")
+    """Heads of the direct comparison."""
+    residual_heads: tuple[str, ...] = ("lightgbm", "mlp")
+    """Heads of the residual protocol, both steps with the same."""
+    residual_fractions: tuple[float, ...] = (0.01, 0.05, 0.1)
+    """Shares of the labels for which the residual protocol is run."""
+    folds: int = 5
+    """Folds of the training rows, from which residuals are taken."""
+    base: str = "raw_ftcp"
+    """Feature set of the first step of the residual protocol, and first of the baselines."""
+    explainers: tuple[str, ...] = ("ssl", "untrained")
+    """Feature sets of its second step."""
+    ours: tuple[str, ...] = ("ssl", "hybrid")
+    """Feature sets that are held against each of the others."""
+    threads: int = 0
+    """Threads of trees; 0 for all cores. Results do not depend on it."""
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """Everything that units of one group of targets share.
+
+    Attributes:
+        sets: feature sets by name.
+        targets: t properties known for the same crystals.
+        groups: (n,) formulas.
+        config: settings.
+        store: finished units.
+        labels: (n, t) labels.
+        hashes: digest of each feature set.
+        labels_hash: digest of the labels and formulas.
+        keys: keys of all units asked for so far.
+    """
+
+    sets: dict[str, FeatureSet]
+    targets: list[Target]
+    groups: npt.NDArray[np.str_]
+    config: FewShotConfig
+    store: Store
+    hashes: dict[str, str]
+    labels: Floats = field(init=False)
+    labels_hash: str = field(init=False)
+    keys: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Stack and digest the labels."""
+        self.labels = np.stack([target.values for target in self.targets], axis=1)
+        names = [target.name for target in self.targets]
+        self.labels_hash = digest([*names, self.labels, *self.groups.tolist()])
+
+    def key(
+        self,
+        kind: str,
+        split: Split,
+        head: Head,
+        names: Sequence[str],
+        code: Sequence[ModuleType] = (),
+    ) -> str:
+        """Key of a unit, noted as one of this run.
+
+        Args:
+            kind: what is computed.
+            split: its rows.
+            head: model with its settings; the number of threads does not count.
+            names: feature sets that it depends on.
+            code: modules that make it, beside those of the head.
+        """
+        settings = head_settings(head) | {"unit": kind, "seed": split.seed}
+        if kind != DIRECT:
+            settings["folds"] = self.config.folds
+        key = self.store.key(
+            SCENARIO,
+            settings,
+            data=[digest([split.train, split.test]), self.labels_hash]
+            + [f"{name} {self.hashes[name]}" for name in names],
+            code=[*head_code(head), *code],
+        )
+        self.keys.add(key)
+        return key
+
+    def head(self, name: str) -> Head:
+        """A head by name."""
+        return build_head(name, threads=self.config.threads)
+
+    def rows(
+        self, split: Split, name: str, model: str, metrics: Sequence[dict[str, float]]
+    ) -> tuple[ScenarioResult, ...]:
+        """Tidy rows of one model in one draw.
+
+        Args:
+            split: the draw.
+            name: what goes to the column of the feature set.
+            model: model name.
+            metrics: numbers by metric, one mapping a target.
+        """
+        known = [self.sets[part] for part in name.split(THEN) if part in self.sets]
+        return tuple(
+            ScenarioResult(
+                scenario=SCENARIO,
+                property=target.name,
+                unit=target.unit,
+                split_kind=split.kind,
+                train_fraction=split.train_fraction,
+                seed=split.seed,
+                fold=split.fold,
+                feature_set=name,
+                n_features=sum(part.width for part in known),
+                model=model,
+                metric=metric,
+                value=value,
+                n_train=len(split.train),
+                n_test=len(split.test),
+            )
+            for target, values in zip(self.targets, metrics, strict=True)
+            for metric, value in values.items()
+        )
+
+    def direct(self, split: Split, name: str, head: Head) -> Part:
+        """One head on one feature set in one draw: rows, and predictions of the test part."""
+
+        def compute() -> Part:
+            matrix = self.sets[name].matrix
+            start = time.perf_counter()
+            fitted = head.fit(matrix, split.train, self.labels, self.groups, split.seed)
+            seconds = time.perf_counter() - start
+            guess = fitted.predict(matrix, split.test)
+            found = [
+                scores(truth, values) | {"fit_seconds": seconds / len(self.targets)}
+                for truth, values in zip(self.labels[split.test].T, guess.T, strict=True)
+            ]
+            return Part(rows=self.rows(split, name, head.name, found), arrays={"guess": guess})
+
+        return self.store.once(self.key(DIRECT, split, head, [name]), compute)
+
+    def mean(self, split: Split) -> Part:
+        """The mean of the training labels, the least that any model has to beat."""
+        guess = np.repeat(self.labels[split.train].mean(axis=0)[None], len(split.test), axis=0)
+        truth = self.labels[split.test]
+        found = [scores(t, g) for t, g in zip(truth.T, guess.T, strict=True)]
+        return Part(rows=self.rows(split, MEAN, MEAN, found), arrays={"guess": guess})

@@ -1,0 +1,243 @@
+"""Scenario 3: what are features worth when labels are few?
+
+Feature sets, labels and draws in; tidy rows and a summary with intervals out. Directly: every
+head on every feature set. By residual (residual.py): what our features explain of what a model on
+raw FTCP leaves over. Finished units are kept, so that a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from crystalssl.evaluation import few_shot_summary, residual
+from crystalssl.evaluation.bench import SCENARIO, THEN, Bench, FewShotConfig
+from crystalssl.evaluation.draws import LabelDraws
+from crystalssl.evaluation.feature_sets import FeatureSet
+from crystalssl.evaluation.heads import build_head, head_settings
+from crystalssl.evaluation.intervals import estimate_table
+from crystalssl.evaluation.linear_probe import Progress, _check, _label_groups
+from crystalssl.evaluation.protocols import Split, check_split
+from crystalssl.evaluation.scenario import (
+    ResultTable,
+    RunRecord,
+    ScenarioResult,
+    digest,
+    installed_versions,
+    read_table,
+    write_table,
+)
+from crystalssl.evaluation.scoring import MEAN, Target
+from crystalssl.evaluation.store import Part, Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewShot:
+    """What the scenario found.
+
+    Attributes:
+        table: one row a property, share, draw, feature set, head and metric. Paired differences
+            are rows of the feature set ``ours - baseline``; the residual protocol those of
+            ``base > explainer``.
+        summary: means with intervals, columns of
+            :class:`~crystalssl.evaluation.intervals.Estimate`.
+    """
+
+    table: ResultTable
+    summary: pa.Table
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``few_shot.parquet``, ``.csv``, ``.json`` and ``few_shot_summary.parquet``."""
+        return [
+            self.table.save(folder / f"{SCENARIO}.csv"),
+            self.table.save(folder / f"{SCENARIO}.parquet"),
+            write_table(self.summary, folder / f"{SCENARIO}_summary.csv"),
+            write_table(self.summary, folder / f"{SCENARIO}_summary.parquet"),
+        ]
+
+    @staticmethod
+    def load(folder: Path) -> FewShot:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: if a file is missing or damaged.
+        """
+        return FewShot(
+            table=ResultTable.load(folder / f"{SCENARIO}.parquet"),
+            summary=read_table(folder / f"{SCENARIO}_summary.parquet"),
+        )
+
+
+def few_shot(
+    sets: Sequence[FeatureSet],
+    targets: Sequence[Target],
+    groups: npt.NDArray[np.str_],
+    ids: npt.NDArray[np.str_],
+    draws: LabelDraws,
+    store: Store,
+    *,
+    config: FewShotConfig | None = None,
+    progress: Progress | None = None,
+) -> FewShot:
+    """Compare feature sets with few labels.
+
+    Split: one test part for all; training rows drawn from the pool, no formula on both sides.
+    Heads: ridge, LightGBM, a perceptron with dropout; each stops early or chooses its strength
+    inside the drawn rows, formulas kept whole, with the same settings for every feature set.
+    Seeds: the number of the draw. Residual protocol: see residual.py. Baselines: raw FTCP,
+    element statistics, untrained encoders, the mean. Failure: features of ours that lose to raw
+    FTCP with its best head, or that explain nothing of what raw FTCP leaves over, or no more than
+    untrained encoders explain.
+
+    Args:
+        sets: feature sets of the same n crystals.
+        targets: properties.
+        groups: (n,) reduced formula of each crystal.
+        ids: (n,) ids.
+        draws: which rows are trained on and tested.
+        store: keeps finished units; parts that this run did not ask for are removed.
+        config: settings; None for the defaults.
+        progress: called with units done, units in all, and what is being done.
+
+    Raises:
+        InputError: if sets and crystals differ in number, there are too few labels, or a split
+            would leak labels.
+        UnknownNameError: if a head or feature set does not exist.
+        MissingExtraError: if a head's package is not installed.
+    """
+    chosen = config or FewShotConfig()
+    _check(sets, targets, groups, ids, ("ridge",))
+    common = np.logical_and.reduce([part.valid for part in sets])
+    hashes = {part.name: digest([part.matrix]) for part in sets}
+    benches = []
+    for same, known in _label_groups(targets, common):
+        bench = Bench(
+            sets={part.name: part for part in sets},
+            targets=same,
+            groups=groups,
+            config=chosen,
+            store=store,
+            hashes=hashes,
+        )
+        benches.append((bench, draws.splits(known, groups)))
+    count = sum(_units(bench, split) for bench, splits in benches for split in splits)
+    done = 0
+
+    def advance(what: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, count, what)
+
+    rows: list[ScenarioResult] = []
+    estimates = []
+    for bench, splits in benches:
+        found: list[few_shot_summary.Scored] = []
+        for split in splits:
+            check_split(split, groups)
+            found += _scored(bench, split, advance)
+        rows += [row for entry in found for row in entry.rows]
+        rows += few_shot_summary.differences(found, chosen.ours)
+        estimates += few_shot_summary.estimates(found, bench.groups, chosen.ours, chosen.base)
+    store.keep_only(set().union(*(bench.keys for bench, _ in benches)))
+    return FewShot(
+        table=ResultTable(
+            rows=tuple(rows), record=_record(sets, targets, draws, chosen, common, hashes)
+        ),
+        summary=estimate_table(estimates),
+    )
+
+
+def _scored(
+    bench: Bench, split: Split, advance: Callable[[str], None]
+) -> list[few_shot_summary.Scored]:
+    """All units of one draw."""
+    truth, config = bench.labels[split.test], bench.config
+    found = []
+
+    def keep(part: Part) -> None:
+        for number, target in enumerate(bench.targets):
+            own = tuple(row for row in part.rows if row.property == target.name)
+            found.append(
+                few_shot_summary.Scored(
+                    rows=own,
+                    test=split.test,
+                    truth=part.arrays.get("truth", truth)[:, number],
+                    guess=part.arrays["guess"][:, number],
+                )
+            )
+
+    keep(bench.mean(split))
+    for name in bench.sets:
+        for model in config.heads:
+            keep(bench.direct(split, name, bench.head(model)))
+            advance(f"{bench.sets[name].label}, {model}, {100 * split.train_fraction:g} %")
+    for model, explainer in _residual_units(bench, split):
+        keep(residual.explained(bench, split, explainer, bench.head(model)))
+        advance(f"residual, {model}, {100 * split.train_fraction:g} %")
+    return found
+
+
+def _residual_units(bench: Bench, split: Split) -> list[tuple[str, str]]:
+    """Head and feature set of each residual unit of a draw."""
+    config = bench.config
+    if config.base not in bench.sets or split.train_fraction not in config.residual_fractions:
+        return []
+    second = [name for name in config.explainers if name in bench.sets]
+    return [(model, name) for model in config.residual_heads for name in second]
+
+
+def _units(bench: Bench, split: Split) -> int:
+    return len(bench.sets) * len(bench.config.heads) + len(_residual_units(bench, split))
+
+
+def _record(
+    sets: Sequence[FeatureSet],
+    targets: Sequence[Target],
+    draws: LabelDraws,
+    config: FewShotConfig,
+    common: npt.NDArray[np.bool_],
+    hashes: dict[str, str],
+) -> RunRecord:
+    """What the table should say about itself."""
+    shown = {part.name: part.label for part in sets}
+    labels = {MEAN: "Mean of training labels"} | shown
+    for name in config.explainers:
+        if name in shown and config.base in shown:
+            pair = f"{config.base}{THEN}{name}"
+            labels[pair] = f"{shown[name]} on the residual of {shown[config.base]}"
+    counts = {"crystals": len(common), "compared": int(common.sum())}
+    counts |= {f"not held by {p.name}": int((~p.valid).sum()) for p in sets if not p.valid.all()}
+    for target in targets:
+        known = common & np.isfinite(target.values)
+        counts[f"with {target.name}, may be trained on"] = int((known & draws.pool).sum())
+        counts[f"with {target.name}, tested"] = int((known & draws.test).sum())
+    settings = {
+        "fractions": list(draws.fractions),
+        "draws": draws.draws,
+        "full_draws": draws.full_draws,
+        "settings": asdict(config),
+        "head_settings": {
+            name: head_settings(build_head(name))
+            for name in dict.fromkeys([*config.heads, *config.residual_heads])
+        },
+    }
+    return RunRecord(
+        scenario=SCENARIO,
+        protocol=draws.words(),
+        config=settings,
+        seeds=draws.seeds,
+        data_hash=digest(
+            [*(f"{n} {h}" for n, h in hashes.items())]
+            + [x for t in targets for x in (t.name, t.values)]
+            + [common, draws.pool, draws.test]
+        ),
+        counts=counts,
+        labels=labels,
+        versions=installed_versions(),
+    )
