@@ -79,11 +79,12 @@ def test_a_part_that_was_not_finished_or_is_damaged_is_computed_again(store):
 
 def test_parts_of_settings_no_longer_in_use_are_removed(store):
     old, new = store.key("any", {"seed": 1}), store.key("any", {"seed": 2})
-    for key in (old, new):
+    other = store.key("other", {"seed": 1})
+    for key in (old, new, other):
         store.put(key, part())
     assert store.keep_only([new]) == 3
-    assert store.has(new)
-    assert not store.has(old)
+    assert [store.has(key) for key in (old, new, other)] == [False, True, True]
+    assert store.keep_only([]) == 0
 
 
 def test_comments_and_docstrings_are_no_change_of_the_code(monkeypatch):

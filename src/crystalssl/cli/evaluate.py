@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import matbench, probing, shap_share
+from crystalssl.cli import ablation, few_labels, matbench, probing, shap_share
 from crystalssl.cli.console import (
     load,
     make_canonical,
@@ -22,6 +22,10 @@ from crystalssl.cli.console import (
 from crystalssl.cli.options import Seed, Strict, Symprec, Target, Threads
 
 app = typer.Typer(help="Measure features against labels and baselines.")
+
+
+app.command("few-shot")(few_labels.few_shot)
+app.command("ablation")(ablation.ablation)
 
 
 @app.callback()

@@ -1,20 +1,18 @@
 """``crystalssl evaluate few-shot``: features with few labels, directly and by residual.
 
-Features and labels go in; tidy rows, a summary with intervals and a table on screen come out. The
+Features and labels go in; tidy rows, a summary with intervals and tables on screen come out. The
 protocol and the models are in ``evaluation``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystalssl.cli import probing
+from crystalssl.cli import feature_files, probing
 from crystalssl.cli.console import (
-    console,
     grid,
     load,
     make_folder,
@@ -24,16 +22,14 @@ from crystalssl.cli.console import (
     use_threads,
 )
 from crystalssl.cli.options import Seed, Strict, Symprec, Target, Threads
-from crystalssl.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from crystalssl.evaluation.feature_sets import FeatureSet
     from crystalssl.evaluation.few_shot import FewShot
-    from crystalssl.features.container import Features
-    from crystalssl.structures.crystals import Crystals
 
-HYBRID = "hybrid"
-"""Name of raw FTCP beside our features."""
+Also = Annotated[
+    list[str] | None,
+    typer.Option("--also", help="Another feature set, NAME=FILE; may be repeated."),
+]
 
 
 def few_shot(
@@ -44,77 +40,132 @@ def few_shot(
     ],
     target: Target,
     out: Annotated[Path, typer.Option("--out", help="Folder for rows and summary.")],
-    also: Annotated[
-        list[str] | None,
-        typer.Option("--also", help="Another feature set, NAME=FILE; may be repeated."),
-    ] = None,
+    also: Also = None,
     fractions: Annotated[
-        str, typer.Option(help="Shares of the training labels in percent, joined by commas.")
+        str, typer.Option(help="Shares of the training labels, in percent, joined by commas.")
     ] = "1,5,10,100",
-    draws: Annotated[int, typer.Option(help="Draws of each share below 100 %.", min=1)] = 5,
+    draws: Annotated[int, typer.Option(help="Draws of each share below 100 percent.", min=1)] = 5,
+    full_draws: Annotated[
+        int, typer.Option(help="Seeds of the heads where all labels are used.", min=1)
+    ] = 1,
     heads: Annotated[
-        str, typer.Option(help="Heads joined by commas: ridge, lightgbm, mlp, random_forest.")
+        str, typer.Option(help="Heads, joined by commas: ridge, lightgbm, mlp, random_forest.")
     ] = "ridge,lightgbm,mlp",
     residual: Annotated[
-        str,
-        typer.Option(help="Shares in percent for the residual protocol; empty for none."),
+        str, typer.Option(help="Shares for the residual protocol, in percent; empty for none.")
     ] = "1,5,10",
     folds: Annotated[int, typer.Option(help="Folds that residuals are taken from.", min=2)] = 5,
     untrained: Annotated[
         bool, typer.Option(help="Also compare with encoders that were never trained.")
     ] = True,
+    drop_seen: Annotated[
+        str, typer.Option(help="Test crystals to leave out: none, formulas or structures seen.")
+    ] = "none",
     strict: Strict = False,
     symprec: Symprec = 0.01,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """Scenario 3: features with 1, 5, 10 and 100 % of the labels, beside raw FTCP and boosting.
+    """Scenario 3: features with 1, 5, 10 and 100 percent of the labels, beside raw FTCP.
 
     Stopped, it goes on where it was when the same command is given again.
     """
+    from crystalssl.evaluation import few_shot as scenario
     from crystalssl.evaluation.bench import FewShotConfig
     from crystalssl.evaluation.draws import label_draws
-    from crystalssl.evaluation.few_shot import few_shot as compare
     from crystalssl.evaluation.linear_probe import targets_of
+    from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.store import FOLDER, Store
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
 
     make_folder(out)
     use_threads(threads)
-    others = {name: load_features(path) for name, path in named_files(also or []).items()}
+    shares = feature_files.percentages(fractions, "--fractions")
+    explained = feature_files.percentages(residual, "--residual")
+    files = feature_files.named_files(also or [])
     found = load_features(features)
+    others = {name: load_features(path) for name, path in files.items()}
     loaded = load(structures)
     report_skipped(loaded.skipped, loaded.total, out, strict)
     crystals = probing.labelled(loaded.crystals, target)
+    protocol = label_draws(
+        crystals, fractions=shares, draws=draws, full_draws=full_draws, seed=seed
+    )
     if untrained and probing.UNTRAINED not in others:
-        others[probing.UNTRAINED] = probing.untrained_features(
+        others[probing.UNTRAINED] = feature_files.untrained_features(
             crystals, out, strict=strict, symprec=symprec, seed=seed
         )
-    sets = build_sets(crystals, found, others, out / "cache")
-    config = FewShotConfig(
-        heads=tuple(heads.split(",")),
-        residual_fractions=shares(residual),
-        folds=folds,
-        explainers=tuple(s.name for s in sets if s.name not in (*BASELINES, HYBRID)),
-        ours=tuple(s.name for s in sets if s.name not in (*BASELINES, probing.UNTRAINED)),
-        threads=threads or 0,
-    )
-    protocol = label_draws(crystals, fractions=shares(fractions), draws=draws, seed=seed)
-    store = Store(out / FOLDER / "few_shot")
+    sets = feature_files.with_baselines(crystals, found, others, out / "cache")
+    own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]
+    store = Store(out / FOLDER)
+    overlap = find_overlap([o for f in (found, *others.values()) for o in f.origins], crystals)
     with progress_bar("Few labels") as advance:
-        result = compare(
+        result = scenario.few_shot(
             sets,
             targets_of(crystals, target),
             reduced_formulas(crystals),
             crystals.ids,
             protocol,
             store,
-            config=config,
+            config=FewShotConfig(
+                heads=tuple(word.strip() for word in heads.split(",")),
+                residual_fractions=explained,
+                folds=folds,
+                explainers=(*own, *([probing.UNTRAINED] if probing.UNTRAINED in others else [])),
+                ours=(*own, feature_files.HYBRID),
+                threads=threads or 0,
+            ),
+            overlap=overlap,
+            drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
             progress=advance,
         )
     result.save(out)
     show(result)
     if store.reused:
-        say(f"{store.reused} of {store.reused + store.computed} fits were done before")
+        say(f"{store.reused} of {store.reused + store.computed} fits were there from before")
     say(f"Rows and summary: {out}")
+
+
+def show(result: FewShot) -> None:
+    """Print R2 of every set and head, differences to raw FTCP, and residual contributions."""
+    record = result.table.record
+    say(record.protocol)
+    rows: list[dict[str, Any]] = result.summary.to_pylist()
+    for name in dict.fromkeys(row["property"] for row in rows):
+        own = [row for row in rows if row["property"] == name]
+        alone = [row for row in own if not row["baseline"]]
+        _show_cells(
+            f"{name}: R2 with few labels, mean and 95 % interval",
+            [row for row in alone if row["metric"] == "r2"],
+            record.labels,
+        )
+        _show_cells(
+            f"{name}: R2, ours less that of raw FTCP with its best head",
+            [row for row in own if row["metric"] == "r2_difference" and "best" in row["baseline"]],
+            record.labels,
+        )
+        _show_cells(
+            f"{name}: contribution, R2 of what raw FTCP leaves over",
+            [row for row in alone if row["metric"] == "contribution"],
+            record.labels,
+        )
+
+
+def _show_cells(title: str, rows: list[dict[str, Any]], labels: dict[str, str]) -> None:
+    """One table: a line for each feature set and head, a column for each share of the labels."""
+    if not rows:
+        return
+    shares = list(dict.fromkeys((row["train_fraction"], row["n_train"]) for row in rows))
+    cells = {
+        (row["feature_set"], row["model"], row["train_fraction"]): (
+            f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        )
+        for row in rows
+    }
+    lines = [
+        [labels.get(part, part), model, *(cells.get((part, model, s), "") for s, _ in shares)]
+        for part, model in dict.fromkeys((row["feature_set"], row["model"]) for row in rows)
+    ]
+    heads = [f"{100 * share:g} %, {count:,} labels" for share, count in shares]
+    grid(title, ["features", "head", *heads], lines)

@@ -7,8 +7,9 @@ raw FTCP leaves over. Finished units are kept, so that a stopped run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from crystalssl.evaluation.bench import SCENARIO, THEN, Bench, FewShotConfig
 from crystalssl.evaluation.draws import LabelDraws
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.heads import build_head, head_settings
-from crystalssl.evaluation.intervals import estimate_table
-from crystalssl.evaluation.linear_probe import Progress, _check, _label_groups
+from crystalssl.evaluation.intervals import Estimate, estimate_table
+from crystalssl.evaluation.linear_probe import _check, _label_groups
+from crystalssl.evaluation.overlap import DropSeen, Overlap
+from crystalssl.evaluation.probe_findings import Progress
 from crystalssl.evaluation.protocols import Split, check_split
 from crystalssl.evaluation.scenario import (
     ResultTable,
@@ -34,6 +37,7 @@ from crystalssl.evaluation.scenario import (
 )
 from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.store import Part, Store
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FewShot:
@@ -81,6 +85,8 @@ def few_shot(
     store: Store,
     *,
     config: FewShotConfig | None = None,
+    overlap: Overlap | None = None,
+    drop_seen: DropSeen = "none",
     progress: Progress | None = None,
 ) -> FewShot:
     """Compare feature sets with few labels.
@@ -101,60 +107,71 @@ def few_shot(
         draws: which rows are trained on and tested.
         store: keeps finished units; parts that this run did not ask for are removed.
         config: settings; None for the defaults.
+        overlap: which crystals the weights have seen, counted in the record; None: not asked.
+        drop_seen: test crystals to leave out because the weights have seen them.
         progress: called with units done, units in all, and what is being done.
 
     Raises:
         InputError: if sets and crystals differ in number, there are too few labels, or a split
-            would leak labels.
+            would leak labels, or seen crystals are to be dropped where they are not known.
         UnknownNameError: if a head or feature set does not exist.
         MissingExtraError: if a head's package is not installed.
     """
     chosen = config or FewShotConfig()
-    _check(sets, targets, groups, ids, ("ridge",))
+    _check(sets, targets, groups, ids, ("ridge",), ())
+    for name in {*chosen.heads, *chosen.residual_heads}:
+        build_head(name)
     common = np.logical_and.reduce([part.valid for part in sets])
     hashes = {part.name: digest([part.matrix]) for part in sets}
-    benches = []
+    work = []
     for same, known in _label_groups(targets, common):
-        bench = Bench(
-            sets={part.name: part for part in sets},
-            targets=same,
-            groups=groups,
-            config=chosen,
-            store=store,
-            hashes=hashes,
-        )
-        benches.append((bench, draws.splits(known, groups)))
-    count = sum(_units(bench, split) for bench, splits in benches for split in splits)
-    done = 0
-
-    def advance(what: str) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, count, what)
-
-    rows: list[ScenarioResult] = []
-    estimates = []
-    for bench, splits in benches:
-        found: list[few_shot_summary.Scored] = []
+        splits = draws.splits(known, groups)
         for split in splits:
             check_split(split, groups)
-            found += _scored(bench, split, advance)
+        if overlap is not None:
+            splits = [overlap.drop(split, drop_seen) for split in splits]
+        by_name = {part.name: part for part in sets}
+        bench = Bench(
+            sets=by_name, targets=same, groups=groups, config=chosen, store=store, hashes=hashes
+        )
+        work.append((bench, splits))
+    steps = _Steps(total=sum(_units(b, s) for b, splits in work for s in splits), show=progress)
+    rows: list[ScenarioResult] = []
+    estimates: list[Estimate] = []
+    for bench, splits in work:
+        found = [entry for split in splits for entry in _scored(bench, split, steps)]
         rows += [row for entry in found for row in entry.rows]
         rows += few_shot_summary.differences(found, chosen.ours)
-        estimates += few_shot_summary.estimates(found, bench.groups, chosen.ours, chosen.base)
-    store.keep_only(set().union(*(bench.keys for bench, _ in benches)))
+        estimates += few_shot_summary.estimates(found, groups, chosen.ours, chosen.base)
+    store.keep_only(set().union(*(bench.keys for bench, _ in work)))
+    record = _record(sets, targets, draws, chosen, common, hashes)
+    if overlap is not None:
+        tested = np.concatenate([split.test for _, splits in work for split in splits])
+        record = replace(
+            record,
+            counts=record.counts | overlap.counts(tested, groups),
+            config=record.config | {"overlap": overlap.settings(drop_seen)},
+        )
     return FewShot(
-        table=ResultTable(
-            rows=tuple(rows), record=_record(sets, targets, draws, chosen, common, hashes)
-        ),
-        summary=estimate_table(estimates),
+        table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
     )
 
 
-def _scored(
-    bench: Bench, split: Split, advance: Callable[[str], None]
-) -> list[few_shot_summary.Scored]:
+@dataclass(kw_only=True, slots=True)
+class _Steps:
+    """Counts units and says so."""
+
+    total: int
+    show: Progress | None
+    done: int = 0
+
+    def advance(self, text: str) -> None:
+        self.done += 1
+        if self.show is not None:
+            self.show(self.done, self.total, text)
+
+
+def _scored(bench: Bench, split: Split, steps: _Steps) -> list[few_shot_summary.Scored]:
     """All units of one draw."""
     truth, config = bench.labels[split.test], bench.config
     found = []
@@ -175,10 +192,10 @@ def _scored(
     for name in bench.sets:
         for model in config.heads:
             keep(bench.direct(split, name, bench.head(model)))
-            advance(f"{bench.sets[name].label}, {model}, {100 * split.train_fraction:g} %")
+            steps.advance(f"{bench.sets[name].label}, {model}, {100 * split.train_fraction:g} %")
     for model, explainer in _residual_units(bench, split):
         keep(residual.explained(bench, split, explainer, bench.head(model)))
-        advance(f"residual, {model}, {100 * split.train_fraction:g} %")
+        steps.advance(f"residual, {model}, {100 * split.train_fraction:g} %")
     return found
 
 
@@ -229,7 +246,7 @@ def _record(
     return RunRecord(
         scenario=SCENARIO,
         protocol=draws.words(),
-        config=settings,
+        config=json.loads(json.dumps(settings)),  # as it is read back: lists, no tuples
         seeds=draws.seeds,
         data_hash=digest(
             [*(f"{n} {h}" for n, h in hashes.items())]

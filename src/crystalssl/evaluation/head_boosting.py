@@ -16,7 +16,7 @@ import numpy as np
 
 from crystalssl.errors import missing_extra
 from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
-from crystalssl.evaluation.spectrum import Features, Floats, Index, _parts
+from crystalssl.evaluation.moments import Features, Floats, Index, parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class FittedLightGBM:
     def predict(self, matrix: Features, rows: Index) -> Floats:
         """(m,) or (m, t) predictions; probabilities of class 1 where labels were classes."""
         found = [np.empty(len(rows)) for _ in self.boosters]
-        for part in _parts(len(rows), matrix.shape[1]):
+        for part in parts(len(rows), matrix.shape[1]):
             chunk = matrix[rows[part]]
             for booster, values in zip(self.boosters, found, strict=True):
                 values[part] = booster.predict(chunk)
@@ -53,17 +53,17 @@ class LightGBM:
     """What labels are."""
     threads: int = 0
     """Threads at most; 0 for all cores. The result does not depend on it."""
-    rounds: int = 1000
+    rounds: int = 1500
     """Trees at most."""
     patience: int = 50
     """Trees without a lower error on the inner part before it stops."""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     """Shrinkage of each tree."""
-    leaves: int = 63
+    leaves: int = 31
     """Leaves of a tree at most."""
     leaf_rows: int = 5
     """Rows in a leaf at least."""
-    column_share: float = 0.2
+    column_share: float = 0.05
     """Share of the columns that each tree may use."""
     least_columns: int = 100
     """Columns that each tree may use at least."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crystalssl.evaluation.heads import Groups, Kind, label_columns, stacked
-from crystalssl.evaluation.spectrum import Features, Floats, Index, _parts
+from crystalssl.evaluation.moments import Features, Floats, Index, parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class FittedForest:
     def predict(self, matrix: Features, rows: Index) -> Floats:
         """(m,) or (m, t) predictions; probabilities of class 1 where labels were classes."""
         found = [np.empty(len(rows)) for _ in self.forests]
-        for part in _parts(len(rows), matrix.shape[1]):
+        for part in parts(len(rows), matrix.shape[1]):
             chunk = matrix[rows[part]]
             for forest, values in zip(self.forests, found, strict=True):
                 if self.kind == "classification":

@@ -15,16 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
+from crystalssl.evaluation.moments import Features, Floats, Index, parts
 from crystalssl.evaluation.ridge import Limits, LinearModel, fit_ridge, training_range
-from crystalssl.evaluation.spectrum import (
-    Features,
-    Floats,
-    Index,
-    Scaler,
-    _parts,
-    decompose,
-    fit_scaler,
-)
+from crystalssl.evaluation.spectrum import Scaler, decompose, fit_scaler
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +69,7 @@ class Standardised:
     def whole(self, matrix: Features, rows: Index) -> npt.NDArray[np.float32]:
         """The same for many rows, filled in chunks."""
         filled = np.empty((len(rows), len(self.low)), np.float32)
-        for part in _parts(len(rows), matrix.shape[1]):
+        for part in parts(len(rows), matrix.shape[1]):
             filled[part] = self.chunk(matrix, rows[part])
         return filled
 

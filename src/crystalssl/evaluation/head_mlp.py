@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crystalssl.evaluation.head_linear import Standardised
 from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
-from crystalssl.evaluation.spectrum import Features, Floats, Index, _parts
+from crystalssl.evaluation.moments import Features, Floats, Index, parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class FittedMLP:
         """(m,) or (m, t) predictions; probabilities of class 1 where labels were classes."""
         found = np.empty((len(rows), len(self.networks)))
         with torch.inference_mode():
-            for part in _parts(len(rows), matrix.shape[1]):
+            for part in parts(len(rows), matrix.shape[1]):
                 inputs = torch.from_numpy(self.scaler.chunk(matrix, rows[part]))
                 for place, network in enumerate(self.networks):
                     outputs = network(inputs)[:, 0].double()

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from crystalssl.datasets.splits import grouped_split
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.evaluation import low_rank, ridge, spectrum
-from crystalssl.evaluation.spectrum import Features, Floats, Index
+from crystalssl.evaluation import low_rank, moments, ridge, spectrum
+from crystalssl.evaluation.moments import Features, Floats, Index
 
 Kind = Literal["regression", "classification"]
 """What labels are: numbers, or 0 and 1, for which predictions are probabilities of 1."""
@@ -89,8 +89,9 @@ def build_head(name: str, *, kind: Kind = "regression", threads: int = 0) -> Hea
 
         return Ridge() if kind == "regression" else Logistic()
     if name == "lightgbm":
-        from crystalssl.evaluation.head_boosting import LightGBM
+        from crystalssl.evaluation.head_boosting import LightGBM, import_lightgbm
 
+        import_lightgbm()  # a missing package is told before hours of work
         return LightGBM(kind=kind, threads=threads)
     if name == "mlp":
         from crystalssl.evaluation.head_mlp import MLP
@@ -115,7 +116,7 @@ def head_code(head: Head) -> list[ModuleType]:
     from crystalssl.evaluation import head_linear
 
     own = [sys.modules[type(head).__module__], sys.modules[__name__]]
-    return [*dict.fromkeys([*own, head_linear, spectrum, ridge, low_rank])]
+    return [*dict.fromkeys([*own, head_linear, spectrum, ridge, low_rank, moments])]
 
 
 def label_columns(labels: Floats, rows: Index, kind: Kind) -> Floats:

@@ -43,7 +43,7 @@ class Estimate:
         model: model of both.
         metric: what the number is; differences are ours minus baseline.
         mean: mean over draws.
-        low: lower end of the interval.
+        low: lower end of the interval, NaN where it is not known.
         high: upper end.
         draws: number of draws.
         interval: kind of interval.
@@ -66,11 +66,15 @@ class Estimate:
 
 
 def estimate_table(estimates: Sequence[Estimate]) -> pa.Table:
-    """Estimates as a table."""
+    """Estimates as a table; ends of an interval that is not known are null."""
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     schema = pa.schema([(n, kinds[t]) for n, t in get_type_hints(Estimate).items()])
     names = [entry.name for entry in fields(Estimate)]
-    return pa.table({n: [getattr(e, n) for e in estimates] for n in names}, schema=schema)
+    columns = {
+        n: pa.array([getattr(e, n) for e in estimates], schema.field(n).type, from_pandas=True)
+        for n in names
+    }
+    return pa.table(columns, schema=schema)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:

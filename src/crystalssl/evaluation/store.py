@@ -79,7 +79,7 @@ class Store:
         data: Sequence[str] = (),
         code: Sequence[ModuleType] = (),
     ) -> str:
-        """Digest of everything that the result of a unit depends on.
+        """The scenario's name and a digest of everything that the result of a unit depends on.
 
         Versions of Python and of the packages in use are always part of it.
 
@@ -94,7 +94,7 @@ class Store:
             sort_keys=True,
             default=_plain,
         )
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return f"{scenario}-{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
     def once(self, key: str, compute: Callable[[], Part]) -> Part:
         """The part of a key: as stored, else computed and stored."""
@@ -147,13 +147,20 @@ class Store:
         write_json(index, self._index(key))
 
     def keep_only(self, keys: Collection[str]) -> int:
-        """Remove parts of other keys, those of settings no longer in use.
+        """Remove parts of other keys of the same scenarios: of settings no longer in use.
+
+        Scenarios that share a folder do not touch each other's parts.
 
         Returns:
             Number of files removed.
         """
         wanted = set(keys)
-        old = [path for path in self.folder.glob("*") if path.name.split(".")[0] not in wanted]
+        scenarios = {key.rsplit("-", 1)[0] for key in wanted}
+        old = [
+            path
+            for path in self.folder.glob("*-*.*")
+            if (key := path.name.split(".")[0]) not in wanted and key.rsplit("-", 1)[0] in scenarios
+        ]
         for path in old:
             path.unlink()
         return len(old)

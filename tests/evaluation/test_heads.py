@@ -1,0 +1,151 @@
+import builtins
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
+from crystalssl.evaluation.head_linear import Standardised
+from crystalssl.evaluation.heads import (
+    HEADS,
+    build_head,
+    head_code,
+    head_settings,
+    inner_split,
+    label_columns,
+)
+
+N = 300
+GROUPS = np.repeat([f"A{i}B" for i in range(N // 3)], 3)
+TRAIN, TEST = np.arange(0, N, 3), np.arange(1, N, 3)
+QUICK = {
+    "lightgbm": {"rounds": 60, "patience": 10},
+    "mlp": {"hidden": (32,), "steps": 300, "epochs": 20, "learning_rate": 0.01},
+    "random_forest": {"trees": 20, "column_share": 0.5},
+}
+
+
+def quick(name, kind="regression"):
+    """A head with fewer trees or steps, on one thread."""
+    head = build_head(name, kind=kind)
+    if hasattr(head, "threads"):
+        head = replace(head, threads=1)
+    return replace(head, **QUICK.get(name, {}))
+
+
+@pytest.fixture(scope="module")
+def world():
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(N, 12)).astype(np.float32)
+    matrix[:, 11] = 3.0  # carries nothing
+    labels = 5.0 + 2.0 * matrix[:, 0] + matrix[:, 1] + 0.05 * rng.normal(size=N)
+    return matrix, labels
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_learns_what_the_features_hold(name, world):
+    matrix, labels = world
+    guess = quick(name).fit(matrix, TRAIN, labels, None, 0).predict(matrix, TEST)
+    assert guess.shape == TEST.shape
+    assert np.corrcoef(guess, labels[TEST])[0, 1] > 0.8
+    assert abs(guess.mean() - labels[TEST].mean()) < 0.5
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_classes_are_predicted_as_probabilities(name, world):
+    matrix, labels = world
+    classes = (labels > 5.0).astype(float)
+    guess = quick(name, "classification").fit(matrix, TRAIN, classes, None, 0).predict(matrix, TEST)
+    assert guess.min() >= 0
+    assert guess.max() <= 1
+    truth = classes[TEST] == 1
+    assert guess[truth].mean() > guess[~truth].mean() + 0.3
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_same_seed_gives_the_same_predictions_and_labels_outside_training_do_not_matter(
+    name, world
+):
+    matrix, labels = world
+    head = quick(name)
+    found = []
+    for outside in (np.nan, 1e9):
+        known = np.full(N, outside)
+        known[TRAIN] = labels[TRAIN]
+        found.append(head.fit(matrix, TRAIN, known, GROUPS, 3).predict(matrix, TEST))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_several_labels_give_a_column_each(name, world):
+    matrix, labels = world
+    both = np.stack([labels, -labels], axis=1)
+    head = quick(name)
+    guess = head.fit(matrix, TRAIN, both, None, 0).predict(matrix, TEST)
+    alone = head.fit(matrix, TRAIN, labels, None, 0).predict(matrix, TEST)
+    assert guess.shape == (len(TEST), 2)
+    np.testing.assert_allclose(guess[:, 0], alone, atol=1e-6)
+    assert np.corrcoef(guess[:, 1], labels[TEST])[0, 1] < -0.8
+
+
+def test_test_values_far_outside_the_training_range_do_not_run_away(world):
+    matrix, labels = world
+    wild = matrix.copy()
+    wild[TEST, 2] = 1e8
+    for name in HEADS:
+        guess = quick(name).fit(wild, TRAIN, labels, None, 0).predict(wild, TEST)
+        assert np.abs(guess).max() < 30, name
+
+
+def test_standardising_limits_to_the_range_seen_and_drops_constant_columns(world):
+    matrix, _ = world
+    scaler = Standardised.fit(matrix, TRAIN)
+    inputs = scaler.whole(matrix, np.arange(N))
+    assert inputs.dtype == np.float32
+    assert inputs.shape == (N, 11)
+    np.testing.assert_allclose(inputs[TRAIN].mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(inputs[TRAIN].std(axis=0), 1, atol=1e-5)
+    assert (inputs.max(axis=0) <= inputs[TRAIN].max(axis=0) + 1e-5).all()
+    assert Standardised.fit(matrix, TRAIN, 1.5).whole(matrix, TRAIN).max() == 1.5
+
+
+def test_rows_to_stop_by_share_no_formula_with_rows_to_fit_on():
+    fit, check = inner_split(np.arange(N), GROUPS, 0)
+    assert sorted([*fit, *check]) == list(range(N))
+    assert not set(GROUPS[fit]) & set(GROUPS[check])
+    assert 0.1 < len(check) / N < 0.2
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "kind", "message"),
+    [
+        ([0], [1.0, 2.0], "regression", "expected at least 2"),
+        ([0, 1], [1.0, np.nan], "regression", "have no label"),
+        ([0, 1], [1.0, 1.0], "classification", "both 0 and 1"),
+    ],
+)
+def test_labels_that_cannot_be_fitted_are_refused(rows, labels, kind, message):
+    with pytest.raises(InputError, match=message):
+        label_columns(np.array(labels), np.array(rows), kind)
+
+
+def test_an_unknown_head_and_a_missing_package_are_named(monkeypatch, world):
+    with pytest.raises(UnknownNameError, match="Did you mean 'ridge'"):
+        build_head("rigde")
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == "lightgbm":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"crystalssl\[boosting\]"):
+        build_head("lightgbm")
+
+
+def test_settings_hold_what_the_result_depends_on_and_code_where_it_comes_from():
+    one, two = build_head("lightgbm", threads=1), build_head("lightgbm", threads=2)
+    assert head_settings(one) == head_settings(two)
+    assert "learning_rate" in head_settings(one)
+    assert any(module.__name__.endswith("head_boosting") for module in head_code(one))
