@@ -124,11 +124,10 @@ def stream_features(
             ``FeatureWriter``.
     """
     total = count_rows(path)
-    origins = (origin_of(recipe.weights, recipe.blocks or load_cards(recipe.weights)),)
     rows = skipped = 0
     with FeatureWriter(out, dtype) as writer:
         for piece in _described(pieces(path), recipe, workers):
-            writer.append(replace(piece.features, origins=origins))
+            writer.append(piece.features)
             rows, skipped = rows + piece.rows, skipped + len(piece.skipped)
             watch(piece, total)
         if rows != total or writer.rows + skipped != rows:
