@@ -21,7 +21,8 @@ from crystalssl.cli.console import (
     use_threads,
 )
 from crystalssl.cli.options import BlockChoice, Seed, Strict, Symprec, Threads
-from crystalssl.cli.probing import SSL, spread
+from crystalssl.cli.probe_tables import spread
+from crystalssl.cli.probing import SSL
 
 if TYPE_CHECKING:
     from crystalssl.evaluation.feature_sets import FeatureSet
@@ -118,7 +119,7 @@ def task_features(
             task.crystals, out, strict=strict, symprec=symprec, skipped=task.skipped
         )
         encoders = steps.load_encoders(weights, block)
-        save_features(steps.extract_features(canonical, encoders), path)
+        save_features(steps.extract_features(canonical, encoders, weights), path)
         stages.finish("features", digest, settings)
     found = load_features(path)
     valid = np.isin(task.mbids, found.ids)

@@ -28,7 +28,7 @@ from crystalssl.evaluation.scoring import MEAN, Target, prediction_table
 from crystalssl.evaluation.store import Store
 from crystalssl.structures.crystals import Crystals
 
-__all__ = ["MODELS", "SCENARIO", "LinearProbe", "linear_probe", "targets_of"]
+__all__ = ["MODELS", "SCENARIO", "LinearProbe", "Progress", "linear_probe", "targets_of"]
 
 MODELS = ("ols", "ridge")
 """Models that can be asked for; the mean of the training labels is always added."""
@@ -161,7 +161,7 @@ def _check(
     groups: npt.NDArray[np.str_],
     ids: npt.NDArray[np.str_],
     models: Sequence[str],
-    champions: Sequence[str],
+    champions: Sequence[str] = (),
 ) -> None:
     """Refuse input that cannot be compared."""
     for model in models:
