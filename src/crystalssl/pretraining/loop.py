@@ -37,7 +37,7 @@ from crystalssl.pretraining._lightning import (
     quiet,
     read_checkpoint,
 )
-from crystalssl.pretraining.monitors import CollapseMonitor, ThroughputMonitor
+from crystalssl.pretraining.monitors import HEALTH, CollapseMonitor, ThroughputMonitor
 from crystalssl.pretraining.optimizer import build_optimizer
 from crystalssl.pretraining.outputs import RunFolder, effective_settings
 from crystalssl.pretraining.scores import Tally
@@ -312,6 +312,7 @@ def _write_results(
         **settings["training"],
         "best_epoch": outcome.best_epoch,
         "val_loss": outcome.val_loss,
+        **{name: metrics[name] for name in HEALTH if name in metrics},
     }
     card = new_card(
         outcome.block, data=settings["data"], training=training, figures=outcome.figures
