@@ -53,6 +53,8 @@ def test_help_takes_less_than_a_second_of_work() -> None:
         ["evaluate", "linear-probe"],
         ["evaluate", "shap-share"],
         ["evaluate", "matbench"],
+        ["evaluate", "few-shot"],
+        ["evaluate", "ablation"],
         ["report"],
         ["info", "data"],
         ["config", "show"],

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crystalssl.cli import few_labels, linear_probe, matbench, shap_share
+from crystalssl.cli import ablation, few_labels, linear_probe, matbench, shap_share
 from crystalssl.cli.console import say
 
 app = typer.Typer(help="Measure features against labels and baselines.")
@@ -24,6 +24,7 @@ def scenarios() -> None:
 app.command("linear-probe")(linear_probe.linear_probe)
 app.command("shap-share")(shap_share.shap_share)
 app.command("few-shot")(few_labels.few_shot)
+app.command("ablation")(ablation.ablation)
 app.command("matbench")(matbench.matbench)
 
 

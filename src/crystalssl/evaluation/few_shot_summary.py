@@ -55,19 +55,21 @@ class Scored:
 
 Cell = tuple[str, float, str, str]
 """Property, share of labels, feature set, model."""
+Draws = dict[tuple[int, int], Scored]
+"""Scored draws by seed and fold."""
 
 
-def _cells(found: Iterable[Scored]) -> dict[Cell, dict[int, Scored]]:
-    """Scored draws by seed, for each cell."""
-    cells: dict[Cell, dict[int, Scored]] = {}
+def cells_of(found: Iterable[Scored]) -> dict[Cell, Draws]:
+    """Scored draws of each cell."""
+    cells: dict[Cell, Draws] = {}
     for entry in found:
         row = entry.rows[0]
         key = (row.property, row.train_fraction, row.feature_set, row.model)
-        cells.setdefault(key, {})[row.seed] = entry
+        cells.setdefault(key, {})[row.seed, row.fold] = entry
     return cells
 
 
-def _pairs(cells: dict[Cell, dict[int, Scored]], ours: Sequence[str]) -> list[tuple[Cell, Cell]]:
+def _pairs(cells: dict[Cell, Draws], ours: Sequence[str]) -> list[tuple[Cell, Cell]]:
     """Cells of ours, each with those of every other feature set under the same model."""
     return [
         (mine, other)
@@ -88,7 +90,7 @@ def differences(found: Sequence[Scored], ours: Sequence[str]) -> list[ScenarioRe
         found: scored draws.
         ours: feature sets of interest.
     """
-    cells = _cells(found)
+    cells = cells_of(found)
     return [
         replace(
             entry.rows[0],
@@ -119,29 +121,34 @@ def estimates(
     """
     if not found:
         return []
-    cells = _cells(found)
+    cells = cells_of(found)
     resamples = Resamples.draw(groups[found[0].test])
-    alone = [estimate for cell in cells.values() for estimate in _alone(cell, resamples)]
+    single = [estimate for cell in cells.values() for estimate in alone_estimates(cell, resamples)]
     paired = [
         estimate
         for mine, other in _pairs(cells, ours)
-        for estimate in _difference(cells[mine], cells[other], other[2], resamples)
+        for estimate in difference_estimates(cells[mine], cells[other], other[2], resamples)
     ]
     for mine in [cell for cell in cells if cell[2] in ours]:
         rivals = [cell for cell in cells if cell[:2] == mine[:2] and cell[2] == base]
         if rivals:
             best = max(rivals, key=lambda cell: _mean(cells[cell], "r2"))
             name = f"{base}, best head ({best[3]})"
-            paired += _difference(cells[mine], cells[best], name, resamples)
-    return [*alone, *paired]
+            paired += difference_estimates(cells[mine], cells[best], name, resamples)
+    return [*single, *paired]
 
 
-def _mean(draws: dict[int, Scored], metric: str) -> float:
+def _mean(draws: Draws, metric: str) -> float:
     return float(np.mean([entry.value(metric) for entry in draws.values()]))
 
 
-def _alone(draws: dict[int, Scored], resamples: Resamples) -> list[Estimate]:
-    """Estimates of the metrics of one cell."""
+def alone_estimates(draws: Draws, resamples: Resamples) -> list[Estimate]:
+    """Estimates of every metric of one model on one feature set.
+
+    Args:
+        draws: its scored draws.
+        resamples: test parts for the interval of a single draw.
+    """
     first = next(iter(draws.values()))
     found = []
     for metric in [row.metric for row in first.rows]:
@@ -158,10 +165,17 @@ def _alone(draws: dict[int, Scored], resamples: Resamples) -> list[Estimate]:
     return found
 
 
-def _difference(
-    mine: dict[int, Scored], other: dict[int, Scored], name: str, resamples: Resamples
+def difference_estimates(
+    mine: Draws, other: Draws, name: str, resamples: Resamples
 ) -> list[Estimate]:
-    """Estimates of ours minus a baseline, over the draws that both have."""
+    """Estimates of ours minus a baseline, over the draws that both have.
+
+    Args:
+        mine: scored draws of ours.
+        other: those of the baseline.
+        name: what goes to the column of the baseline.
+        resamples: test parts for the interval of a single draw.
+    """
     shared = [seed for seed in mine if seed in other]
     if not shared:
         return []
