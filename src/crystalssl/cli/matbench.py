@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from crystalssl.evaluation.feature_sets import FeatureSet
     from crystalssl.evaluation.matbench import Matbench
     from crystalssl.evaluation.matbench_tasks import TaskData
+    from crystalssl.evaluation.overlap import Overlap
 
 
 def matbench(
@@ -65,13 +66,14 @@ def matbench(
         data = read_task(file, target, task)
     model = build_head(head, kind=data.kind, threads=threads or 0)
     tell_task(data)
-    features = task_features(data, out, weights, block, strict=strict, symprec=symprec)
+    features, overlap = task_features(data, out, weights, block, strict=strict, symprec=symprec)
     with progress_bar(f"Matbench, {data.name}") as advance:
         result = run_folds(
             data,
             features,
             model,
             seed=seed,
+            overlap=overlap,
             details={"weights": weights, "blocks": ",".join(blocks)},
             store=Store(out / FOLDER),
             progress=advance,
@@ -94,8 +96,8 @@ def tell_task(task: TaskData) -> None:
 
 def task_features(
     task: TaskData, out: Path, weights: str, block: str, *, strict: bool, symprec: float
-) -> FeatureSet:
-    """Features of every row of a task; computed once and kept in the output folder.
+) -> tuple[FeatureSet, Overlap]:
+    """Features of every row of a task, kept in the output folder; what their weights have seen.
 
     Raises:
         InputError: if no structure can be used, or one cannot and ``strict``.
@@ -105,8 +107,10 @@ def task_features(
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
     from crystalssl.evaluation.feature_sets import FeatureSet
+    from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.features.store import load_features, save_features
     from crystalssl.hub.weights import load_cards
+    from crystalssl.structures.formulas import reduced_formulas
 
     stages, path = Stages(out), out / "cache" / "features.parquet"
     settings = {"weights": weights, "block": block, "symprec": symprec, "strict": strict}
@@ -118,7 +122,7 @@ def task_features(
             task.crystals, out, strict=strict, symprec=symprec, skipped=task.skipped
         )
         encoders = steps.load_encoders(weights, block)
-        save_features(steps.extract_features(canonical, encoders), path)
+        save_features(steps.extract_features(canonical, encoders, weights), path)
         stages.finish("features", digest, settings)
     found = load_features(path)
     valid = np.isin(task.mbids, found.ids)
@@ -130,9 +134,12 @@ def task_features(
             "by the mean of the training labels",
             "yellow",
         )
-    return FeatureSet(
+    overlap = find_overlap(found.origins, task.crystals)
+    say(overlap.words(np.arange(len(task.crystals)), reduced_formulas(task.crystals)))
+    features = FeatureSet(
         name=SSL, label="Pre-trained encoders", matrix=matrix, valid=valid, width=matrix.shape[1]
     )
+    return features, overlap
 
 
 def show(result: Matbench, task: TaskData) -> None:
