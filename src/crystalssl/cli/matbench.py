@@ -21,7 +21,8 @@ from crystalssl.cli.console import (
     use_threads,
 )
 from crystalssl.cli.options import BlockChoice, Seed, Strict, Symprec, Threads
-from crystalssl.cli.probing import SSL, spread
+from crystalssl.cli.probe_tables import spread
+from crystalssl.cli.probing import SSL
 
 if TYPE_CHECKING:
     from crystalssl.evaluation.feature_sets import FeatureSet
@@ -151,7 +152,7 @@ def show(result: Matbench, task: TaskData) -> None:
         metric, model = summary.key
         if metric != "fit_seconds":
             rows.setdefault(metric, [metric, "", ""])[2 if model == MEAN else 1] = spread(
-                summary.mean, summary.spread
+                summary.mean, summary.spread, summary.count
             )
     unit = f", {task.unit}" if task.unit else ""
     title = f"{task.name} ({task.target}{unit}), five folds, mean and spread"

@@ -91,12 +91,12 @@ def _show(
             if share is not None:
                 wanted["train_fraction"] = share
             shown = table.summarize(["feature_set"], metric=metric, **wanted)
-            cells.append(_spread(shown[0].mean, shown[0].spread, shown[0].count) if shown else "")
+            cells.append(spread(shown[0].mean, shown[0].spread, shown[0].count) if shown else "")
         rows.append(cells)
     grid(title, ["features", "columns", *(heading for heading, *_ in columns)], rows)
 
 
-def _spread(mean: float, deviation: float, count: int) -> str:
+def spread(mean: float, deviation: float, count: int) -> str:
     """A mean and its spread where there is one, three decimals unless they are large."""
     form = ".3f" if abs(mean) < 1000 else ".3g"
     return f"{mean:{form}} ± {deviation:{form}}" if count > 1 else f"{mean:{form}}"

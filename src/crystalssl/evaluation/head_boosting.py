@@ -55,7 +55,7 @@ class LightGBM:
     """Threads at most; 0 for all cores. The result does not depend on it."""
     rounds: int = 1500
     """Trees at most."""
-    patience: int = 50
+    patience: int = 30
     """Trees without a lower error on the inner part before it stops."""
     learning_rate: float = 0.1
     """Shrinkage of each tree."""
