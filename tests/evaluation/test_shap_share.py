@@ -65,12 +65,12 @@ def quick(monkeypatch):
     def build(name, *, threads=0):
         head = build_head(name, threads=1)
         changes = {"mlp": {"epochs": 15, "steps": 150, "dropout": 0.0}, "lightgbm": {"rounds": 60}}
-        return replace(head, **changes.get(name, {"trees": 10} if name == "random_forest" else {}))
+        return replace(head, **changes.get(name, {}))
 
     monkeypatch.setattr(scenario, "build_head", build)
 
 
-CONFIG = ShapConfig(explained=40, background=20, samples=40, draws=200)
+CONFIG = ShapConfig(trees=5, explained=40, background=20, samples=40, draws=200)
 
 
 def run(both, target, config=CONFIG, store=None, progress=None):

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.heads import build_head
+from crystalssl.evaluation.head_forest import RandomForest
+from crystalssl.evaluation.heads import Head, build_head
 from crystalssl.evaluation.hybrid import Hybrid
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.protocols import Split, check_split
@@ -121,7 +122,7 @@ def shap_share(
         splits = [overlap.drop(split, drop_seen) for split in splits]
     for split in splits:
         check_split(split, groups)
-    heads = [build_head(name, threads=threads) for name in config.heads]
+    heads = [_head(name, config, threads) for name in config.heads]
     units = [
         Unit(
             hybrid=hybrid,
@@ -153,6 +154,12 @@ def shap_share(
         counts = record.counts | overlap.counts(tested, groups)
         record = replace(record, config=settings, counts=counts)
     return _gathered(units, parts, record)
+
+
+def _head(name: str, config: ShapConfig, threads: int) -> Head:
+    """A head as in every scenario, but for the size of the forest."""
+    head = build_head(name, threads=threads)
+    return replace(head, trees=config.trees) if isinstance(head, RandomForest) else head
 
 
 def _gathered(units: Sequence[Unit], parts: Sequence[Part], record: RunRecord) -> ShapShare:
