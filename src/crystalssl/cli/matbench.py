@@ -152,7 +152,7 @@ def show(result: Matbench, task: TaskData) -> None:
         metric, model = summary.key
         if metric != "fit_seconds":
             rows.setdefault(metric, [metric, "", ""])[2 if model == MEAN else 1] = spread(
-                summary.mean, summary.spread
+                summary.mean, summary.spread, summary.count
             )
     unit = f", {task.unit}" if task.unit else ""
     title = f"{task.name} ({task.target}{unit}), five folds, mean and spread"
