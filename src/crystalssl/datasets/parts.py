@@ -194,6 +194,17 @@ class PartedCorpus:
         ]
         return joined(found).batch(np.argsort(order), block)
 
+    def crystals(self, index: npt.ArrayLike) -> Crystals:
+        """As ``Corpus.crystals``, in the order of the parts."""
+        rows = np.sort(np.asarray(index, dtype=np.int64))
+        part = self.part_of_row[rows]
+        return Crystals.concatenate(
+            [
+                self._part(number).crystals(rows[part == number] - self._starts[number])
+                for number in np.unique(part).tolist()
+            ]
+        )
+
     def _part(self, number: int) -> Corpus:
         if self._held is None or self._held[0] != number:
             self._held = None  # the old part goes before the new one comes
