@@ -23,6 +23,7 @@ from crystalssl.features.recipe import Recipe
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.weights import export_run
+from crystalssl.representation.targets import by_kind
 from crystalssl.structures.canonical import canonicalize
 
 
@@ -54,7 +55,7 @@ def main() -> None:
         config = BottleneckConfig(width=width, epochs=options.epochs)
         outcome = train_bottleneck(
             features,
-            corpus.values.numpy(),
+            by_kind(corpus.values.numpy()),
             train,
             val,
             config,

@@ -40,7 +40,7 @@ def views() -> tuple[Features, np.ndarray]:
         "two": (10 + hidden @ rng.normal(size=(5, 8))).astype(np.float32),
     }
     ids = np.array([f"c{i}" for i in range(400)])
-    return Features(ids=ids, blocks=blocks), hidden[:, :3].astype(np.float32)
+    return Features(ids=ids, blocks=blocks), [hidden[:, :3].astype(np.float32)]
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,9 @@ def test_labels_of_rows_that_are_not_trained_on_change_nothing(views, trained):
     spoilt = {name: values.copy() for name, values in features.blocks.items()}
     for values in spoilt.values():
         values[VAL] = 7.0
-    other = targets.copy()
+    other = targets[0].copy()
     other[VAL] = -7.0
-    outcome = train_bottleneck(replace(features, blocks=spoilt), other, TRAIN, VAL, CONFIG)
+    outcome = train_bottleneck(replace(features, blocks=spoilt), [other], TRAIN, VAL, CONFIG)
     same = zip(
         outcome.bottleneck.state_dict().values(), trained.bottleneck.state_dict().values(),
         strict=True,
@@ -99,7 +99,10 @@ def test_one_block_always_stays():
 
 def test_loss_equals_its_plain_sum():
     torch.manual_seed(0)
-    heads, config = _Heads(6, 5, 4), BottleneckConfig(decorrelation_weight=2.0, kept_weight=0.25)
+    heads, config = (
+        _Heads(6, 5, [1, 3]),
+        BottleneckConfig(decorrelation_weight=2.0, kept_weight=0.25),
+    )
     mixed, inputs, truth = torch.randn(7, 6), torch.randn(7, 5), 3 * torch.randn(7, 4)
     shown = (torch.rand(7, 5) > 0.5).float()
     got = bottleneck_loss(heads, mixed, inputs, shown, truth, config).item()
@@ -108,7 +111,8 @@ def test_loss_equals_its_plain_sum():
     weight = np.where(shown.numpy() > 0, 0.25, 1.0)
     error = ((told - inputs.numpy()) ** 2 * weight).mean()
     apart = np.abs(aims - truth.numpy())
-    smooth = np.where(apart < 1, 0.5 * apart**2, apart - 0.5).mean()
+    smooth = np.where(apart < 1, 0.5 * apart**2, apart - 0.5)
+    smooth = smooth[:, :1].mean() + smooth[:, 1:].mean()
     wide = mixed.numpy() - mixed.numpy().mean(0)
     scaled = wide / np.sqrt((wide**2).mean(0) + 1e-4)
     square = (scaled.T @ scaled / 7) ** 2
