@@ -194,6 +194,13 @@ class PartedCorpus:
         ]
         return joined(found).batch(np.argsort(order), block)
 
+    def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
+        """As ``Corpus.crystals``, part by part; in the order of the parts."""
+        rows = np.asarray(index, dtype=np.int64)
+        part = self.part_of_row[rows]
+        for number in np.unique(part).tolist():
+            yield from self._part(number).crystals(rows[part == number] - self._starts[number])
+
     def _part(self, number: int) -> Corpus:
         if self._held is None or self._held[0] != number:
             self._held = None  # the old part goes before the new one comes
