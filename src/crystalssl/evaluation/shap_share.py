@@ -19,7 +19,7 @@ from crystalssl.errors import InputError
 from crystalssl.evaluation.head_forest import RandomForest
 from crystalssl.evaluation.heads import Head, build_head
 from crystalssl.evaluation.hybrid import Hybrid
-from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.protocols import Split, check_split
 from crystalssl.evaluation.scenario import (
     ResultTable,
@@ -78,7 +78,7 @@ def shap_share(
     *,
     config: ShapConfig | None = None,
     overlap: Overlap | None = None,
-    drop_seen: str = "none",
+    drop_seen: DropSeen = "none",
     threads: int = 0,
     store: Store | None = None,
     progress: Progress | None = None,
