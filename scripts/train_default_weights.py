@@ -3,7 +3,8 @@
     python scripts/train_default_weights.py TABLE... --epochs N --out RUN
 
 Structure tables go in; a column ``split`` names rows to leave out (``test``) and rows that choose
-the best epoch (``val``), all others are trained on. The six encoders go to
+the best epoch (``val``), all others are trained on, unless their formula is among those rows: no
+formula of ``val`` or ``test`` is in training. The encoders go to
 ``src/crystalssl/hub/bundled/default`` with their cards. No column but ``split`` is read.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks._registry import resolve_blocks
 from crystalssl.config import get_preset
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.load import load_crystals
@@ -24,21 +25,27 @@ from crystalssl.hub.weights import export_run
 from crystalssl.pretraining.parallel import pretrain_blocks
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.formulas import reduced_formulas
 
 BUNDLED = Path(__file__).resolve().parents[1] / "src" / "crystalssl" / "hub" / "bundled"
 
 
 def gather(paths: list[Path]) -> tuple[Crystals, np.ndarray]:
-    """All structures but the test rows, and the part of each: ``val`` or ``train``."""
+    """Structures without test rows, and the part of each: ``val`` or ``train``."""
     parts, names = [], []
+    held_out: list[str] = []
     for path in paths:
         crystals = load_crystals([path]).crystals
         held = [] if crystals.columns is None else crystals.columns.column_names
         split = crystals.column("split") if "split" in held else np.full(len(crystals), "train")
+        held_out += reduced_formulas(crystals.take(np.isin(split, ["val", "test"]))).tolist()
         kept = split != "test"
         parts.append(crystals.take(kept).with_columns(None))
         names.append(np.where(split[kept] == "val", "val", "train"))
-    return Crystals.concatenate(parts), np.concatenate(names)
+    crystals, part = Crystals.concatenate(parts), np.concatenate(names)
+    known = np.isin(reduced_formulas(crystals), held_out) & (part == "train")
+    print(f"{known.sum():,} structures left out: their formulas are in val or test")
+    return crystals.take(~known), part[~known]
 
 
 def main() -> None:
@@ -46,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+", type=Path)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--block", default="all", help="names or numbers, separated by commas")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/default"))
     parser.add_argument("--name", default="default", help="name the weights are found by")
@@ -56,10 +64,12 @@ def main() -> None:
     print(f"{(parts == 'train').sum():,} to train on, {(parts == 'val').sum():,} to validate with")
     pretrain_blocks(
         corpus,
-        [block.name for block in list_blocks()],
+        [block.name for block in resolve_blocks(options.block)],
         np.flatnonzero(parts == "train"),
         np.flatnonzero(parts == "val"),
-        get_preset("quick").updated({"epochs": options.epochs, "progress": False}),
+        get_preset("quick").updated(
+            {"epochs": options.epochs, "progress": False, "monitor_crystals": 2048}
+        ),
         options.out,
         workers=options.workers,
         watch=lambda block, epochs: print(f"{block}: {epochs} epochs", flush=True),

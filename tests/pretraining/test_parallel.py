@@ -45,8 +45,8 @@ def test_processes_end_when_the_one_that_started_them_is_killed():
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from crystalssl.pretraining.parallel import _obey_parent
-pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_obey_parent)
+from crystalssl.processes import obey_parent
+pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=obey_parent)
 print(pool.submit(os.getpid).result(), flush=True)
 pool.submit(time.sleep, 60)
 time.sleep(60)

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from crystalssl.errors import InputError
+from crystalssl.representation.elemental import PROPERTIES, PROPERTY_NAMES, WEIGHTS
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.representation.targets import (
     BINS,
+    GEOMETRY_NAMES,
     REACH,
+    TARGET_KINDS,
     TARGET_NAMES,
     WIDTH,
     CrystalTargets,
+    by_kind,
     crystal_targets,
 )
 from crystalssl.structures.crystals import Crystals
@@ -75,10 +79,30 @@ def test_histogram_moves_smoothly_with_an_atom(crystals_of: Build) -> None:
     assert np.abs(histogram[0] - histogram[1]).max() < 1e-3
 
 
-def test_composition_does_not_enter(crystals_of: Build) -> None:
+def test_elements_enter_the_bond_targets_alone(crystals_of: Build) -> None:
     cells = [(np.eye(3) * 4, [[0, 0, 0], [0.5, 0.5, 0.5]], z) for z in ([11, 17], [26, 26])]
-    targets = targets_of(crystals_of(cells))
-    np.testing.assert_array_equal(targets.values[0], targets.values[1])
+    values = targets_of(crystals_of(cells)).values
+    geometric = len(GEOMETRY_NAMES)
+    np.testing.assert_array_equal(values[0, :geometric], values[1, :geometric])
+    assert (values[0, geometric:] != values[1, geometric:]).any()
+
+
+def test_bonds_of_a_known_crystal_are_as_unlike_as_its_elements(crystals_of: Build) -> None:
+    caesium_chloride = (np.eye(3) * 4.12, [[0, 0, 0], [0.5, 0.5, 0.5]], [55, 17])
+    values = targets_of(crystals_of([caesium_chloride])).values[0]
+    known = dict(zip(TARGET_NAMES, values, strict=True))
+    name = "electronegativity_pauling"
+    ours = PROPERTIES[[55, 17], PROPERTY_NAMES.index(name)]
+    between = ours[1] - ours[0]
+    # eight neighbours of the other kind; the six of the same kind weigh a little
+    assert 0.8 * between < known[f"{name}: mean difference along bonds"] <= between + 1e-4
+    assert known[f"{name}: spread of it over sites"] == pytest.approx(0, abs=1e-3)
+    assert known[f"{name}: mean"] == pytest.approx(ours.mean(), abs=1e-4)
+    assert known[f"{name}: spread"] == pytest.approx(between / 2, abs=1e-3)
+    relative = 4.12 * 0.75**0.5 / WEIGHTS[[55, 17], 2].sum()
+    assert relative < known["mean bond length over sum of covalent radii"] < 1.12 * relative
+    assert known["mean ionic energy of bonds (Pauling^2 / angstrom)"] < 0
+    assert known["whether charges balance"] == pytest.approx(1)
 
 
 def test_split_sites_do_not_count_as_neighbours(crystals_of: Build) -> None:
@@ -92,3 +116,14 @@ def test_split_sites_do_not_count_as_neighbours(crystals_of: Build) -> None:
 def test_a_graph_of_other_crystals_is_refused(small: Crystals) -> None:
     with pytest.raises(InputError, match="periodic_graph"):
         crystal_targets(small, periodic_graph(small.take(np.arange(3))))
+
+
+def test_gated_targets_are_those_of_crystals_that_balance(crystals_of: Build) -> None:
+    places = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    cells = [(np.eye(3) * 4, places, numbers) for numbers in ([55, 17], [12, 13])]
+    values = targets_of(crystals_of(cells)).values
+    geometry, charges, bonds, both = by_kind(values)
+    assert [part.shape[1] for part in (geometry, charges, bonds)] == list(TARGET_KINDS)
+    np.testing.assert_array_equal(np.concatenate([geometry, charges, bonds], axis=1), values)
+    np.testing.assert_allclose(both[0], np.concatenate([geometry, bonds], axis=1)[0], rtol=1e-5)
+    assert np.abs(both[1]).max() < 1e-3

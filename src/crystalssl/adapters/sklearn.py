@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 from crystalssl.adapters.inputs import Gathered, gather
 from crystalssl.blocks._contract import Block
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.container import feature_names
-from crystalssl.features.extract import extract
-from crystalssl.hub.weights import load_run
+from crystalssl.features.recipe import Recipe
 from crystalssl.structures.canonical import SYMPREC
 
 OnInvalid = Literal["warn", "nan", "error"]
@@ -48,6 +48,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
 
     Attributes:
         encoders_: trained block of each name, after ``fit``.
+        extractor_: the encoders and what mixes their features.
         skipped_: what the last ``transform`` could not use, with reasons.
 
     Example:
@@ -60,6 +61,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         weights: str | Path = "default",
         *,
         blocks: str | Sequence[str] = "all",
+        output: str = AUTO,
         on_invalid: OnInvalid = "warn",
         symprec: float = SYMPREC,
         device: str | None = None,
@@ -69,6 +71,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         Args:
             weights: folder of a pre-trained run, or the name of bundled weights.
             blocks: "all", or the names of the blocks to use.
+            output: "blocks" for the blocks side by side, the name of a bottleneck that mixes
+                them, or "auto": mixed if the weights have a bottleneck for these blocks.
             on_invalid: what becomes of a structure that cannot be used: NaN with a warning, NaN
                 alone, or an error.
             symprec: tolerance of the symmetry search in angstrom.
@@ -76,6 +80,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         """
         self.weights = weights
         self.blocks = blocks
+        self.output = output
         self.on_invalid = on_invalid
         self.symprec = symprec
         self.device = device
@@ -102,12 +107,12 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         """
         if self.on_invalid not in get_args(OnInvalid):
             raise unknown_name("on_invalid", str(self.on_invalid), get_args(OnInvalid))
-        found = load_run(self.weights)
-        names = list(found) if self.blocks == "all" else _names(self.blocks)
-        for name in names:
-            if name not in found:
-                raise unknown_name("block in these weights", name, found)
-        self.encoders_: dict[str, Block] = {n: b for n, b in found.items() if n in names}
+        names = () if self.blocks == "all" else tuple(_names(self.blocks))
+        recipe = Recipe(
+            weights=str(self.weights), blocks=names, device=self.device, output=self.output
+        )
+        self.extractor_ = recipe.extractor()
+        self.encoders_: dict[str, Block] = dict(self.extractor_.encoders)
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float32]:
@@ -125,7 +130,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         gathered = gather(X, self.symprec)
         self.skipped_ = gathered.skipped
         self._tell(gathered)
-        features = extract(gathered.canonical, self.encoders_, device=self.device).matrix
+        features = self.extractor_.features_of(gathered.canonical).matrix
         matrix = np.full((gathered.total, features.shape[1]), np.nan, np.float32)
         matrix[gathered.rows] = features
         return matrix
@@ -133,8 +138,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Names of the columns, ``<block>_<i>``."""
         check_is_fitted(self)
-        widths = {name: block.width for name, block in self.encoders_.items()}
-        return np.array(feature_names(widths), dtype=object)
+        return np.array(feature_names(self.extractor_.widths), dtype=object)
 
     def feature_labels(self) -> list[str]:
         """Names of the columns, as matminer asks for them."""

@@ -1,8 +1,9 @@
 """Scoring: statistics behind the trivial baselines, and the crystal-level objective.
 
-The crystal-level objective lets the pooled features tell geometric facts of the whole crystal
-(volume per atom, neighbour distances, coordination numbers: ``representation/targets.py``). They
-come from the structure, not from labels, and they train the path from tokens to features.
+The crystal-level objective lets the pooled features tell facts of the whole crystal (volume per
+atom, neighbour distances, coordination, how unlike bonded elements are: ``CORE_NAMES`` in
+``representation/targets.py``). They come from the structure, not from labels, and they train the
+path from tokens to features.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from crystalssl.blocks._contract import BlockBatch, PretextResult, TaskInfo
 from crystalssl.blocks._layers import mlp
-from crystalssl.representation.targets import TARGET_NAMES
+from crystalssl.representation.targets import CORE
 
 
 class TargetMean(nn.Module):
@@ -109,6 +110,46 @@ def error_result(
     )
 
 
+def decorrelation_task(block: str) -> TaskInfo:
+    """The decorrelation objective of a block, as listed by ``crystalssl info tasks``."""
+    return TaskInfo(
+        name=f"{block}_decorrelation",
+        number=None,
+        figure="root mean square correlation of two features",
+        higher_is_better=False,
+        trivial="all features alike",
+        teaches="To use all features: no two of them tell the same.",
+    )
+
+
+def decorrelation_result(
+    block: str, features: Float[Tensor, "crystal feature"], weight: float
+) -> PretextResult:
+    """Mean squared correlation of two different features over a batch.
+
+    The redundancy term of Barlow Twins (Zbontar et al. 2021) on one view. A batch of one crystal
+    has no correlations and a loss of zero.
+
+    Args:
+        block: name of the block.
+        features: pooled features.
+        weight: factor of the loss.
+    """
+    count, width = features.shape
+    centred = features - features.mean(0)
+    scaled = centred / torch.sqrt(centred.square().mean(0) + 1e-4)
+    correlation = scaled.T @ scaled / count
+    apart = correlation.square().sum() - correlation.diagonal().square().sum()
+    loss = apart / (width * (width - 1))
+    return PretextResult(
+        task=f"{block}_decorrelation",
+        loss=loss,
+        weight=weight,
+        sums={"model": loss.detach().sqrt().reshape(1), "all features alike": loss.new_ones(1)},
+        count=loss.new_ones(1),
+    )
+
+
 def structure_task(block: str) -> TaskInfo:
     """The crystal-level objective of a block, as listed by ``crystalssl info tasks``."""
     return TaskInfo(
@@ -117,7 +158,7 @@ def structure_task(block: str) -> TaskInfo:
         figure="mean absolute error (standard deviations)",
         higher_is_better=False,
         trivial="mean",
-        teaches="How this view alone fixes the geometry of the whole crystal.",
+        teaches="How this view alone fixes the geometry and the bonds of the whole crystal.",
     )
 
 
@@ -127,8 +168,8 @@ class StructureHead(nn.Module):
     def __init__(self, width: int, hidden: int = 64) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.head = mlp(width, hidden, len(TARGET_NAMES))
-        self.mean = TargetMean(len(TARGET_NAMES))
+        self.head = mlp(width, hidden, len(CORE))
+        self.mean = TargetMean(len(CORE))
 
     def forward(
         self,
@@ -138,10 +179,6 @@ class StructureHead(nn.Module):
         weight: float,
     ) -> PretextResult:
         """Score the features against the targets; the baseline is the training mean."""
-        return error_result(
-            f"{block}_to_structure",
-            self.head(self.norm(features)),
-            batch.targets,
-            {"mean": self.mean(batch.targets)},
-            weight,
-        )
+        truth = batch.targets[:, CORE]
+        answer, mean = self.head(self.norm(features)), self.mean(truth)
+        return error_result(f"{block}_to_structure", answer, truth, {"mean": mean}, weight)

@@ -56,7 +56,7 @@ class CompositionConfig:
     """Dropout during training."""
     fraction_weight: float = 0.5
     """Weight of the hidden fraction's loss."""
-    structure_weight: float = 2.0
+    structure_weight: float = 4.0
     """Weight of the crystal-level objective."""
 
 

@@ -55,7 +55,7 @@ class OccupancyConfig:
     """Share of sites hidden when sites are hidden one by one."""
     species_ratio: float = 0.5
     """Share of crystals in which every site of one species is hidden instead."""
-    structure_weight: float = 1.0
+    structure_weight: float = 2.0
     """Weight of the crystal-level objective."""
 
 

@@ -33,7 +33,14 @@ from crystalssl.blocks._layers import (
     whole_shells,
 )
 from crystalssl.blocks._masking import shell_draw
-from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.blocks._objectives import (
+    StructureHead,
+    TargetMean,
+    decorrelation_result,
+    decorrelation_task,
+    error_result,
+    structure_task,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,8 @@ class ReciprocalConfig:
     """Share of shells left out and interpolated."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
+    decorrelation_weight: float = 1.0
+    """Weight of the correlations between features; without it their rank is a fifth of 512."""
 
 
 class Points(NamedTuple):
@@ -109,6 +118,7 @@ class Reciprocal(Block):
             teaches="Extinction rules and the motif behind them: which reflections are lit.",
         ),
         structure_task("reciprocal"),
+        decorrelation_task("reciprocal"),
     )
 
     def __init__(self, config: ReciprocalConfig) -> None:
@@ -232,6 +242,7 @@ class Reciprocal(Block):
             self._length_result(points, tokens, unmeasured, left_out),
             self._lit_result(points, tokens, left_out),
             self.structure(self.name, features, batch, self.config.structure_weight),
+            decorrelation_result(self.name, features, self.config.decorrelation_weight),
         ]
 
     @staticmethod

@@ -88,7 +88,7 @@ def ablation(
             label_draws(crystals, fractions=(1.0,), draws=1, seed=seed),
             Store(out / FOLDER),
             overlap=find_overlap(sources[probing.SSL].origins, crystals),
-            drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
+            drop_seen=drop_seen,  # any word; a wrong one is an error
             progress=advance,
         )
     result.save(out)

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from crystalssl.cli import configure, convert, evaluate, info, learn, run, scale
+from crystalssl.cli import configure, convert, evaluate, info, learn, mixing, run, scale
 from crystalssl.cli.console import error_console
 from crystalssl.errors import CrystalSSLError
 
@@ -117,6 +117,8 @@ app.command(rich_help_panel=FILES)(convert.panel)
 app.command(rich_help_panel=FILES)(scale.generate)
 app.command(rich_help_panel=LEARN)(learn.pretrain)
 app.command(rich_help_panel=LEARN)(learn.extract)
+app.command(rich_help_panel=LEARN)(mixing.bottleneck)
+app.command(rich_help_panel=LEARN)(scale.featurize_corpus)
 app.add_typer(evaluate.app, name="evaluate", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(evaluate.report)
 app.add_typer(info.app, name="info", rich_help_panel=LOOK)

@@ -117,7 +117,7 @@ def few_shot(
                 threads=threads or 0,
             ),
             overlap=overlap,
-            drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
+            drop_seen=drop_seen,  # any word; a wrong one is an error
             progress=advance,
         )
     result.save(out)

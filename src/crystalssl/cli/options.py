@@ -23,6 +23,16 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop if any structure ca
 Symprec = Annotated[float, typer.Option(help="Symmetry tolerance in angstrom.", min=1e-6, max=0.5)]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.", min=0)]
 Threads = Annotated[int | None, typer.Option(help="Threads to use; all cores if not given.", min=1)]
+DType = Annotated[
+    str, typer.Option("--dtype", help="Type of stored features: float32, float16 or int8.")
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        help="blocks: side by side; bottleneck: mixed; auto: mixed if the run has a bottleneck.",
+    ),
+]
 BlockChoice = Annotated[
     str,
     typer.Option(
@@ -35,4 +45,20 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier r
 Target = Annotated[
     list[str],
     typer.Option("--target", "-t", help="Label column to predict; may be given several times."),
+]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        help="NAME=FILE: further features to compare, under this name; may be repeated.",
+        show_default=False,
+    ),
+]
+DropSeenOption = Annotated[
+    str,
+    typer.Option(
+        "--drop-seen",
+        help="Leave out test crystals that the weights saw in pre-training: none, formulas (any "
+        "crystal of a seen formula) or structures.",
+    ),
 ]

@@ -1,27 +1,40 @@
-"""The linear probe as the commands use it: feature sets beside baselines, progress, result table.
+"""The linear probe as the commands use it: protocol, feature sets beside baselines, progress.
 
 Called by ``run`` and ``evaluate linear-probe``; the protocol and the models are in ``evaluation``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystalssl.cli.console import console, grid, progress_bar, say
-from crystalssl.errors import MissingExtraError
+from crystalssl.cli.console import console, make_canonical, progress_bar, report_skipped, say
+from crystalssl.errors import InputError, MissingExtraError, Skip, unknown_name
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from crystalssl.evaluation.feature_sets import FeatureSet
     from crystalssl.evaluation.linear_probe import LinearProbe
+    from crystalssl.evaluation.overlap import Overlap
     from crystalssl.evaluation.protocols import SplitProtocol
-    from crystalssl.evaluation.scenario import ResultTable
     from crystalssl.features.container import Features
     from crystalssl.structures.crystals import Crystals
 
-SSL, UNTRAINED = "ssl", "untrained"
+SSL, BOTTLENECK, UNTRAINED = "ssl", "bottleneck", "untrained"
 """Names of the feature sets that come from encoders."""
+LABELS = {
+    SSL: "Pre-trained encoders",
+    BOTTLENECK: "Bottleneck of these",
+    UNTRAINED: "Untrained encoders",
+}
+"""Their names for people."""
+TAKEN = (SSL, "raw_ftcp", "raw_ftcp_pca", "magpie", "mean")
+"""Names that no further features may have."""
+PROTOCOLS = ("held-out", "repeated", "both")
+"""Choices of a protocol."""
 
 
 def labelled(crystals: Crystals, targets: Sequence[str]) -> Crystals:
@@ -44,17 +57,62 @@ def protocol_for(crystals: Crystals, seed: int) -> SplitProtocol:
 
     Without one, repeated splits with formulas kept together.
     """
-    import numpy as np
-
-    from crystalssl.cli.steps import PARTS
     from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits
 
+    held_out = _held_out(crystals)
+    if held_out is None:
+        return RepeatedSplits(kinds=("grouped",))
+    return HeldOutFolds(held_out=held_out, seed=seed)
+
+
+def choose_protocol(
+    crystals: Crystals, targets: Sequence[str], choice: str | None, seed: int, repeats: int
+) -> SplitProtocol:
+    """The protocol that was asked for, or all that the structures allow.
+
+    Raises:
+        InputError: if the labels do not suffice, or held-out folds are asked for without a split
+            column.
+        UnknownNameError: if there is no such choice, or a label column is missing.
+    """
+    from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits, Together
+
+    if choice is not None and choice not in PROTOCOLS:
+        raise unknown_name("protocol", choice, PROTOCOLS)
+    repeated = RepeatedSplits(repeats=repeats)
+    held_out = _held_out(crystals)
+    if choice in ("held-out", "both") and held_out is None:
+        raise InputError(
+            "Held-out folds need a column 'split' with train, val and test; the structures carry "
+            "none. Use --protocol repeated, or structures of a run (structures.parquet)."
+        )
+    if choice == "repeated" or held_out is None:
+        protocol: SplitProtocol = repeated
+    elif choice == "held-out":
+        protocol = HeldOutFolds(held_out=held_out, seed=seed)
+    else:
+        protocol = Together(parts=(HeldOutFolds(held_out=held_out, seed=seed), repeated))
+    try:
+        check_protocol(crystals, targets, protocol)
+    except InputError as error:
+        if choice is not None or protocol is repeated:
+            raise
+        say(f"No held-out folds: {error}", "yellow")
+        protocol = repeated
+        check_protocol(crystals, targets, protocol)
+    return protocol
+
+
+def _held_out(crystals: Crystals) -> npt.NDArray[np.bool_] | None:
+    """(n,) crystals of the test part, or None where no split column says."""
+    from crystalssl.cli.steps import PARTS
+
     columns = [] if crystals.columns is None else crystals.columns.column_names
-    if "split" in columns:
-        names = crystals.column("split")
-        if set(names.tolist()) <= set(PARTS):
-            return HeldOutFolds(held_out=np.asarray(names == "test"), seed=seed)
-    return RepeatedSplits(kinds=("grouped",))
+    names = crystals.column("split") if "split" in columns else None
+    if names is None or not set(names.tolist()) <= set(PARTS):
+        return None
+    marks: npt.NDArray[np.bool_] = names == "test"
+    return marks
 
 
 def check_protocol(crystals: Crystals, targets: Sequence[str], protocol: SplitProtocol) -> None:
@@ -74,21 +132,100 @@ def check_protocol(crystals: Crystals, targets: Sequence[str], protocol: SplitPr
         protocol.splits(np.flatnonzero(np.isfinite(target.values)), groups)
 
 
+def read_named(named: Sequence[str]) -> dict[str, Features]:
+    """Features files given as ``NAME=FILE``.
+
+    Raises:
+        InputError: if one is not of this form, a name repeats or is taken, or a file is no good.
+    """
+    from crystalssl.features.store import load_features
+
+    found: dict[str, Features] = {}
+    for text in named:
+        name, _, file = text.partition("=")
+        if not name or not file:
+            raise InputError(f"Got --also {text!r}; expected NAME=FILE, like mine=mine.parquet.")
+        if name in found or name in TAKEN:
+            raise InputError(f"The name {name!r} of --also is in use; choose another.")
+        found[name] = load_features(Path(file))
+    return found
+
+
+def overlap_of(
+    features: Sequence[Features], crystals: Crystals, weights: str | None = None
+) -> Overlap:
+    """Which crystals the weights behind any of the features have seen.
+
+    Args:
+        features: features in use.
+        crystals: crystals of the comparison.
+        weights: weights of those that do not say where they come from.
+    """
+    from crystalssl.evaluation.overlap import find_overlap
+    from crystalssl.features.origins import origin_of
+    from crystalssl.hub.weights import run_folders
+
+    given = () if weights is None else (origin_of(weights, run_folders(weights)),)
+    origins = [found.origins or given for found in features]
+    known = [origin for group in origins for origin in group] if all(origins) else []
+    with console.status("Looking for crystals seen in pre-training"):
+        return find_overlap(known, crystals)
+
+
+def untrained_features(
+    crystals: Crystals,
+    out: Path,
+    *,
+    strict: bool,
+    symprec: float,
+    seed: int,
+    skipped: Sequence[Skip] = (),
+) -> Features:
+    """Features of encoders that were never trained; kept in ``out/cache`` for the next time.
+
+    Args:
+        crystals: crystals of the comparison.
+        out: folder of the results; gets ``skipped.csv``.
+        strict: whether a structure that cannot be used is an error.
+        symprec: tolerance of the symmetry search in angstrom.
+        seed: seed of the encoders.
+        skipped: structures left out before, to be reported with those left out here.
+    """
+    from crystalssl.blocks._registry import build_block, list_blocks
+    from crystalssl.cli import steps
+    from crystalssl.cli.stages import Stages, crystals_digest
+    from crystalssl.features.store import load_features, save_features
+
+    stages, path = Stages(out / "cache"), out / "cache" / "untrained_features.parquet"
+    settings = {"seed": seed, "symprec": symprec, "blocks": [b.name for b in list_blocks()]}
+    digest = stages.digest("untrained", settings, [crystals_digest(crystals.with_columns(None))])
+    if stages.is_done("untrained", digest, path):
+        report_skipped(skipped, len(crystals) + len(skipped), out, strict)
+        return load_features(path)
+    canonical = make_canonical(crystals, out, strict=strict, symprec=symprec, skipped=skipped)
+    fresh = {block.name: build_block(block.name, seed=seed) for block in list_blocks()}
+    features = steps.extract_features(canonical, fresh, UNTRAINED, "Untrained encoders")
+    save_features(features, path)
+    stages.finish("untrained", digest, settings)
+    return features
+
+
 def build_sets(
-    crystals: Crystals, features: Features, untrained: Features | None, cache: Path
+    crystals: Crystals, trained: Mapping[str, Features], untrained: Features | None, cache: Path
 ) -> list[FeatureSet]:
     """The features of interest and every baseline, on the same crystals.
 
     Args:
         crystals: n crystals, cells as given.
-        features: trained features; matched by id.
+        trained: features by name, ``SSL`` among them; matched by id.
         untrained: features of encoders that were never trained, or None.
         cache: folder that keeps composition statistics.
     """
     from crystalssl.evaluation import feature_sets
     from crystalssl.evaluation.magpie import magpie
 
-    def of(name: str, label: str, found: Features) -> FeatureSet:
+    def of(name: str, found: Features) -> FeatureSet:
+        label = LABELS.get(name, name[:1].upper() + name[1:])
         return feature_sets.given(name, label, found.ids, found.matrix, crystals)
 
     with console.status("Baselines: raw FTCP and composition statistics"):
@@ -99,8 +236,8 @@ def build_sets(
         except MissingExtraError as error:
             say(f"Left out: {error}", "yellow")
     if untrained is not None:
-        sets.append(of(UNTRAINED, "Untrained encoders", untrained))
-    return [*sets, of(SSL, "Pre-trained encoders", features)]
+        sets.append(of(UNTRAINED, untrained))
+    return [*sets, *(of(name, found) for name, found in trained.items())]
 
 
 def probe(
@@ -109,59 +246,33 @@ def probe(
     targets: Sequence[str],
     protocol: SplitProtocol,
     out: Path,
+    *,
+    champions: Sequence[str] = (SSL,),
+    overlap: Overlap | None = None,
+    drop_seen: str = "none",
 ) -> LinearProbe:
-    """Run the scenario and store its rows and predictions in a folder."""
+    """Run the scenario, say what the weights had seen, and store rows and predictions."""
     from crystalssl.evaluation.linear_probe import linear_probe, targets_of
+    from crystalssl.evaluation.store import FOLDER, Store
     from crystalssl.structures.formulas import reduced_formulas
 
+    store, formulas = Store(out / FOLDER), reduced_formulas(crystals)
     with progress_bar("Linear probe") as advance:
         result = linear_probe(
             sets,
             targets_of(crystals, targets),
-            reduced_formulas(crystals),
+            formulas,
             crystals.ids,
             protocol,
+            champions=[name for name in champions if name != UNTRAINED],
+            overlap=overlap,
+            drop_seen=drop_seen,
+            store=store,
             progress=advance,
         )
     result.save(out)
+    if store.reused:
+        say(f"{store.reused:,} of {store.reused + store.computed:,} fits are of an earlier run")
+    if overlap is not None:
+        say(overlap.words(result.tested, formulas), "yellow" if overlap.unknown else None)
     return result
-
-
-COLUMNS = (
-    ("RMSE, ridge", "rmse", "ridge"),
-    ("MAE, ridge", "mae", "ridge"),
-    ("R2, ridge", "r2", "ridge"),
-    ("RMSE, least squares", "rmse", "ols"),
-)
-"""Columns of the result table: heading, metric, model."""
-
-
-def show_results(table: ResultTable) -> None:
-    """Print the result table: a row per feature set, means and spreads over splits."""
-    from crystalssl.evaluation.scoring import MEAN
-
-    say(table.record.protocol)
-    units = {row.property: row.unit for row in table.rows}
-    keys = ("property", "split_kind", "feature_set", "model")
-    found = {
-        metric: {summary.key: summary for summary in table.summarize(keys, metric=metric)}
-        for _, metric, _ in COLUMNS
-    }
-    for name, kind in dict.fromkeys((row.property, row.split_kind) for row in table.rows):
-        own = table.where(property=name, split_kind=kind)
-        rows = []
-        for part, width in {row.feature_set: row.n_features for row in own}.items():
-            cells = [table.record.labels.get(part, part), f"{width:,}"]
-            for _, metric, model in COLUMNS:
-                summary = found[metric].get((name, kind, part, MEAN if part == MEAN else model))
-                cells.append("" if summary is None else spread(summary.mean, summary.spread))
-            rows.append(cells)
-        unit = f" ({units[name]})" if units[name] else ""
-        title = f"Linear probe, {name}{unit}, {kind} formulas, mean and spread over splits"
-        grid(title, ["features", "columns", *(heading for heading, _, _ in COLUMNS)], rows)
-
-
-def spread(mean: float, deviation: float) -> str:
-    """A mean and its spread, three decimals unless they are large."""
-    form = ".3f" if abs(mean) < 1000 else ".3g"
-    return f"{mean:{form}} ± {deviation:{form}}"

@@ -25,6 +25,7 @@ from crystalssl.cli.console import (
 )
 from crystalssl.cli.learn import Epochs
 from crystalssl.cli.options import BlockChoice, OutFolder, Preset, Seed, Strict, Symprec, Threads
+from crystalssl.cli.probe_tables import show_results
 from crystalssl.cli.stages import Stages, crystals_digest
 from crystalssl.errors import InputError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from crystalssl.blocks._contract import Block
     from crystalssl.config import TrainConfig
     from crystalssl.datasets.corpus import Corpus
-    from crystalssl.evaluation.scenario import ResultTable
+    from crystalssl.evaluation.linear_probe import LinearProbe
     from crystalssl.features.container import Features
     from crystalssl.structures.crystals import Crystals
 
@@ -104,9 +105,11 @@ def run(
     )
     digests = train(stages, prepared, blocks, config)
     features, untrained, digest = describe(stages, prepared, blocks, digests, seed)
+    sets = {probing.SSL: features}
+    if len(blocks) > 1:
+        sets[probing.BOTTLENECK], digest = mix(stages, prepared, features, digest, seed)
     if targets:
-        table = compare(stages, prepared, features, untrained, targets, digest, seed)
-        probing.show_results(table)
+        show_results(compare(stages, prepared, sets, untrained, targets, digest, seed))
     from crystalssl.report.html import write_report
 
     say(f"Report: {write_report(out)}")
@@ -242,15 +245,41 @@ def describe(
     return features, untrained, digest
 
 
+def mix(
+    stages: Stages, prepared: Prepared, features: Features, after: str, seed: int
+) -> tuple[Features, str]:
+    """Features mixed by a bottleneck trained on them, and the digest of the stage."""
+    from crystalssl.cli import steps
+    from crystalssl.cli.mixing import train_and_save
+    from crystalssl.features.bottleneck import load_bottleneck
+    from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.store import load_features, save_parquet
+
+    out = stages.folder
+    folder, table = out / probing.BOTTLENECK, out / "bottleneck_features.parquet"
+    config = BottleneckConfig(seed=seed)
+    digest = stages.digest("bottleneck", asdict(config), [after])
+    if stages.is_done("bottleneck", digest, folder, table):
+        say(f"Bottleneck, as before: {table}")
+        return load_features(table), digest
+    split = steps.find_split(prepared.crystals, seed)
+    train_and_save(features, prepared.corpus, split, config, folder)
+    mixed = load_bottleneck(folder).apply_to(features)
+    save_parquet(mixed, table)
+    stages.finish("bottleneck", digest, asdict(config))
+    say(f"{len(mixed):,} x {len(mixed.names):,} mixed features: {table}")
+    return mixed, digest
+
+
 def compare(
     stages: Stages,
     prepared: Prepared,
-    features: Features,
+    trained: dict[str, Features],
     untrained: Features,
     targets: list[str],
     after: str,
     seed: int,
-) -> ResultTable:
+) -> LinearProbe:
     """The linear probe on all feature sets, or the rows of an earlier one."""
     from crystalssl.evaluation.linear_probe import LinearProbe
 
@@ -258,10 +287,13 @@ def compare(
     settings = {"targets": targets, "seed": seed}
     digest = stages.digest("linear_probe", settings, [after])
     if stages.is_done("linear_probe", digest, out):
-        return LinearProbe.load(out).table
+        return LinearProbe.load(out)
     crystals = probing.labelled(prepared.crystals, targets)
-    sets = probing.build_sets(crystals, features, untrained, stages.folder / "cache")
+    sets = probing.build_sets(crystals, trained, untrained, stages.folder / "cache")
     protocol = probing.protocol_for(crystals, seed)
-    result = probing.probe(sets, crystals, targets, protocol, out)
+    overlap = probing.overlap_of(list(trained.values()), crystals)
+    result = probing.probe(
+        sets, crystals, targets, protocol, out, champions=list(trained), overlap=overlap
+    )
     stages.finish("linear_probe", digest, settings)
-    return result.table
+    return result

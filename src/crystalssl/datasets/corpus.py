@@ -7,6 +7,7 @@ a device; ``Corpus.batch`` makes what one block reads. No loop runs over crystal
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -160,6 +161,16 @@ class Corpus:
     def has_targets(self) -> bool:
         """Whether the crystal-level targets were computed."""
         return not bool(self.values.isnan().any())
+
+    @property
+    def part_of_row(self) -> None:
+        """No parts: all of it is in memory (``parts.PartedCorpus`` has them)."""
+        return None
+
+    def identity(self) -> Iterator[bytes]:
+        """What tells this corpus from another, piece by piece."""
+        for tensor in (self.values, self.panel.lattice, self.panel.numbers):
+            yield tensor.cpu().numpy().tobytes()
 
     @property
     def nbytes(self) -> int:

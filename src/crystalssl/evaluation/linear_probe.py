@@ -19,7 +19,7 @@ from crystalssl.errors import InputError, unknown_name
 from crystalssl.evaluation.compare import compare
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.margins import with_intervals
-from crystalssl.evaluation.overlap import DropSeen, Overlap
+from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.probe_findings import Findings, Progress
 from crystalssl.evaluation.probe_result import SCENARIO, LinearProbe
 from crystalssl.evaluation.protocols import Index, SplitProtocol, check_split
@@ -28,7 +28,7 @@ from crystalssl.evaluation.scoring import MEAN, Target, prediction_table
 from crystalssl.evaluation.store import Store
 from crystalssl.structures.crystals import Crystals
 
-__all__ = ["MODELS", "SCENARIO", "LinearProbe", "linear_probe", "targets_of"]
+__all__ = ["MODELS", "SCENARIO", "LinearProbe", "Progress", "linear_probe", "targets_of"]
 
 MODELS = ("ols", "ridge")
 """Models that can be asked for; the mean of the training labels is always added."""
@@ -64,7 +64,7 @@ def linear_probe(
     models: Sequence[str] = MODELS,
     champions: Sequence[str] = (),
     overlap: Overlap | None = None,
-    drop_seen: DropSeen = "none",
+    drop_seen: str = "none",
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> LinearProbe:
@@ -121,13 +121,13 @@ def linear_probe(
         rows=tuple(found.rows), record=_record(sets, targets, protocol, models, common)
     )
     if overlap is not None:
-        tested = np.concatenate([split.test for _, splits in work for split in splits])
-        counts = table.record.counts | overlap.counts(tested, groups)
+        counts = table.record.counts | overlap.counts(found.tested, groups)
         config = table.record.config | {"overlap": overlap.settings(drop_seen)}
         table = replace(table, record=replace(table.record, counts=counts, config=config))
     against = [c for name in champions for model in models for c in compare(table, name, model)]
     return LinearProbe(
         table=table,
+        tested=found.tested,
         predictions=pa.concat_tables(found.kept) if found.kept else prediction_table([]),
         margins=tuple(with_intervals(against, found.errors, groups)),
     )
@@ -161,7 +161,7 @@ def _check(
     groups: npt.NDArray[np.str_],
     ids: npt.NDArray[np.str_],
     models: Sequence[str],
-    champions: Sequence[str],
+    champions: Sequence[str] = (),
 ) -> None:
     """Refuse input that cannot be compared."""
     for model in models:

@@ -18,7 +18,7 @@ from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.margins import SplitErrors
 from crystalssl.evaluation.probe_fits import ERRORS, PREDICTIONS, Job, fit_sets
 from crystalssl.evaluation.probe_result import SCENARIO
-from crystalssl.evaluation.protocols import Split
+from crystalssl.evaluation.protocols import Index, Split
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Scorer, Target
 from crystalssl.evaluation.store import Part, Store
@@ -52,6 +52,11 @@ class Findings:
     kept: list[pa.Table] = field(default_factory=list)
     errors: list[SplitErrors] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+
+    @property
+    def tested(self) -> Index:
+        """Rows that were tested in any split."""
+        return np.unique(np.concatenate([each.split.test for each in self.errors]))
 
     def compare(
         self,

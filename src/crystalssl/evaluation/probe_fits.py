@@ -111,10 +111,14 @@ def fit_sets(
     for split in splits:
         keys = [_key(part, split, job, content) for part in sets]
         stored = [_stored(job, key) for key in keys]
-        if any(part is None for part in stored):
+        missing = any(part is None for part in stored)
+        if missing:
             stored = _fit(sets, split, job, sums)
+        if job.store is not None:
+            job.store.reused += 0 if missing else len(sets)
+            job.store.computed += len(sets) if missing else 0
             for key, part in zip(keys, stored, strict=True):
-                if job.store is not None and part is not None:
+                if missing and part is not None:
                     job.store.put(key, part)
         for feature_set, key, part in zip(sets, keys, stored, strict=True):
             if part is not None:

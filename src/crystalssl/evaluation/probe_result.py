@@ -5,9 +5,11 @@ Made by linear_probe.py, read by report/ and by the commands.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.evaluation.compare import Comparison
@@ -27,11 +29,13 @@ class LinearProbe:
         predictions: columns property, unit, split_kind, fold, feature_set, model, immutable_id,
             y_true, y_pred; for the parity plot.
         margins: every champion against every other feature set, with intervals.
+        tested: rows that were tested in any split; not stored.
     """
 
     table: ResultTable
     predictions: pa.Table
     margins: tuple[Comparison, ...] = ()
+    tested: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def save(self, folder: Path) -> list[Path]:
         """Write rows, record, margins, wins (``.parquet`` and ``.csv``) and ``parity.parquet``."""

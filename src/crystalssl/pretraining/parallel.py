@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +22,12 @@ import torch
 from crystalssl.blocks._registry import build_block
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.hub.card import TaskFigure
 from crystalssl.pretraining._lightning import read_history
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.pretraining.outputs import RunFolder
+from crystalssl.processes import obey_parent, usable_cores
 
 CORPUS_FILE = "corpus.safetensors"
 """Where the corpus waits while processes train on it."""
@@ -65,15 +64,8 @@ def default_workers(threads: int | None = None) -> int:
     return max(1, threads or usable_cores())
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def pretrain_blocks(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     blocks: Sequence[str],
     train_index: npt.ArrayLike,
     val_index: npt.ArrayLike,
@@ -87,7 +79,7 @@ def pretrain_blocks(
     """Train several blocks, ``workers`` at a time.
 
     Args:
-        corpus: crystals with their symmetry.
+        corpus: crystals with their symmetry, in memory or in parts on disk.
         blocks: names of the blocks.
         train_index: row numbers to train on.
         val_index: row numbers that decide which epoch is best.
@@ -111,13 +103,14 @@ def pretrain_blocks(
         }
     threads = config.threads or usable_cores()
     share = replace(config, threads=max(1, threads // workers), progress=False)
-    path = corpus.save(Path(out) / CORPUS_FILE)
+    path = Path(out) / CORPUS_FILE
+    where = corpus.folder if isinstance(corpus, PartedCorpus) else corpus.save(path)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_obey_parent)
+    pool = ProcessPoolExecutor(workers, context, initializer=obey_parent)
     try:
         jobs = {
             name: pool.submit(
-                _train_from_file, path, name, train, val, share, Path(out), name in resume
+                _train_from_file, where, name, train, val, share, Path(out), name in resume
             )
             for name in blocks
         }
@@ -131,7 +124,7 @@ def pretrain_blocks(
 
 
 def _train(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     name: str,
     train: npt.NDArray[np.int64],
     val: npt.NDArray[np.int64],
@@ -150,19 +143,6 @@ def _train(
     )
 
 
-def _obey_parent() -> None:
-    """Leave Ctrl-C to the process that waits, and end when that one is gone, however it went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
-
-
 def _train_from_file(
     path: Path,
     name: str,
@@ -174,7 +154,8 @@ def _train_from_file(
 ) -> BlockSummary:
     """Train one block in a process of its own."""
     torch.set_num_threads(config.threads)
-    return _train(Corpus.load(path), name, train, val, config, out, resume)
+    corpus = PartedCorpus(path) if path.is_dir() else Corpus.load(path)
+    return _train(corpus, name, train, val, config, out, resume)
 
 
 def _wait(jobs: dict[str, Future[BlockSummary]], out: Path, watch: Watcher) -> None:

@@ -42,7 +42,7 @@ CODE_WIDTH = 92
 _LAZY = {"PROPERTIES", "PROPERTY_NAMES", "WEIGHTS", "CGCNN"}
 
 
-def _rows(name: str) -> list[list[str]]:
+def read_table(name: str) -> list[list[str]]:
     """Cells of one of the package's CSV files, header first."""
     text = resources.files(__package__).joinpath("data", name).read_text(encoding="utf-8")
     return list(csv.reader(text.splitlines()))
@@ -51,7 +51,7 @@ def _rows(name: str) -> list[list[str]]:
 @cache
 def _table() -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Names and raw values (103, P) of the element table, NaN where missing."""
-    header, *rows = _rows("elements.csv")
+    header, *rows = read_table("elements.csv")
     values = np.array([[float(cell) if cell else np.nan for cell in row] for row in rows])
     return tuple(header), values
 
@@ -75,7 +75,7 @@ def _weights() -> npt.NDArray[np.float32]:
 
 @cache
 def _code() -> npt.NDArray[np.uint8]:
-    _, *rows = _rows("cgcnn_code.csv")
+    _, *rows = read_table("cgcnn_code.csv")
     full = np.zeros((len(rows) + 1, CODE_WIDTH), np.uint8)
     for z, digits in rows:
         full[int(z)] = [int(bit) for bit in f"{int(digits, 16):0{CODE_WIDTH}b}"]

@@ -1,8 +1,9 @@
-"""Crystal-level targets made from geometry alone: what heads learn, never what encoders see.
+"""Crystal-level targets made from the structure: what heads learn, never what encoders see.
 
 Crystals and their periodic graph become a few scalars (density of atoms, neighbour distances,
-coordination) and a smoothed pair-distance histogram like g(r). No element enters. Averages run
-over sites, weighted by their occupancy, so another cell of the same crystal has the same targets.
+coordination; how unlike bonded elements are: ``bonds.py``) and a smoothed pair-distance histogram
+like g(r). No label enters. Averages run over sites, weighted by their occupancy, so another cell
+of the same crystal has the same targets.
 Source of the coordination number: R. Hoppe, Z. Kristallogr. 150, 23 (1979).
 """
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 
 from crystalssl.errors import InputError
 from crystalssl.representation._compiled import compiled, run_chunks
+from crystalssl.representation.bonds import PAIR_NAMES, STATISTICS, bond_names, bond_targets
+from crystalssl.representation.charges import BALANCE, CHARGE_NAMES, charge_targets
 from crystalssl.representation.graph import PeriodicGraph, gather, reduced_sites
 from crystalssl.representation.points import dual_norms, reduce_basis
 from crystalssl.structures.crystals import Crystals
 
-TARGET_NAMES = (
+GEOMETRY_NAMES = (
     "log volume per atom (log cubic angstrom)",
     "mean nearest distance (angstrom)",
     "spread of nearest distances (angstrom)",
@@ -30,7 +33,22 @@ TARGET_NAMES = (
     "mean distance of the twelfth neighbour (angstrom)",
     "packing number: nearest distance / cube root of volume per atom",
 )
+"""Targets in which no element enters."""
+TARGET_NAMES = GEOMETRY_NAMES + CHARGE_NAMES + bond_names()
 """Columns of ``CrystalTargets.values``."""
+TARGET_KINDS = (len(GEOMETRY_NAMES), len(CHARGE_NAMES), len(bond_names()))
+"""How many of them there are of each kind, in order: geometry, charge balance, bonds."""
+CORE_NAMES = (
+    *GEOMETRY_NAMES,
+    *PAIR_NAMES[:2],
+    *(f"electronegativity_pauling: {part}" for part in STATISTICS),
+    "covalent_radius_angstrom: mean",
+    "valence_electrons: mean",
+)
+"""The targets that encoders learn; more of them took room from their own tasks, while the
+bottleneck (``features/bottleneck.py``) gains from all."""
+CORE = tuple(TARGET_NAMES.index(name) for name in CORE_NAMES)
+"""Their columns."""
 BINS = 32
 """Bins of the histogram."""
 REACH = 8.0
@@ -95,8 +113,9 @@ def _scalars_of(
     edge_offsets: npt.NDArray[np.int64],
     distance: npt.NDArray[np.float32],
     values: npt.NDArray[np.float32],
+    shell: npt.NDArray[np.float64],
 ) -> None:
-    """Fill the scalar targets of a chunk of crystals."""
+    """Fill the scalar targets of a chunk of crystals, and the first-shell distance of sites."""
     scalars, mean, square = np.empty(5), np.empty(5), np.empty(5)
     for n in range(len(volumes)):
         atoms = 0.0
@@ -104,6 +123,7 @@ def _scalars_of(
         square[:] = 0.0
         for site in range(offsets[n], offsets[n + 1]):
             _site_scalars(distance[edge_offsets[site] : edge_offsets[site + 1]], scalars)
+            shell[site] = scalars[2]
             atoms += weights[site]
             for i in range(5):
                 mean[i] += weights[site] * scalars[i]
@@ -203,7 +223,8 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
             f"Crystal {crystals.ids[int(np.argmin(atoms))]!r} holds no atom, expected at least "
             "a fraction of one. Canonicalize first: it skips such structures."
         )
-    values = np.empty((len(crystals), len(TARGET_NAMES)), np.float32)
+    values = np.empty((len(crystals), len(GEOMETRY_NAMES)), np.float32)
+    shell = np.empty(len(crystals.frac_coords))
     histogram = np.empty((len(crystals), BINS), np.float32)
     longest = REACH + _TAIL * WIDTH
     smoothing, volumes = _smoothing(longest), crystals.volumes
@@ -214,7 +235,7 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
         edges = graph.edge_offsets[first : last + 1]
         _scalars_of(
             volumes[start:stop], offsets, weights[first:last], edges - edges[0],
-            graph.distance[edges[0] : edges[-1]], values[start:stop],
+            graph.distance[edges[0] : edges[-1]], values[start:stop], shell[first:last],
         )  # fmt: skip
         fine = np.zeros((stop - start, _FINE))
         _pairs_of(
@@ -224,4 +245,24 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
         histogram[start:stop] = fine @ smoothing
 
     run_chunks(work, len(crystals))
-    return CrystalTargets(values=values, histogram=histogram)
+    bonds = bond_targets(crystals, graph, shell, CLOSEST)
+    columns = np.concatenate([values, charge_targets(crystals), bonds], axis=1)
+    return CrystalTargets(values=columns, histogram=histogram)
+
+
+def by_kind(values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Targets of each kind, and a fourth kind made of them: gated by charge balance.
+
+    What bond lengths and ionicity say of a crystal differs between those that can be insulators
+    and those that cannot; a product says it, no sum does. So geometry and bonds appear once more,
+    times ``whether charges balance``.
+
+    Args:
+        values: (n, T) raw targets, columns as in ``TARGET_NAMES``.
+
+    Returns:
+        (n, .) geometry, charge balance, bonds, and the gated ones.
+    """
+    geometry, charges, bonds = np.split(values, np.cumsum(TARGET_KINDS)[:-1], axis=1)
+    gate = charges[:, CHARGE_NAMES.index(BALANCE) :][:, :1]
+    return [geometry, charges, bonds, np.concatenate([geometry, bonds], axis=1) * gate]

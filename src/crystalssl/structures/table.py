@@ -71,23 +71,27 @@ def iter_tables(path: str | Path) -> Iterator[ReadResult]:
         file = pq.ParquetFile(path)
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}).") from error
+    first = 0
     with file:
         for group in range(file.num_row_groups):
-            yield from_arrow(file.read_row_group(group), str(path))
+            table = file.read_row_group(group)
+            yield from_arrow(table, str(path), first)
+            first += table.num_rows
 
 
-def from_arrow(table: pa.Table, source: str) -> ReadResult:
+def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
     """Turn an Arrow table with the structure columns into crystals.
 
     Args:
         table: as described at the top of this file.
         source: name used in messages and skips.
+        first_row: number of its first row, where the table is a part of a larger one.
 
     Raises:
         InputError: if a required column is missing or of another kind.
     """
     _check_columns(table, source)
-    rows = _Rows(table, source)
+    rows = _Rows(table, source, first_row)
     rows.drop(_null(table[ID]), "its immutable_id is empty", "give every row an id")
     for name, kind in ((LATTICE, "lattice"), (POSITIONS, "site list"), (SPECIES_AT_SITES, "list")):
         lengths = pc.fill_null(pc.list_value_length(rows.table[name]), 0).to_numpy()
@@ -150,9 +154,9 @@ def to_arrow(crystals: Crystals) -> pa.Table:
 class _Rows:
     """The rows of a table that are still usable, and why the others are not."""
 
-    def __init__(self, table: pa.Table, source: str) -> None:
+    def __init__(self, table: pa.Table, source: str, first_row: int) -> None:
         self.table = table
-        self.number = np.arange(table.num_rows)
+        self.number = np.arange(table.num_rows) + first_row
         self.source = source
         self._skipped: dict[int, Skip] = {}
 

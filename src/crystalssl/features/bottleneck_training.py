@@ -1,0 +1,251 @@
+"""Training of a bottleneck without labels: lose some views of a crystal, tell them from the rest.
+
+Whole blocks are dropped and every block is predicted from the mixed features; these must also
+tell crystal-level targets made from the structure (geometry, bonds, charge balance, products:
+``representation.targets.by_kind``), and may be asked to be uncorrelated. Features and targets in, a
+:class:`Bottleneck` with its figures out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalssl.errors import InputError
+from crystalssl.features.bottleneck import LIMIT, Bottleneck
+from crystalssl.features.container import Features
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BottleneckConfig:
+    """Settings of a bottleneck and its training."""
+
+    width: int = 2048
+    """Number of features."""
+    linear_share: float = 0.5
+    """Share of the features that are linear; see docs/experiments.md."""
+    epochs: int = 8
+    """Passes over the training crystals."""
+    least_steps: int = 300
+    """Optimizer steps at least; few crystals are passed over more often."""
+    batch_size: int = 512
+    """Crystals in a batch."""
+    learning_rate: float = 1e-3
+    """Highest learning rate of Adam, one-cycle."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    drop_ratio: float = 0.3
+    """Probability with which a block is dropped; one always stays."""
+    kept_weight: float = 0.3
+    """Weight of telling what was not dropped, against 1 for what was."""
+    structure_weight: float = 1.0
+    """Weight of the crystal-level targets."""
+    decorrelation_weight: float = 0.0
+    """Weight of the mean squared correlation between two features."""
+    seed: int = 0
+    """Seed of weights, batches and dropped blocks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BottleneckOutcome:
+    """A trained bottleneck and how well it does on held-out crystals.
+
+    Attributes:
+        bottleneck: in evaluation mode, on the CPU, weights rounded to float16.
+        figures: ``told`` holds for each block the R2 of its features told from the other blocks
+            alone (0 is the mean); ``targets`` the mean absolute error of the crystal-level
+            targets in standard deviations and that of their mean; ``losses`` one entry an epoch.
+    """
+
+    bottleneck: Bottleneck
+    figures: dict[str, Any]
+
+
+class _Heads(nn.Module):
+    """What mixed features must tell: the features of all blocks, and the targets of each kind."""
+
+    def __init__(self, width: int, features: int, kinds: Sequence[int]) -> None:
+        super().__init__()
+        self.features = nn.Linear(width, features)
+        self.targets = nn.Linear(width, sum(kinds)) if kinds else None
+        self.ends = np.cumsum(kinds).tolist()
+
+
+def train_bottleneck(
+    features: Features,
+    targets: Sequence[npt.NDArray[np.float32]] | None,
+    train: Index,
+    val: Index,
+    config: BottleneckConfig | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> BottleneckOutcome:
+    """Train a bottleneck; the same seed gives the same weights on a CPU.
+
+    Args:
+        features: features of n crystals from two blocks or more.
+        targets: (n, T) raw crystal-level targets of each kind, in the order of the features;
+            None trains without them.
+        train: rows to train on.
+        val: rows that figures are taken from.
+        config: settings.
+        progress: called with epochs done and in all.
+
+    Raises:
+        InputError: if there is only one block, or too few crystals.
+    """
+    config = config or BottleneckConfig()
+    if len(features.blocks) < 2 or len(train) < 2 or not len(val):
+        raise InputError(
+            f"Got {len(features.blocks)} blocks, {len(train)} crystals to train on and {len(val)} "
+            "to validate with; expected at least 2, 2 and 1. A bottleneck mixes several views."
+        )
+    torch.manual_seed(config.seed)
+    linear = round(config.linear_share * config.width)
+    bottleneck = Bottleneck(features.widths, config.width, linear)
+    matrix = torch.from_numpy(features.matrix)
+    bottleneck.mean.copy_(matrix[train].mean(0))
+    bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
+    inputs = bottleneck.standardise(matrix)
+    del matrix
+    truth = None if not targets else _standardised(np.concatenate(targets, axis=1), train)
+    heads = _Heads(config.width, inputs.shape[1], [kind.shape[1] for kind in targets or ()])
+    losses = _fit(bottleneck, heads, inputs, truth, train, config, progress)
+    with torch.no_grad():
+        bottleneck.mix.weight.copy_(bottleneck.mix.weight.half().float())
+    figures = {"losses": losses, **_figures(bottleneck.eval(), heads, inputs, truth, val)}
+    return BottleneckOutcome(bottleneck=bottleneck, figures=figures)
+
+
+def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:
+    """(n, T) targets in units of their spread over the training crystals."""
+    values = torch.from_numpy(np.asarray(targets, np.float32))
+    std = values[train].std(0)
+    scale = torch.where(std > 1e-6, std, torch.ones_like(std))
+    return ((values - values[train].mean(0)) / scale).clamp(-LIMIT, LIMIT)
+
+
+def _fit(
+    bottleneck: Bottleneck,
+    heads: _Heads,
+    inputs: Tensor,
+    truth: Tensor | None,
+    train: Index,
+    config: BottleneckConfig,
+    progress: Callable[[int, int], None] | None,
+) -> list[float]:
+    """Train in place; mean loss of every epoch."""
+    rows = torch.from_numpy(np.asarray(train, np.int64))
+    generator = torch.Generator().manual_seed(config.seed)
+    owner = _owners(list(bottleneck.widths.values()))
+    size = min(config.batch_size, len(rows))
+    batches = len(rows) // size
+    epochs = max(config.epochs, -(-config.least_steps // batches))
+    parameters = [*bottleneck.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=max(2, epochs * batches + 1)
+    )
+    losses = []
+    for epoch in range(epochs):
+        order = rows[torch.randperm(len(rows), generator=generator)]
+        total = 0.0
+        for batch in order[: batches * size].view(batches, size):
+            keep = keep_some(len(batch), len(bottleneck.widths), config.drop_ratio, generator)
+            shown = keep[:, owner].to(inputs.dtype)
+            mixed = bottleneck(inputs[batch] * shown)
+            aim = None if truth is None else truth[batch]
+            loss = bottleneck_loss(heads, mixed, inputs[batch], shown, aim, config)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach())
+        losses.append(total / batches)
+        if progress is not None:
+            progress(epoch + 1, epochs)
+    return losses
+
+
+def bottleneck_loss(
+    heads: _Heads,
+    mixed: Float[Tensor, "crystal mixed"],
+    inputs: Float[Tensor, "crystal feature"],
+    shown: Float[Tensor, "crystal feature"],
+    truth: Float[Tensor, "crystal target"] | None,
+    config: BottleneckConfig,
+) -> Float[Tensor, ""]:
+    """What training minimises on one batch.
+
+    Squared error of all features, ``kept_weight`` where they were shown; smooth L1 error of the
+    targets, each kind of them counting alike; mean squared correlation of two mixed features.
+    """
+    weight = 1 - (1 - config.kept_weight) * shown
+    loss = ((heads.features(mixed) - inputs).square() * weight).mean()
+    if truth is not None and heads.targets is not None:
+        apart = functional.smooth_l1_loss(heads.targets(mixed), truth, reduction="none").mean(0)
+        starts = [0, *heads.ends[:-1]]
+        kinds = torch.stack([apart[i:j].mean() for i, j in zip(starts, heads.ends, strict=True)])
+        loss = loss + config.structure_weight * kinds.sum()
+    if config.decorrelation_weight:
+        centred = mixed - mixed.mean(0)
+        scaled = centred / torch.sqrt(centred.square().mean(0) + 1e-4)
+        correlation = scaled.T @ scaled / len(mixed)
+        count = len(correlation) * (len(correlation) - 1)
+        square = correlation.square().sum() - correlation.diagonal().square().sum()
+        loss = loss + config.decorrelation_weight * square / count
+    total: Tensor = loss
+    return total
+
+
+def keep_some(
+    count: int, blocks: int, ratio: float, generator: torch.Generator
+) -> Bool[Tensor, "crystal block"]:
+    """Which blocks of each crystal are shown; at least one."""
+    keep = torch.rand((count, blocks), generator=generator) >= ratio
+    keep[torch.arange(count), torch.randint(blocks, (count,), generator=generator)] = True
+    return keep
+
+
+def _owners(widths: Sequence[int]) -> Int[Tensor, "feature"]:
+    return torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(list(widths)))
+
+
+@torch.inference_mode()
+def _figures(
+    bottleneck: Bottleneck, heads: _Heads, inputs: Tensor, truth: Tensor | None, val: Index
+) -> dict[str, Any]:
+    """Held-out figures beside those of the mean."""
+    held = inputs[val]
+    owner = _owners(list(bottleneck.widths.values()))
+    told = {}
+    for number, name in enumerate(bottleneck.widths):
+        own = owner == number
+        answer = heads.features(bottleneck(held * (~own).to(held.dtype)))[:, own]
+        spread = (held[:, own] - held[:, own].mean(0)).square().sum()
+        told[name] = float(1 - (answer - held[:, own]).square().sum() / spread.clamp_min(1e-9))
+    figures: dict[str, Any] = {"told": told}
+    if truth is not None and heads.targets is not None:
+        answer = heads.targets(bottleneck(held))
+        figures["targets"] = {
+            "model": float((answer - truth[val]).abs().mean()),
+            "mean": float(truth[val].abs().mean()),
+        }
+    return figures
+
+
+def settings_of(config: BottleneckConfig) -> dict[str, Any]:
+    """Settings as JSON."""
+    return asdict(config)

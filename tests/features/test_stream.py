@@ -1,0 +1,130 @@
+"""Streamed features: the same as those made in memory, whatever the workers, and no row lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crystalssl.datasets.bundled import load_bundled
+from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.features import stream
+from crystalssl.features.extract import extract
+from crystalssl.features.recipe import Recipe
+from crystalssl.features.store import load_features
+from crystalssl.features.stream import stream_features
+from crystalssl.structures.canonical import canonicalize
+from crystalssl.structures.table import read_table, to_arrow, write_table
+
+RECIPE = Recipe(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 bundled crystals; three rows cannot be used and one id comes twice."""
+    rows = to_arrow(load_bundled().take(range(60)))
+    names = rows["immutable_id"].to_pylist()
+    names[50] = names[3]
+    lattices = rows["lattice_vectors"].to_pylist()
+    lattices[7] = [[1.0, 0, 0], [2.0, 0, 0], [0, 0, 1.0]]
+    positions = rows["cartesian_site_positions"].to_pylist()
+    positions[41] = [positions[41][0]] * len(positions[41])
+    names[20] = None
+    for name, values in (
+        ("immutable_id", pa.array(names)),
+        ("lattice_vectors", pa.array(lattices)),
+        ("cartesian_site_positions", pa.array(positions)),
+    ):
+        rows = rows.set_column(rows.column_names.index(name), name, values)
+    path = tmp_path_factory.mktemp("tables") / "structures.parquet"
+    pq.write_table(rows, path, row_group_size=16)
+    return path
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "PIECE", 9)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_features_are_those_made_in_memory(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.parquet"
+    seen: list[stream.Described] = []
+    outcome = stream_features(table, out, RECIPE, watch=lambda piece, total: seen.append(piece))
+    assert (outcome.rows, outcome.written, outcome.skipped) == (60, 57, 3)
+    assert len(seen) > 6 and sum(piece.rows for piece in seen) == 60
+    read = read_table(table)
+    expected = extract(canonicalize(read.crystals), RECIPE.encoders(), device="cpu")
+    features = load_features(out)
+    assert features.ids.tolist() == expected.ids.tolist()
+    assert sum(name.endswith("#2") for name in features.ids.tolist()) == 1
+    scale = expected.matrix.std(axis=0)
+    assert (np.abs(features.matrix - expected.matrix) <= 1e-3 * scale + 1e-5).all()
+    skips = [skip for piece in seen for skip in piece.skipped]
+    assert [skip.reason.split(":")[0] for skip in skips[:2]] == ["row 7", "row 20"]
+    assert all(skip.file == str(table) for skip in skips)
+
+
+def test_one_worker_and_two_give_the_same_bytes(table: Path, tmp_path: Path) -> None:
+    one, two = (
+        stream_features(table, tmp_path / f"{workers}.parquet", RECIPE, workers=workers)
+        for workers in (1, 2)
+    )
+    assert one == two
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+
+
+def test_with_a_gpu_workers_prepare_and_this_process_encodes(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def on_cpu(ready: stream.Prepared, encoders: object, device: str | None) -> stream.Described:
+        asked.append(device)
+        return plain(ready, RECIPE.encoders(), "cpu")
+
+    plain = stream.describe
+    stream_features(table, tmp_path / "one.npy", RECIPE)
+    monkeypatch.setattr(stream, "describe", on_cpu)
+    stream_features(table, tmp_path / "two.npy", Recipe(device="cuda"), workers=2)
+    assert set(asked) == {"cuda"}
+    assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_watcher_stops_the_work_and_leaves_no_file(
+    table: Path, tmp_path: Path, workers: int
+) -> None:
+    def stop(piece: stream.Described, total: int) -> None:
+        raise InputError("enough")
+
+    with pytest.raises(InputError, match="enough"):
+        stream_features(table, tmp_path / "f.npy", RECIPE, workers=workers, watch=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_without_rows_gives_features_without_rows(tmp_path: Path) -> None:
+    empty = write_table(load_bundled().take([]), tmp_path / "empty.parquet")
+    outcome = stream_features(empty, tmp_path / "f.parquet", RECIPE)
+    assert (outcome.rows, outcome.written) == (0, 0)
+    assert load_features(tmp_path / "f.parquet").matrix.shape == (0, 2048)
+
+
+def test_rows_that_vanish_are_noticed(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "count_rows", lambda path: 61)
+    with pytest.raises(InputError, match="holds 61 rows, but 57"):
+        stream_features(table, tmp_path / "f.parquet", RECIPE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_table_and_unknown_blocks_are_refused(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        stream_features(tmp_path / "text.parquet", tmp_path / "f.npy", RECIPE)
+    with pytest.raises(UnknownNameError, match="nonsense"):
+        stream_features(table, tmp_path / "f.npy", Recipe(blocks=("nonsense",)), workers=2)
