@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,8 @@ OptionalSources = Annotated[
         show_default=False,
     ),
 ]
+LEAST_RANK = 0.3
+"""Share of its width that a block's effective rank should reach."""
 LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymatgen", "matminer")
 
 
@@ -183,6 +186,34 @@ def weights(
             rows.append([name, figure.task, figure.figure, *values, figure.trivial, f"{crystals}"])
     columns = ["block", "task", "figure", "block's", "trivial", "which", "crystals"]
     grid(f"Weights in {run}, held-out figures", columns, rows)
+    health(run)
+
+
+def health(run: str) -> None:
+    """Show how much of its width every block uses, and what mixes the blocks."""
+    from crystalssl.blocks._registry import get_block
+    from crystalssl.features.bottleneck import find_bottlenecks, load_card
+    from crystalssl.hub.weights import find_run, load_cards
+
+    rows = []
+    for name, card in load_cards(run).items():
+        rank, dead = (card.training.get(key) for key in ("effective_rank", "dead_features"))
+        width = get_block(name).width
+        verdict = ["unknown"] * 4
+        if rank is not None and dead is not None:
+            share = rank / width
+            enough = "yes" if share >= LEAST_RANK else "no"
+            verdict = [f"{rank:.0f}", f"{share:.2f}", enough, f"{dead:.0f}"]
+        watched = min(
+            card.data.get("val_crystals", 0), card.training.get("monitor_crystals", sys.maxsize)
+        )
+        rows.append([name, str(width), *verdict, f"{watched:,}"])
+    share = f"at least {LEAST_RANK:g}"
+    columns = ["block", "width", "effective rank", "of width", share, "dead features", "crystals"]
+    grid("Features of held-out crystals", columns, rows)
+    for name, folder in find_bottlenecks(find_run(run)).items():
+        mixed = load_card(folder)
+        say(f"Output {name!r}: {mixed.width:,} features that mix {', '.join(mixed.widths)}")
 
 
 @app.command()

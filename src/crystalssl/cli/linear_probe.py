@@ -7,14 +7,13 @@ finished is kept, so the same command again does the rest.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from crystalssl.cli import probing
 from crystalssl.cli.console import (
     load,
-    make_canonical,
     make_folder,
     report_skipped,
     say,
@@ -22,11 +21,6 @@ from crystalssl.cli.console import (
 )
 from crystalssl.cli.options import Also, DropSeenOption, Seed, Strict, Symprec, Target, Threads
 from crystalssl.cli.probe_tables import show_results
-
-if TYPE_CHECKING:
-    from crystalssl.cli.console import Loaded
-    from crystalssl.features.container import Features
-    from crystalssl.structures.crystals import Crystals
 
 
 def linear_probe(
@@ -77,7 +71,9 @@ def linear_probe(
     splits = probing.choose_protocol(crystals, target, protocol, seed, repeats)
     blank = None
     if untrained and probing.UNTRAINED not in others:
-        blank = untrained_features(crystals, loaded, out, strict=strict, symprec=symprec, seed=seed)
+        blank = probing.untrained_features(
+            crystals, out, strict=strict, symprec=symprec, seed=seed, skipped=loaded.skipped
+        )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)
     overlap = probing.overlap_of(list(trained.values()), crystals, weights)
@@ -88,32 +84,3 @@ def linear_probe(
     )  # fmt: skip
     show_results(result)
     say(f"Rows, margins and predictions: {out}")
-
-
-def untrained_features(
-    crystals: Crystals, loaded: Loaded, out: Path, *, strict: bool, symprec: float, seed: int
-) -> Features:
-    """Features of encoders that were never trained, or those of an earlier run on these crystals.
-
-    Everything skipped, when reading or here, is reported at once.
-    """
-    from crystalssl.blocks._registry import build_block, list_blocks
-    from crystalssl.cli import steps
-    from crystalssl.cli.stages import Stages, crystals_digest
-    from crystalssl.features.container import UNTRAINED
-    from crystalssl.features.store import load_features, save_features
-
-    stages, path = Stages(out / "cache"), out / "cache" / "untrained_features.parquet"
-    settings = {"seed": seed, "symprec": symprec, "blocks": [b.name for b in list_blocks()]}
-    digest = stages.digest("untrained", settings, [crystals_digest(crystals.with_columns(None))])
-    if stages.is_done("untrained", digest, path):
-        report_skipped(loaded.skipped, loaded.total, out, strict)
-        return load_features(path)
-    canonical = make_canonical(
-        crystals, out, strict=strict, symprec=symprec, skipped=loaded.skipped
-    )
-    fresh = {block.name: build_block(block.name, seed=seed) for block in list_blocks()}
-    features = steps.extract_features(canonical, fresh, UNTRAINED, "Untrained encoders")
-    save_features(features, path)
-    stages.finish("untrained", digest, settings)
-    return features

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystalssl.cli.console import console, progress_bar, say
-from crystalssl.errors import InputError, MissingExtraError, unknown_name
+from crystalssl.cli.console import console, make_canonical, progress_bar, report_skipped, say
+from crystalssl.errors import InputError, MissingExtraError, Skip, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,6 +172,44 @@ def overlap_of(
         return find_overlap(known, crystals)
 
 
+def untrained_features(
+    crystals: Crystals,
+    out: Path,
+    *,
+    strict: bool,
+    symprec: float,
+    seed: int,
+    skipped: Sequence[Skip] = (),
+) -> Features:
+    """Features of encoders that were never trained; kept in ``out/cache`` for the next time.
+
+    Args:
+        crystals: crystals of the comparison.
+        out: folder of the results; gets ``skipped.csv``.
+        strict: whether a structure that cannot be used is an error.
+        symprec: tolerance of the symmetry search in angstrom.
+        seed: seed of the encoders.
+        skipped: structures left out before, to be reported with those left out here.
+    """
+    from crystalssl.blocks._registry import build_block, list_blocks
+    from crystalssl.cli import steps
+    from crystalssl.cli.stages import Stages, crystals_digest
+    from crystalssl.features.store import load_features, save_features
+
+    stages, path = Stages(out / "cache"), out / "cache" / "untrained_features.parquet"
+    settings = {"seed": seed, "symprec": symprec, "blocks": [b.name for b in list_blocks()]}
+    digest = stages.digest("untrained", settings, [crystals_digest(crystals.with_columns(None))])
+    if stages.is_done("untrained", digest, path):
+        report_skipped(skipped, len(crystals) + len(skipped), out, strict)
+        return load_features(path)
+    canonical = make_canonical(crystals, out, strict=strict, symprec=symprec, skipped=skipped)
+    fresh = {block.name: build_block(block.name, seed=seed) for block in list_blocks()}
+    features = steps.extract_features(canonical, fresh, UNTRAINED, "Untrained encoders")
+    save_features(features, path)
+    stages.finish("untrained", digest, settings)
+    return features
+
+
 def build_sets(
     crystals: Crystals, trained: Mapping[str, Features], untrained: Features | None, cache: Path
 ) -> list[FeatureSet]:
@@ -228,7 +266,7 @@ def probe(
             protocol,
             champions=[name for name in champions if name != UNTRAINED],
             overlap=overlap,
-            drop_seen=drop_seen,
+            drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
             store=store,
             progress=advance,
         )

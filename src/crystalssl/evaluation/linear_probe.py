@@ -19,7 +19,7 @@ from crystalssl.errors import InputError, unknown_name
 from crystalssl.evaluation.compare import compare
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.margins import with_intervals
-from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Findings, Progress
 from crystalssl.evaluation.probe_result import SCENARIO, LinearProbe
 from crystalssl.evaluation.protocols import Index, SplitProtocol, check_split
@@ -28,7 +28,7 @@ from crystalssl.evaluation.scoring import MEAN, Target, prediction_table
 from crystalssl.evaluation.store import Store
 from crystalssl.structures.crystals import Crystals
 
-__all__ = ["MODELS", "SCENARIO", "LinearProbe", "linear_probe", "targets_of"]
+__all__ = ["MODELS", "SCENARIO", "LinearProbe", "Progress", "linear_probe", "targets_of"]
 
 MODELS = ("ols", "ridge")
 """Models that can be asked for; the mean of the training labels is always added."""
@@ -64,7 +64,7 @@ def linear_probe(
     models: Sequence[str] = MODELS,
     champions: Sequence[str] = (),
     overlap: Overlap | None = None,
-    drop_seen: str = "none",
+    drop_seen: DropSeen = "none",
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> LinearProbe:
@@ -161,7 +161,7 @@ def _check(
     groups: npt.NDArray[np.str_],
     ids: npt.NDArray[np.str_],
     models: Sequence[str],
-    champions: Sequence[str],
+    champions: Sequence[str] = (),
 ) -> None:
     """Refuse input that cannot be compared."""
     for model in models:

@@ -65,7 +65,8 @@ class ModelCard:
         package_version: version of the package that trained it.
         data: what it was trained on: counts, digest of the ids, source, and under ``seen`` the
             checksum and counts of the list of seen crystals beside the card (``seen.py``).
-        training: effective training settings and what came of them.
+        training: effective training settings and what came of them, effective rank and dead
+            features among it.
         figures: held-out figures of every task, with baselines.
         licence: licence of the weights.
         sha256: checksum of the weights file; filled when saved.

@@ -18,6 +18,8 @@ from crystalssl.datasets.samplers import Index, pack
 
 DEAD = 1e-6
 """Standard deviation below which a feature counts as dead."""
+HEALTH = ("effective_rank", "dead_features")
+"""What of ``feature_health`` a model card keeps, of the epoch it describes."""
 
 
 def rank_me(features: Float[Tensor, "crystal feature"]) -> float:
