@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks._registry import known_blocks, list_blocks
 from crystalssl.config import read_json
 from crystalssl.errors import InputError
 from crystalssl.evaluation.linear_probe import SCENARIO, LinearProbe
@@ -144,7 +144,7 @@ def read_blocks(folder: Path) -> tuple[BlockRun, ...]:
 
 def _read_block(folder: Path, index: int) -> BlockRun:
     stored = read_json(folder / "tasks.json")
-    known = {block.name: block for block in list_blocks()}.get(folder.name)
+    known = {block.name: block for block in known_blocks()}.get(folder.name)
     figures = tuple(
         TaskFigure(**{k: v for k, v in row.items() if k != "beats_trivial"})
         for row in stored.get("tasks", [])
