@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 HINT := echo "Installation failed. On a Python other than 3.11 try: make $(MAKECMDGOALS) CONSTRAINTS="
 
-.PHONY: run test lint types layers check bench docs format clean help
+.PHONY: run test lint types layers check bench bench-results docs format clean help
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -40,6 +40,9 @@ check: lint types layers test ## lint, types, layers and test
 
 bench: $(VENV)/.stamp-dev ## speed of every stage
 	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:randomly $(ARGS)
+
+bench-results: $(VENV)/.stamp-dev ## every step beside a peer: benchmarks/results
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/measure.py $(ARGS)
 
 docs: $(VENV)/.stamp-dev ## run every code block of README and docs
 	$(BIN)/python -m pytest tests/docs $(ARGS)

@@ -68,11 +68,13 @@ def cpu_seconds() -> float:
     return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
-def rate_of(work: Callable[[], object], crystals: int) -> float:
-    """Crystals per CPU second."""
-    start = cpu_seconds()
-    work()
-    return crystals / (cpu_seconds() - start)
+def rate_of(work: Callable[[], object], crystals: int, least: float = 0.5) -> float:
+    """Crystals per CPU second, over as many repeats as take ``least`` seconds."""
+    start, times = cpu_seconds(), 0
+    while not times or cpu_seconds() - start < least:
+        work()
+        times += 1
+    return crystals * times / (cpu_seconds() - start)
 
 
 def sample(count: int, table: Path = TABLE) -> Crystals:

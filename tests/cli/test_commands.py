@@ -48,6 +48,7 @@ def test_help_takes_less_than_a_second_of_work() -> None:
         ["ftcp"],
         ["panel"],
         ["generate"],
+        ["featurize-corpus"],
         ["pretrain"],
         ["extract"],
         ["evaluate", "linear-probe"],

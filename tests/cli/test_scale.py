@@ -83,3 +83,19 @@ def test_strict_stops_a_stream_at_the_first_skipped_row(
     plain = invoke("extract", made, "-o", out, "--threads", 1)
     assert plain.exit_code == 0 and "Skipped 1 of 12" in plain.output
     assert len(load_features(out)) == 11
+
+
+def test_pretraining_can_stream_its_corpus_from_disk(
+    tmp_path: Path, invoke: Invoke, registered_toy: object
+) -> None:
+    table = tmp_path / "structures.parquet"
+    assert invoke("generate", "-n", 150, "-o", table).exit_code == 0
+    words = ["pretrain", table, "--stream", "--block", "toy", "--epochs", 1, "--threads", 1]
+    first = invoke(*words, "--out", tmp_path / "run")
+    assert first.exit_code == 0, first.output
+    assert "canonical crystals in parts" in first.output
+    assert (tmp_path / "run" / "blocks" / "toy" / "weights.safetensors").is_file()
+    again = invoke(*words, "--out", tmp_path / "run", "--resume")
+    assert again.exit_code == 0 and "in parts" not in again.output
+    wrong = invoke("pretrain", tmp_path, "--stream", "--out", tmp_path / "other")
+    assert wrong.exit_code == 2 and "reads one structure table" in wrong.output

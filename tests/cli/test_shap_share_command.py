@@ -29,7 +29,7 @@ def test_features_and_structures_become_shares_once(
     def build(name: str, *, threads: int = 0) -> Any:
         head = build_head(name, threads=1)
         changes = {"mlp": {"epochs": 3, "steps": 30}, "lightgbm": {"rounds": 20}}
-        return replace(head, **changes.get(name, {"trees": 5}))
+        return replace(head, **changes.get(name, {}))
 
     monkeypatch.setattr(scenario, "build_head", build)
     every = load_bundled()

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.feature_sets import FeatureSet, principal_axes
 from crystalssl.evaluation.linear_probe import LinearProbe, linear_probe
-from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits, Split
+from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits, Split, Together
 from crystalssl.evaluation.scoring import MEAN, Target, scores
+from crystalssl.evaluation.store import Store
 
 N = 240
 GROUPS = np.repeat([f"A{i}B" for i in range(N // 3)], 3)
@@ -131,9 +135,122 @@ def test_a_probe_is_saved_and_read_back_and_its_hash_follows_the_data(world, tmp
     again = LinearProbe.load(tmp_path)
     assert again.table == probe.table
     assert again.predictions.to_pylist() == probe.predictions.to_pylist()
+    assert again.margins == probe.margins and len(again.margins) == 4
+    assert (tmp_path / "linear_probe_wins.csv").is_file()
     shifted = [Target(name="energy", unit="eV", values=target.values + 1)]
     other = linear_probe(sets, shifted, GROUPS, IDS, protocol())
     assert other.table.record.data_hash != probe.table.record.data_hash
+
+
+def test_every_champion_is_held_against_every_other_set_with_an_interval(world):
+    sets, target = world
+    probe = linear_probe(sets, [target], GROUPS, IDS, protocol(), champions=["good", "bad"])
+    pairs = {(m.champion, m.baseline, m.model) for m in probe.margins}
+    assert pairs == {
+        (a, b, model)
+        for a in ("good", "bad")
+        for b in ("good", "bad", "bad_pca")
+        for model in ("ols", "ridge")
+        if a != b
+    }
+    best = next(m for m in probe.margins if (m.champion, m.model) == ("good", "ridge"))
+    assert 0 < best.margin_low < best.margin < best.margin_high
+    with pytest.raises(UnknownNameError, match="Did you mean 'good'"):
+        linear_probe(sets, [target], GROUPS, IDS, protocol(), champions=["goood"])
+
+
+def test_splits_that_share_their_sums_give_what_each_gives_alone(world):
+    (good, *_), target = world
+    together = RepeatedSplits(repeats=1)
+    rows = linear_probe([good], [target], GROUPS, IDS, together).table.where(metric="rmse")
+    for kind in together.kinds:
+        for share in together.fractions:
+            alone = RepeatedSplits(kinds=(kind,), fractions=(share,), repeats=1)
+            found = linear_probe([good], [target], GROUPS, IDS, alone).table
+            expected = [r.value for r in found.where(metric="rmse")]
+            got = [r.value for r in rows if (r.split_kind, r.train_fraction) == (kind, share)]
+            np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
+def test_protocols_can_be_put_together(world):
+    sets, target = world
+    both = Together(parts=(protocol(), RepeatedSplits(repeats=1, fractions=(0.8,))))
+    table = linear_probe(sets, [target], GROUPS, IDS, both).table
+    assert [r.split_kind for r in table.where(feature_set="good", model="ridge", metric="r2")] == [
+        *["held-out"] * 3,
+        "random",
+        "grouped",
+    ]
+    assert "no encoder saw" in table.record.protocol and "80/20" in table.record.protocol
+
+
+def test_a_stopped_probe_goes_on_and_gives_what_it_would_have_given_in_one_go(world, tmp_path):
+    sets, target = world
+    splits = RepeatedSplits(repeats=1, fractions=(0.9, 0.8))
+
+    def stop(done, total, text):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    def run(store, progress=None):
+        return linear_probe(
+            sets, [target], GROUPS, IDS, splits, store=Store(store), progress=progress
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", stop)
+    store = Store(tmp_path / "stopped")
+    again = linear_probe(sets, [target], GROUPS, IDS, splits, store=store)
+    assert 0 < store.reused < 12 and store.reused + store.computed == 12
+    whole = run(tmp_path / "whole")
+
+    def scores_of(probe):
+        return [r for r in probe.table.rows if r.metric != "fit_seconds"]
+
+    assert scores_of(again) == scores_of(whole)
+    assert again.margins == whole.margins
+    assert again.predictions.to_pylist() == whole.predictions.to_pylist()
+
+
+def test_a_second_run_computes_only_what_changed(world, tmp_path):
+    sets, target = world
+    first, second, third = (Store(tmp_path) for _ in range(3))
+    linear_probe(sets, [target], GROUPS, IDS, protocol(), store=first)
+    linear_probe(sets, [target], GROUPS, IDS, protocol(), store=second)
+    assert (first.computed, second.computed, second.reused) == (9, 0, 9)
+    changed = [replace(sets[0], matrix=sets[0].matrix * 2), *sets[1:]]
+    linear_probe(changed, [target], GROUPS, IDS, protocol(), store=third)
+    assert (third.computed, third.reused) == (3, 6)
+
+
+def overlap(unknown=""):
+    formulas = np.isin(GROUPS, GROUPS[120:150])
+    return Overlap(
+        weights="w",
+        unknown=unknown,
+        formulas=formulas,
+        structures=formulas & (np.arange(N) % 3 < 1),
+    )
+
+
+def test_seen_crystals_are_counted_and_can_be_dropped_from_the_test_rows(world):
+    sets, target = world
+    kept = linear_probe(sets, [target], GROUPS, IDS, protocol(), overlap=overlap())
+    counts = kept.table.record.counts
+    assert counts["tested"] == 120 and counts["tested with a seen formula"] == 30
+    assert counts["tested structures seen"] == 10 and counts["tested formulas seen"] == 10
+    dropped = linear_probe(
+        sets, [target], GROUPS, IDS, protocol(), overlap=overlap(), drop_seen="formulas"
+    )
+    assert set(dropped.predictions["immutable_id"].to_pylist()) == set(IDS[150:])
+    assert dropped.table.record.config["overlap"]["drop_seen"] == "formulas"
+    trained = {(r.fold, r.n_train) for r in kept.table.rows}
+    assert {(r.fold, r.n_train) for r in dropped.table.rows} == trained
+    with pytest.raises(InputError, match="nobody knows"):
+        linear_probe(
+            sets, [target], GROUPS, IDS, protocol(),
+            overlap=overlap("nobody knows"), drop_seen="formulas",
+        )  # fmt: skip
 
 
 def test_progress_counts_to_the_end(world):

@@ -16,7 +16,9 @@ from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.head_linear import Standardised
 from crystalssl.evaluation.head_mlp import FittedMLP
 from crystalssl.evaluation.heads import build_head
-from crystalssl.evaluation.hybrid import hold_out, hybrid
+from crystalssl.evaluation.hybrid import hybrid
+from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scenario import ResultTable
 from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.shap_share import shap_share
@@ -31,7 +33,10 @@ N, RAW, ALL_RAW = 240, 30, 100
 WIDTHS = {"one": 6, "two": 4}
 GROUPS = np.repeat([f"A{i}B" for i in range(N // 2)], 2)
 IDS = np.array([f"id-{i}" for i in range(N)])
-PARTS = np.where(np.arange(N) < 180, "train", "test")
+SPLIT = Split(
+    kind="held-out", train_fraction=0.75, seed=0, fold=0, train=np.arange(180),
+    test=np.arange(180, N),
+)  # fmt: skip
 
 
 def feature_set(name, matrix, width):
@@ -60,16 +65,16 @@ def quick(monkeypatch):
     def build(name, *, threads=0):
         head = build_head(name, threads=1)
         changes = {"mlp": {"epochs": 15, "steps": 150, "dropout": 0.0}, "lightgbm": {"rounds": 60}}
-        return replace(head, **changes.get(name, {"trees": 10} if name == "random_forest" else {}))
+        return replace(head, **changes.get(name, {}))
 
     monkeypatch.setattr(scenario, "build_head", build)
 
 
-CONFIG = ShapConfig(explained=40, background=20, samples=40, draws=200)
+CONFIG = ShapConfig(trees=5, explained=40, background=20, samples=40, draws=200)
 
 
 def run(both, target, config=CONFIG, store=None, progress=None):
-    split = hold_out(PARTS, np.arange(N), GROUPS)
+    split = SPLIT
     return shap_share(
         both, [target], [split], GROUPS, IDS, config=config, store=store, progress=progress
     )
@@ -232,14 +237,14 @@ def test_stored_rows_of_the_explained_crystals_give_the_shares(both, quick, tmp_
     frame = found.explained.to_pandas()
     part = frame[frame.model == "lightgbm"]
     assert part.immutable_id.nunique() == CONFIG.explained
-    assert set(part.immutable_id) <= set(IDS[PARTS == "test"])
+    assert set(part.immutable_id) <= set(IDS[SPLIT.test])
     share = part[part.section == "raw_ftcp"].absolute.sum() / part.absolute.sum()
     assert share == pytest.approx(value(again, "shap_share", "raw_ftcp", "lightgbm"))
 
 
 def test_labels_of_test_rows_reach_no_model(both, quick):
     target = target_from(both.matrix, [0, 30])
-    other = replace(target, values=np.where(PARTS == "test", 99.0, target.values))
+    other = replace(target, values=np.where(np.arange(N) >= 180, 99.0, target.values))
     config = replace(CONFIG, heads=("lightgbm",))
     one, two = run(both, target, config), run(both, other, config)
     assert one.predictions["y_pred"].to_pylist() == two.predictions["y_pred"].to_pylist()
@@ -273,31 +278,28 @@ def test_a_stopped_run_goes_on_and_repeats_its_numbers(both, quick, tmp_path):
     assert store.computed == 2  # the bootstrap is not part of a unit
 
 
-def test_a_split_column_decides_who_is_tested_and_formulas_stay_whole():
-    parts = np.array(["train", "train", "val", "test", "test", "train"] * 10)
-    groups = np.array([f"A{i}" for i in range(60)])
-    groups[0] = groups[3]
-    split = hold_out(parts, np.arange(1, 60), groups)
-    assert set(split.test) == {i for i in range(60) if parts[i] == "test"}
-    assert set(split.train) == {i for i in range(1, 60) if parts[i] == "train"}
-    assert 0 not in hold_out(parts, np.arange(60), groups).train
-    assert split.kind == "held-out"
-
-
-def test_without_one_a_tenth_is_tested_with_formulas_kept_whole():
-    split = hold_out(None, np.arange(N), GROUPS)
-    assert len(split.test) == pytest.approx(N / 10, abs=2)
-    assert not set(GROUPS[split.train]) & set(GROUPS[split.test])
-    assert len(split.train) + len(split.test) == N
-    assert split.kind == "grouped"
+def test_seen_crystals_can_be_left_out_and_are_counted(both, quick):
+    seen = np.arange(N) >= 210
+    overlap = Overlap(weights="some", unknown="", formulas=seen, structures=np.zeros(N, bool))
+    config = replace(CONFIG, heads=("lightgbm",), explained=20)
+    target = target_from(both.matrix, [0, 30])
+    found = shap_share(
+        both, [target], [SPLIT], GROUPS, IDS, config=config, overlap=overlap, drop_seen="formulas"
+    )
+    assert set(found.predictions["immutable_id"].to_pylist()) == set(IDS[180:210])
+    assert found.table.record.counts["tested with a seen formula"] == 0
+    assert found.table.record.config["overlap"]["drop_seen"] == "formulas"
+    kept = shap_share(both, [target], [SPLIT], GROUPS, IDS, config=config, overlap=overlap)
+    assert kept.table.record.counts["tested with a seen formula"] == 30
 
 
 def test_bad_input_is_named(both, quick):
     target = target_from(both.matrix, [0])
     with pytest.raises(InputError, match="0 splits for 1 properties"):
         shap_share(both, [target], [], GROUPS, IDS)
-    with pytest.raises(InputError, match="training and 0 test rows"):
-        hold_out(np.repeat("train", N), np.arange(N), GROUPS)
+    leak = replace(SPLIT, test=np.arange(179, 240))
+    with pytest.raises(InputError, match="in both the training and the test part"):
+        shap_share(both, [target], [leak], GROUPS, IDS)
 
 
 def test_an_unknown_head_is_named(both):

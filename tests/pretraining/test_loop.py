@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from crystalssl.config import TrainConfig
+from crystalssl.datasets import parts
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError
 from crystalssl.hub.card import ModelCard
@@ -15,6 +16,7 @@ from crystalssl.hub.weights import load_run, load_seen, load_weights
 from crystalssl.pretraining._lightning import read_checkpoint, read_history
 from crystalssl.pretraining.loop import PretextTraining, generator_for, pretrain
 from crystalssl.pretraining.scores import Tally
+from crystalssl.structures.table import write_table
 
 TRAIN, VAL = np.arange(0, 50), np.arange(50, 70)
 CONFIG = TrainConfig(
@@ -219,3 +221,22 @@ def test_a_run_cut_off_after_its_last_epoch_is_completed_when_resumed(train):
     again = train("run", resume=True)
     assert weights.read_bytes() == before and again.figures == whole.figures
     assert len(read_history(whole.folder / "metrics.csv")) == CONFIG.epochs
+
+
+def test_training_from_parts_on_disk_learns_and_is_repeatable(
+    canonical, registered_toy, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parts, "PART", 16)
+    table = write_table(canonical.crystals, tmp_path / "structures.parquet")
+    parts.write_parts(table, tmp_path / "corpus")
+    corpus = parts.PartedCorpus(tmp_path / "corpus")
+    weights = []
+    for name in "ab":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            block = registered_toy(registered_toy.Config())
+        run = pretrain(corpus, block, TRAIN, VAL, CONFIG, tmp_path / name)
+        weights.append((run.folder / "weights.safetensors").read_bytes())
+    losses = [float(row["train_loss"]) for row in read_history(run.folder / "metrics.csv")]
+    assert len(losses) == CONFIG.epochs and losses[-1] < losses[0]
+    assert weights[0] == weights[1]

@@ -16,9 +16,11 @@ from crystalssl.representation.targets import (
     BINS,
     GEOMETRY_NAMES,
     REACH,
+    TARGET_KINDS,
     TARGET_NAMES,
     WIDTH,
     CrystalTargets,
+    by_kind,
     crystal_targets,
 )
 from crystalssl.structures.crystals import Crystals
@@ -114,3 +116,14 @@ def test_split_sites_do_not_count_as_neighbours(crystals_of: Build) -> None:
 def test_a_graph_of_other_crystals_is_refused(small: Crystals) -> None:
     with pytest.raises(InputError, match="periodic_graph"):
         crystal_targets(small, periodic_graph(small.take(np.arange(3))))
+
+
+def test_gated_targets_are_those_of_crystals_that_balance(crystals_of: Build) -> None:
+    places = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    cells = [(np.eye(3) * 4, places, numbers) for numbers in ([55, 17], [12, 13])]
+    values = targets_of(crystals_of(cells)).values
+    geometry, charges, bonds, both = by_kind(values)
+    assert [part.shape[1] for part in (geometry, charges, bonds)] == list(TARGET_KINDS)
+    np.testing.assert_array_equal(np.concatenate([geometry, charges, bonds], axis=1), values)
+    np.testing.assert_allclose(both[0], np.concatenate([geometry, bonds], axis=1)[0], rtol=1e-5)
+    assert np.abs(both[1]).max() < 1e-3

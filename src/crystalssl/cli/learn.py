@@ -49,20 +49,34 @@ def pretrain(
     symprec: Symprec = 0.01,
     seed: Seed = 0,
     threads: Threads = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Keep the corpus in parts on disk, not in memory.")
+    ] = False,
+    devices: Annotated[
+        int | None, typer.Option(help="Processes or GPUs on each host, under a launcher.", min=1)
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(help="Hosts, under a launcher.", min=1)] = None,
 ) -> None:
     """Pre-train blocks without labels; learning curves and weights go to RUN/blocks/NAME."""
     from crystalssl.blocks._registry import resolve_blocks
-    from crystalssl.cli import steps
+    from crystalssl.cli import scale, steps
 
     chosen = resolve_blocks(block)
     config = steps.adjusted(preset, epochs=epochs, seed=seed, threads=threads)
+    hosts = {"devices": devices, "nodes": nodes}
+    config = config.updated({name: count for name, count in hosts.items() if count is not None})
     make_folder(out)
     use_threads(threads)
+    names = [entry.name for entry in chosen] if resume else []
+    if stream:
+        parts, held_out = scale.parts_of(sources, out, seed, symprec, strict=strict)
+        steps.pretrain_blocks(parts, held_out, chosen, config, out, resume=names)
+        say(f"Weights: {out}")
+        return
     forget_skipped(out)
     canonical = load_canonical(sources, out, strict=strict, symprec=symprec)
     corpus = steps.build_corpus(canonical)
     split = steps.find_split(canonical.crystals, seed)
-    names = [entry.name for entry in chosen] if resume else []
     steps.pretrain_blocks(corpus, split, chosen, config, out, resume=names)
     say(f"Weights: {out}")
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from crystalssl.evaluation.feature_sets import FeatureSet
     from crystalssl.evaluation.matbench import Matbench
     from crystalssl.evaluation.matbench_tasks import TaskData
+    from crystalssl.evaluation.overlap import Overlap
 
 
 def matbench(
@@ -66,13 +67,14 @@ def matbench(
         data = read_task(file, target, task)
     model = build_head(head, kind=data.kind, threads=threads or 0)
     tell_task(data)
-    features = task_features(data, out, weights, block, strict=strict, symprec=symprec)
+    features, overlap = task_features(data, out, weights, block, strict=strict, symprec=symprec)
     with progress_bar(f"Matbench, {data.name}") as advance:
         result = run_folds(
             data,
             features,
             model,
             seed=seed,
+            overlap=overlap,
             details={"weights": weights, "blocks": ",".join(blocks)},
             store=Store(out / FOLDER),
             progress=advance,
@@ -95,8 +97,8 @@ def tell_task(task: TaskData) -> None:
 
 def task_features(
     task: TaskData, out: Path, weights: str, block: str, *, strict: bool, symprec: float
-) -> FeatureSet:
-    """Features of every row of a task; computed once and kept in the output folder.
+) -> tuple[FeatureSet, Overlap]:
+    """Features of every row of a task, kept in the output folder; what their weights have seen.
 
     Raises:
         InputError: if no structure can be used, or one cannot and ``strict``.
@@ -106,8 +108,10 @@ def task_features(
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
     from crystalssl.evaluation.feature_sets import FeatureSet
+    from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.features.store import load_features, save_features
     from crystalssl.hub.weights import load_cards
+    from crystalssl.structures.formulas import reduced_formulas
 
     stages, path = Stages(out), out / "cache" / "features.parquet"
     settings = {"weights": weights, "block": block, "symprec": symprec, "strict": strict}
@@ -131,9 +135,12 @@ def task_features(
             "by the mean of the training labels",
             "yellow",
         )
-    return FeatureSet(
+    overlap = find_overlap(found.origins, task.crystals)
+    say(overlap.words(np.arange(len(task.crystals)), reduced_formulas(task.crystals)))
+    features = FeatureSet(
         name=SSL, label="Pre-trained encoders", matrix=matrix, valid=valid, width=matrix.shape[1]
     )
+    return features, overlap
 
 
 def show(result: Matbench, task: TaskData) -> None:
@@ -145,7 +152,7 @@ def show(result: Matbench, task: TaskData) -> None:
         metric, model = summary.key
         if metric != "fit_seconds":
             rows.setdefault(metric, [metric, "", ""])[2 if model == MEAN else 1] = spread(
-                summary.mean, summary.spread
+                summary.mean, summary.spread, summary.count
             )
     unit = f", {task.unit}" if task.unit else ""
     title = f"{task.name} ({task.target}{unit}), five folds, mean and spread"

@@ -96,9 +96,10 @@ def train_and_save(
     """Train a bottleneck on the training part of a corpus and write it with its card."""
     from crystalssl.features.bottleneck import BottleneckCard, save_bottleneck
     from crystalssl.features.bottleneck_training import settings_of, train_bottleneck
+    from crystalssl.representation.targets import by_kind
 
     with progress_bar("Bottleneck") as advance:
-        targets = corpus.values.numpy()
+        targets = by_kind(corpus.values.numpy())
         outcome = train_bottleneck(
             features, targets, split.train, split.val, config, progress=advance
         )

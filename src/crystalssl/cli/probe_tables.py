@@ -91,24 +91,15 @@ def _show(
             if share is not None:
                 wanted["train_fraction"] = share
             shown = table.summarize(["feature_set"], metric=metric, **wanted)
-            if not shown:
-                cells.append("")
-            elif shown[0].count > 1:
-                cells.append(spread(shown[0].mean, shown[0].spread))
-            else:  # one split has no spread
-                cells.append(f"{shown[0].mean:{_form(shown[0].mean)}}")
+            cells.append(spread(shown[0].mean, shown[0].spread, shown[0].count) if shown else "")
         rows.append(cells)
     grid(title, ["features", "columns", *(heading for heading, *_ in columns)], rows)
 
 
-def spread(mean: float, deviation: float) -> str:
-    """A mean and its spread, three decimals unless they are large."""
-    form = _form(mean)
-    return f"{mean:{form}} ± {deviation:{form}}"
-
-
-def _form(value: float) -> str:
-    return ".3f" if abs(value) < 1000 else ".3g"
+def spread(mean: float, deviation: float, count: int) -> str:
+    """A mean and its spread where there is one, three decimals unless they are large."""
+    form = ".3f" if abs(mean) < 1000 else ".3g"
+    return f"{mean:{form}} ± {deviation:{form}}" if count > 1 else f"{mean:{form}}"
 
 
 def _share(share: float) -> str:

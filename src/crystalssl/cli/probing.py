@@ -268,7 +268,7 @@ def probe(
             protocol,
             champions=[name for name in champions if name != UNTRAINED],
             overlap=overlap,
-            drop_seen=drop_seen,
+            drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
             store=store,
             progress=advance,
         )

@@ -5,6 +5,8 @@ Nothing here learns. A table of many rows never lies in memory as a whole.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +18,15 @@ from crystalssl.cli.options import BlockChoice, DType, Output, Seed, Symprec
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
+    from crystalssl.cli.steps import Split
+    from crystalssl.datasets.parts import PartedCorpus
     from crystalssl.errors import Skip
     from crystalssl.features.corpora import ShardRecord
     from crystalssl.features.recipe import Recipe
     from crystalssl.features.stream import Described
 
+HELD_OUT = 0.05
+"""Share of the formulas that validate in pre-training from disk."""
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
 
@@ -162,3 +168,40 @@ def stream_table(
         many = workers or usable_cores()
         outcome = stream_features(table, out, recipe, dtype=dtype, workers=many, watch=watch)
     say(f"{outcome.written:,} x {recipe.extractor().width:,} features: {out}")
+
+
+def parts_of(
+    sources: Sequence[Path], out: Path, seed: int, symprec: float, *, strict: bool
+) -> tuple[PartedCorpus, Split]:
+    """The corpus of one structure table in parts on disk, and rows to train and validate on.
+
+    Formulas are kept together; ``HELD_OUT`` of them validate. Parts that are there already and
+    fit the table are taken; of several processes that a launcher started the first writes them.
+
+    Raises:
+        InputError: if there is not exactly one table, or as ``write_parts``.
+    """
+    import numpy as np
+
+    from crystalssl.cli.steps import Split
+    from crystalssl.datasets.parts import PartedCorpus, parts_fit, split_by_formula, write_parts
+
+    if len(sources) != 1 or sources[0].suffix.lower() not in TABLES:
+        raise InputError(
+            "--stream reads one structure table (.parquet). Make it with: crystalssl convert "
+            "SOURCES -o structures.parquet"
+        )
+    folder = out / "corpus"
+    first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    while not (fits := parts_fit(sources[0], folder, seed=seed, symprec=symprec)) and not first:
+        time.sleep(5)
+    if not fits:
+        with console.status("Canonical cells and neighbour graphs, part by part"):
+            done = write_parts(sources[0], folder, seed=seed, symprec=symprec)
+        report_skipped(done.skipped, done.rows, out, strict)
+        say(f"{done.written:,} canonical crystals in parts: {folder}")
+    corpus = PartedCorpus(folder)
+    held_out = split_by_formula(corpus.formulas, HELD_OUT)
+    none = np.zeros(0, np.int64)
+    split = Split(train=np.flatnonzero(~held_out), val=np.flatnonzero(held_out), test=none)
+    return corpus, split

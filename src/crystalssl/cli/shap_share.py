@@ -24,9 +24,6 @@ from crystalssl.cli.options import Seed, Strict, Target, Threads
 from crystalssl.cli.probing import SSL, labelled
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from crystalssl.evaluation.hybrid import Hybrid
     from crystalssl.evaluation.scenario import ResultTable
     from crystalssl.features.container import Features
@@ -45,6 +42,10 @@ def shap_share(
     samples: Annotated[
         int, typer.Option(help="Points for each explained row of the network.", min=1)
     ] = 200,
+    drop_seen: Annotated[
+        str,
+        typer.Option(help="Test crystals to leave out as seen: none, formulas or structures."),
+    ] = "none",
     strict: Strict = False,
     seed: Seed = 0,
     threads: Threads = None,
@@ -53,8 +54,9 @@ def shap_share(
     import numpy as np
 
     from crystalssl.evaluation import shap_share as scenario
-    from crystalssl.evaluation.hybrid import hold_out
+    from crystalssl.evaluation.draws import label_draws
     from crystalssl.evaluation.linear_probe import targets_of
+    from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.shap_units import ShapConfig
     from crystalssl.evaluation.store import FOLDER, Store
     from crystalssl.features.store import load_features
@@ -66,19 +68,25 @@ def shap_share(
     loaded = load(structures)
     report_skipped(loaded.skipped, loaded.total, out, strict)
     crystals = labelled(loaded.crystals, target)
+    groups, targets = reduced_formulas(crystals), targets_of(crystals, target)
+    overlap = find_overlap(found.origins, crystals)
+    overlap.seen(drop_seen)  # type: ignore[arg-type]  # before any work: whether it can be told
     both = side_by_side(crystals, found)
+    protocol = label_draws(crystals, fractions=(1.0,), draws=1, seed=seed)
+    known = [np.flatnonzero(both.both.valid & np.isfinite(t.values)) for t in targets]
+    splits = [protocol.splits(rows, groups)[0] for rows in known]
+    say(overlap.words(np.concatenate([split.test for split in splits]), groups))
     del found, loaded
-    groups, parts = reduced_formulas(crystals), parts_of(crystals)
-    targets = targets_of(crystals, target)
-    rows = [np.flatnonzero(both.both.valid & np.isfinite(t.values)) for t in targets]
     with progress_bar("SHAP shares") as advance:
         result = scenario.shap_share(
             both,
             targets,
-            [hold_out(parts, known, groups, seed) for known in rows],
+            splits,
             groups,
             crystals.ids,
             config=ShapConfig(explained=explained, samples=samples, seed=seed),
+            overlap=overlap,
+            drop_seen=drop_seen,  # type: ignore[arg-type]  # checked above
             threads=threads or 0,
             store=Store(out / FOLDER),
             progress=advance,
@@ -101,17 +109,6 @@ def side_by_side(crystals: Crystals, features: Features) -> Hybrid:
         raw = raw_ftcp(crystals)
     ssl = given(SSL, "Pre-trained encoders", features.ids, features.matrix, crystals)
     return hybrid(raw, ssl, features.widths)
-
-
-def parts_of(crystals: Crystals) -> npt.NDArray[np.str_] | None:
-    """Part of each crystal, where a split column says it; None without one."""
-    from crystalssl.evaluation.hybrid import PARTS
-
-    columns = [] if crystals.columns is None else crystals.columns.column_names
-    if "split" not in columns:
-        return None
-    names = crystals.column("split")
-    return names.astype(str) if set(names.tolist()) <= set(PARTS) else None
 
 
 def show(table: ResultTable) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crystalssl.blocks._contract import Block
     from crystalssl.config import TrainConfig
     from crystalssl.datasets.corpus import Corpus
+    from crystalssl.datasets.parts import PartedCorpus
     from crystalssl.features.extract import Features
     from crystalssl.hub.card import TaskFigure
     from crystalssl.structures.canonical import CanonicalResult
@@ -128,7 +129,7 @@ def blocks_folder(out: Path) -> Path:
 
 
 def pretrain_blocks(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     split: Split,
     blocks: Sequence[type[Block]],
     config: TrainConfig,

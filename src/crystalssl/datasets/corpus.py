@@ -7,6 +7,7 @@ a device; ``Corpus.batch`` makes what one block reads. No loop runs over crystal
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -162,6 +163,16 @@ class Corpus:
         return not bool(self.values.isnan().any())
 
     @property
+    def part_of_row(self) -> None:
+        """No parts: all of it is in memory (``parts.PartedCorpus`` has them)."""
+        return None
+
+    def identity(self) -> Iterator[bytes]:
+        """What tells this corpus from another, piece by piece."""
+        for tensor in (self.values, self.panel.lattice, self.panel.numbers):
+            yield tensor.cpu().numpy().tobytes()
+
+    @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         return sum(t.nbytes for t in self._tensors().values()) + self.ids.nbytes
@@ -191,10 +202,10 @@ class Corpus:
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
-    def crystals(self, index: npt.ArrayLike) -> Crystals:
-        """Some of the crystals as they were given, to the rounding of float32."""
+    def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
+        """Some of the crystals as they were given, to the rounding of float32; here in one go."""
         panel = self.panel.take(self._rows(index)).to("cpu")
-        return Crystals(
+        yield Crystals(
             ids=self.ids[np.asarray(index, dtype=np.int64)],
             lattice=panel.lattice.double().numpy(),
             offsets=panel.offsets.numpy(),

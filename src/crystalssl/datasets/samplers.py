@@ -73,6 +73,7 @@ class BatchSampler:
         shuffle: bool = True,
         epochs: int = 1,
         multiple: int = 1,
+        parts: Index | None = None,
     ) -> None:
         """Plan the batches.
 
@@ -85,10 +86,13 @@ class BatchSampler:
             shuffle: whether each epoch has an order of its own.
             epochs: epochs to plan for.
             multiple: the number of batches is a multiple of this.
+            parts: (n,) part of every row of the corpus; a batch then holds rows of one part, and
+                parts follow each other in an order of their own in each epoch.
 
         Raises:
             InputError: if there is no row, or fewer than ``multiple``.
         """
+        self._parts = parts
         self._index = np.asarray(index, dtype=np.int64)
         self._sites = np.asarray(site_counts, dtype=np.int64)
         if not len(self._index):
@@ -114,4 +118,11 @@ class BatchSampler:
         order = self._index
         if self._shuffle:
             order = np.random.default_rng([self._seed, number]).permutation(order)
-        return pack(order, self._sites, self._batch_size, self._max_atoms)
+        if self._parts is None:
+            return pack(order, self._sites, self._batch_size, self._max_atoms)
+        first, place = np.unique(self._parts[order], return_index=True, return_inverse=True)[1:]
+        turn = np.argsort(np.argsort(first))[place]  # parts as their rows were first drawn
+        together = np.argsort(turn, kind="stable")
+        runs = np.split(order[together], np.cumsum(np.bincount(turn))[:-1])
+        bounds = (self._batch_size, self._max_atoms)
+        return [batch for run in runs for batch in pack(run, self._sites, *bounds)]

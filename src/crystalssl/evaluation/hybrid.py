@@ -1,7 +1,7 @@
 """Raw FTCP and features -> one matrix side by side that knows which columns are whose.
 
-Columns that never vary are not stored, but they count in every width. Before shap_share.py; also
-the rows of its split.
+Columns that never vary are not stored, but they count in every width. After
+feature_sets.py, before shap_share.py.
 """
 
 from __future__ import annotations
@@ -12,15 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.datasets.splits import grouped_split
 from crystalssl.errors import InputError
 from crystalssl.evaluation.feature_sets import FeatureSet, concatenate
-from crystalssl.evaluation.protocols import Index, Split, check_split
-
-PARTS = ("train", "val", "test")
-"""Values of a split column."""
-TEST_SHARE = 0.1
-"""Share of the rows that are tested where there is no split column."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,33 +118,3 @@ def hybrid(raw: FeatureSet, ssl: FeatureSet, widths: Mapping[str, int]) -> Hybri
         for part, columns in ((raw, slice(0, edge)), (ssl, slice(edge, None)))
     ]
     return Hybrid(both=both, raw=views[0], ssl=views[1], sections=tuple(sections))
-
-
-def hold_out(
-    parts: npt.NDArray[np.str_] | None, rows: Index, groups: npt.NDArray[np.str_], seed: int = 0
-) -> Split:
-    """Training and test rows of a property.
-
-    With a split column: ``test`` is tested and ``train`` is trained on, less what shares a formula
-    with a test row. Without one: a tenth of the rows, formulas kept whole.
-
-    Args:
-        parts: (n,) part of each row, or None.
-        rows: rows that have the label and all features.
-        groups: (n,) formula of each row.
-        seed: seed of the draw where there is no split column.
-
-    Raises:
-        InputError: if a side has too few rows.
-    """
-    if parts is None:
-        train, test = grouped_split(groups[rows], (1 - TEST_SHARE, TEST_SHARE), seed)
-        kind, share, sides = "grouped", 1 - TEST_SHARE, (rows[train], rows[test])
-    else:
-        test = rows[parts[rows] == PARTS[-1]]
-        train = rows[parts[rows] == PARTS[0]]
-        train = train[~np.isin(groups[train], groups[test])]
-        kind, share, sides = "held-out", len(train) / max(len(rows), 1), (train, test)
-    split = Split(kind=kind, train_fraction=share, seed=seed, fold=0, train=sides[0], test=sides[1])
-    check_split(split, groups)
-    return split

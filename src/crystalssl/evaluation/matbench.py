@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pyarrow as pa
 from crystalssl.config import write_json
 from crystalssl.errors import InputError
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.heads import Head
+from crystalssl.evaluation.heads import Head, head_code, head_settings
 from crystalssl.evaluation.matbench_record import benchmark_record, unchanged
 from crystalssl.evaluation.matbench_tasks import (
     EXTRA_SCORES,
@@ -32,6 +32,7 @@ from crystalssl.evaluation.matbench_tasks import (
     fold_scores,
     folds_of,
 )
+from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.scenario import (
     ResultTable,
     RunRecord,
@@ -43,6 +44,7 @@ from crystalssl.evaluation.scenario import (
 from crystalssl.evaluation.scoring import MEAN, prediction_table
 from crystalssl.evaluation.spectrum import Floats, Index
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.structures.formulas import reduced_formulas
 
 SCENARIO = "matbench"
 """Scenario name in the results."""
@@ -84,6 +86,7 @@ def matbench(
     *,
     seed: int = 0,
     details: dict[str, str] | None = None,
+    overlap: Overlap | None = None,
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> Matbench:
@@ -102,6 +105,8 @@ def matbench(
         head: model that is fitted in each fold.
         seed: seed of the head.
         details: what else the record should say, such as the weights in use.
+        overlap: which readable structures the weights have seen; counted in the record. No row is
+            left out for it: the benchmark wants all.
         store: keeps finished folds, so that a stopped run goes on; None computes all.
         progress: called with folds done, folds in all, and what is being done.
 
@@ -118,7 +123,7 @@ def matbench(
     rows: list[ScenarioResult] = []
     tables: list[pa.Table] = []
     results: dict[str, Any] = {}
-    record = _record(task, features, head, seed, details or {})
+    record = _record(task, features, head, seed, details or {}, overlap)
     for fold, (train, test) in enumerate(folds_of(task.labels, task.kind)):
         if progress is not None:
             progress(fold, FOLDS, f"fold {fold + 1}")
@@ -128,9 +133,9 @@ def matbench(
         else:
             key = store.key(
                 SCENARIO,
-                {"head": _settings(head), "seed": seed, "fold": fold},
+                {"head": head_settings(head), "seed": seed, "fold": fold},
                 data=[record.data_hash],
-                code=[sys.modules[type(head).__module__], sys.modules[__name__]],
+                code=[*head_code(head), sys.modules[__name__]],
             )
             part = store.once(key, partial(unit.compute, seed))
         rows += part.rows
@@ -205,7 +210,9 @@ class _Unit:
     def entry(self, guess: Floats) -> dict[str, Any]:
         """The fold as Matbench records it."""
         scores = fold_scores(self.task.labels[self.test], guess, self.task.kind)
-        flat = {k: v for k, v in _settings(self.head).items() if isinstance(v, str | int | float)}
+        flat = {
+            k: v for k, v in head_settings(self.head).items() if isinstance(v, str | int | float)
+        }
         counts = {
             "training_rows_with_features": int(self.features.valid[self.train].sum()),
             "test_rows_predicted_by_training_mean": int((~self.features.valid[self.test]).sum()),
@@ -218,15 +225,20 @@ class _Unit:
         }
 
 
-def _settings(head: Head) -> dict[str, Any]:
-    """Settings of a head that its result depends on."""
-    return {name: value for name, value in asdict(head).items() if name != "threads"}  # type: ignore[call-overload]
-
-
 def _record(
-    task: TaskData, features: FeatureSet, head: Head, seed: int, details: dict[str, str]
+    task: TaskData,
+    features: FeatureSet,
+    head: Head,
+    seed: int,
+    details: dict[str, str],
+    overlap: Overlap | None,
 ) -> RunRecord:
     """What the table should say about itself."""
+    counts, settings = {}, {}
+    if overlap is not None:
+        every = np.arange(len(task.crystals))
+        counts = overlap.counts(every, reduced_formulas(task.crystals))
+        settings = {"overlap": overlap.settings("none")}
     without = int((~features.valid).sum())
     return RunRecord(
         scenario=SCENARIO,
@@ -240,12 +252,13 @@ def _record(
             "target": task.target,
             "kind": task.kind,
             "official": task.official,
-            "head": _settings(head),
+            "head": head_settings(head),
             **details,
+            **settings,
         },
         seeds=[FOLD_SEED, seed],
         data_hash=digest([features.matrix, features.valid, task.labels, task.name]),
-        counts={"rows": len(task.labels), "predicted by the training mean": without},
+        counts={"rows": len(task.labels), "predicted by the training mean": without, **counts},
         labels={MEAN: "Mean of training labels", features.name: features.label},
         versions=installed_versions(),
     )

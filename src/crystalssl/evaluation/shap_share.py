@@ -8,7 +8,7 @@ features and each of their blocks hold. Nothing is plotted here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.heads import build_head
+from crystalssl.evaluation.head_forest import RandomForest
+from crystalssl.evaluation.heads import Head, build_head
 from crystalssl.evaluation.hybrid import Hybrid
-from crystalssl.evaluation.protocols import Split
+from crystalssl.evaluation.overlap import DropSeen, Overlap
+from crystalssl.evaluation.protocols import Split, check_split
 from crystalssl.evaluation.scenario import (
     ResultTable,
     RunRecord,
@@ -75,13 +77,15 @@ def shap_share(
     ids: npt.NDArray[np.str_],
     *,
     config: ShapConfig | None = None,
+    overlap: Overlap | None = None,
+    drop_seen: DropSeen = "none",
     threads: int = 0,
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> ShapShare:
     """Measure what features add to raw FTCP, and how much of a joint model's output is theirs.
 
-    Split: one for each property, see :func:`.hybrid.hold_out`. Scaler, early stopping: inside the
+    Split: one for each property; no formula on both sides. Scaler, early stopping: inside the
     training rows. Heads: the same settings for raw FTCP, features and both. Explained: the network
     by expected gradients, the trees by exact path-dependent SHAP values, on test rows. A share is
     the sum of absolute SHAP values of some columns over that of all; enrichment is the share over
@@ -97,12 +101,14 @@ def shap_share(
         groups: (n,) reduced formula of each crystal.
         ids: (n,) ids.
         config: settings.
+        overlap: which crystals the weights of the features have seen; counted in the record.
+        drop_seen: test crystals to leave out because the weights have seen them.
         threads: threads of trees; 0 for all cores.
         store: keeps finished units, so that a stopped run goes on; None computes all.
         progress: called with units done, units in all, and what is being done.
 
     Raises:
-        InputError: if data and properties differ in number.
+        InputError: if data and properties differ in number, or a split would leak labels.
         UnknownNameError: if a head does not exist.
         MissingExtraError: if an optional package is not installed.
     """
@@ -112,7 +118,11 @@ def shap_share(
             f"Got {len(splits)} splits for {len(targets)} properties and {len(hybrid.matrix)} rows "
             f"for {len(ids)} ids; expected as many."
         )
-    heads = [build_head(name, threads=threads) for name in config.heads]
+    if overlap is not None:
+        splits = [overlap.drop(split, drop_seen) for split in splits]
+    for split in splits:
+        check_split(split, groups)
+    heads = [_head(name, config, threads) for name in config.heads]
     units = [
         Unit(
             hybrid=hybrid,
@@ -138,7 +148,18 @@ def shap_share(
     if progress is not None:
         progress(len(units), len(units), "")
     record = _record(hybrid, targets, splits, config, base)
+    if overlap is not None:
+        tested = np.concatenate([split.test for split in splits])
+        settings = {**record.config, "overlap": overlap.settings(drop_seen)}
+        counts = record.counts | overlap.counts(tested, groups)
+        record = replace(record, config=settings, counts=counts)
     return _gathered(units, parts, record)
+
+
+def _head(name: str, config: ShapConfig, threads: int) -> Head:
+    """A head as in every scenario, but for the size of the forest."""
+    head = build_head(name, threads=threads)
+    return replace(head, trees=config.trees) if isinstance(head, RandomForest) else head
 
 
 def _gathered(units: Sequence[Unit], parts: Sequence[Part], record: RunRecord) -> ShapShare:

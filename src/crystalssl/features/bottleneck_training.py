@@ -1,8 +1,8 @@
 """Training of a bottleneck without labels: lose some views of a crystal, tell them from the rest.
 
 Whole blocks are dropped and every block is predicted from the mixed features; these must also
-tell crystal-level targets made from the structure (geometry, bonds, charge balance:
-``representation/targets.py``), and may be asked to be uncorrelated. Features and targets in, a
+tell crystal-level targets made from the structure (geometry, bonds, charge balance, products:
+``representation.targets.by_kind``), and may be asked to be uncorrelated. Features and targets in, a
 :class:`Bottleneck` with its figures out.
 """
 
@@ -22,7 +22,6 @@ from torch.nn import functional
 from crystalssl.errors import InputError
 from crystalssl.features.bottleneck import LIMIT, Bottleneck
 from crystalssl.features.container import Features
-from crystalssl.representation.targets import TARGET_KINDS
 
 Index = npt.NDArray[np.int64]
 
@@ -73,17 +72,18 @@ class BottleneckOutcome:
 
 
 class _Heads(nn.Module):
-    """What mixed features must tell: the features of all blocks, and the targets."""
+    """What mixed features must tell: the features of all blocks, and the targets of each kind."""
 
-    def __init__(self, width: int, features: int, targets: int) -> None:
+    def __init__(self, width: int, features: int, kinds: Sequence[int]) -> None:
         super().__init__()
         self.features = nn.Linear(width, features)
-        self.targets = nn.Linear(width, targets) if targets else None
+        self.targets = nn.Linear(width, sum(kinds)) if kinds else None
+        self.ends = np.cumsum(kinds).tolist()
 
 
 def train_bottleneck(
     features: Features,
-    targets: npt.NDArray[np.float32] | None,
+    targets: Sequence[npt.NDArray[np.float32]] | None,
     train: Index,
     val: Index,
     config: BottleneckConfig | None = None,
@@ -94,8 +94,8 @@ def train_bottleneck(
 
     Args:
         features: features of n crystals from two blocks or more.
-        targets: (n, T) raw crystal-level targets in the order of the features; None trains
-            without them.
+        targets: (n, T) raw crystal-level targets of each kind, in the order of the features;
+            None trains without them.
         train: rows to train on.
         val: rows that figures are taken from.
         config: settings.
@@ -118,8 +118,8 @@ def train_bottleneck(
     bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
     inputs = bottleneck.standardise(matrix)
     del matrix
-    truth = None if targets is None else _standardised(targets, train)
-    heads = _Heads(config.width, inputs.shape[1], 0 if truth is None else truth.shape[1])
+    truth = None if not targets else _standardised(np.concatenate(targets, axis=1), train)
+    heads = _Heads(config.width, inputs.shape[1], [kind.shape[1] for kind in targets or ()])
     losses = _fit(bottleneck, heads, inputs, truth, train, config, progress)
     with torch.no_grad():
         bottleneck.mix.weight.copy_(bottleneck.mix.weight.half().float())
@@ -196,9 +196,8 @@ def bottleneck_loss(
     loss = ((heads.features(mixed) - inputs).square() * weight).mean()
     if truth is not None and heads.targets is not None:
         apart = functional.smooth_l1_loss(heads.targets(mixed), truth, reduction="none").mean(0)
-        ends = np.cumsum(TARGET_KINDS) if sum(TARGET_KINDS) == len(apart) else [len(apart)]
-        starts = [0, *ends[:-1]]
-        kinds = torch.stack([apart[i:j].mean() for i, j in zip(starts, ends, strict=True)])
+        starts = [0, *heads.ends[:-1]]
+        kinds = torch.stack([apart[i:j].mean() for i, j in zip(starts, heads.ends, strict=True)])
         loss = loss + config.structure_weight * kinds.sum()
     if config.decorrelation_weight:
         centred = mixed - mixed.mean(0)

@@ -22,6 +22,7 @@ from torch import Tensor
 from crystalssl.blocks._contract import Block, BlockBatch
 from crystalssl.config import TrainConfig, write_json
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import BatchSampler, Index
 from crystalssl.errors import InputError
 from crystalssl.hub.card import ModelCard, TaskFigure
@@ -74,7 +75,9 @@ def generator_for(*numbers: int) -> torch.Generator:
 class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
     """A block in training: one step is ``block.pretext``, whatever the block."""
 
-    def __init__(self, block: Block, corpus: Corpus, config: TrainConfig, steps: int) -> None:
+    def __init__(
+        self, block: Block, corpus: Corpus | PartedCorpus, config: TrainConfig, steps: int
+    ) -> None:
         """Take what is trained.
 
         Args:
@@ -168,7 +171,7 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
 
 
 def pretrain(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     block: Block,
     train_index: npt.ArrayLike,
     val_index: npt.ArrayLike,
@@ -183,7 +186,7 @@ def pretrain(
     The same seed gives the same weights on a CPU, in one go or resumed.
 
     Args:
-        corpus: crystals with their symmetry.
+        corpus: crystals with their symmetry, in memory or in parts on disk.
         block: freshly built block; trained in place.
         train_index: row numbers to train on; they also fix the statistics of the targets.
         val_index: row numbers that decide which epoch is best.
@@ -234,13 +237,13 @@ def pretrain(
     )
     if is_main_process():
         # validation crystals chose the epoch: they are not new to the weights either
-        seen = Seen.from_crystals(corpus.crystals(np.concatenate([train, val])))
+        seen = Seen.from_parts(corpus.crystals(np.concatenate([train, val])))
         _write_results(folder, outcome, best["metrics"], settings, seen)
     return outcome
 
 
 def _fit(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     block: Block,
     train: Index,
     val: Index,
@@ -250,7 +253,10 @@ def _fit(
     callbacks: Sequence[pl.Callback],
 ) -> None:
     """Run Lightning from the ``last`` checkpoint, or from the start."""
-    watched = val[np.linspace(0, len(val) - 1, min(len(val), config.monitor_crystals)).astype(int)]
+    count = min(len(val), config.monitor_crystals)
+    watched = val[np.linspace(0, len(val) - 1, count).astype(int)]
+    if corpus.part_of_row is not None:  # few parts to read; each is a mixture of the whole
+        watched = val[:count]
     sites = corpus.site_counts
     monitors = [
         ThroughputMonitor(len(train)),
@@ -262,6 +268,7 @@ def _fit(
             "batch_size": config.batch_size,
             "max_atoms": config.max_atoms,
             "multiple": trainer.world_size,
+            "parts": corpus.part_of_row,
         }
         plan = BatchSampler(train, sites, seed=config.seed, epochs=config.epochs, **shape)
         held_out = BatchSampler(val, sites, shuffle=False, **shape)
@@ -274,7 +281,7 @@ def _fit(
         )
 
 
-def _check(corpus: Corpus, train: Index, val: Index) -> None:
+def _check(corpus: Corpus | PartedCorpus, train: Index, val: Index) -> None:
     """Refuse to start without crystals or without what tasks need."""
     if not len(train) or not len(val):
         raise InputError(

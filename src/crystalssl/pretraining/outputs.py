@@ -19,6 +19,7 @@ from crystalssl import __version__
 from crystalssl.blocks._contract import Block
 from crystalssl.config import TrainConfig, read_json, write_json
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import Index
 from crystalssl.errors import InputError
 from crystalssl.hub.card import CARD_FILE, TaskFigure
@@ -116,14 +117,14 @@ class RunFolder:
 
 
 def effective_settings(
-    block: Block, config: TrainConfig, corpus: Corpus, train: Index, val: Index
+    block: Block, config: TrainConfig, corpus: Corpus | PartedCorpus, train: Index, val: Index
 ) -> dict[str, Any]:
     """All that shapes a run, as JSON: settings, versions, counts and a digest of the data."""
     digest = hashlib.sha256()
     for part in (train, val):
         digest.update(part.tobytes())
-    for tensor in (corpus.values, corpus.panel.lattice, corpus.panel.numbers):
-        digest.update(tensor.cpu().numpy().tobytes())
+    for piece in corpus.identity():
+        digest.update(piece)
     return {
         "block": block.name,
         "block_config": asdict(block.config),

@@ -22,6 +22,7 @@ import torch
 from crystalssl.blocks._registry import build_block
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.hub.card import TaskFigure
 from crystalssl.pretraining._lightning import read_history
 from crystalssl.pretraining.loop import pretrain
@@ -64,7 +65,7 @@ def default_workers(threads: int | None = None) -> int:
 
 
 def pretrain_blocks(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     blocks: Sequence[str],
     train_index: npt.ArrayLike,
     val_index: npt.ArrayLike,
@@ -78,7 +79,7 @@ def pretrain_blocks(
     """Train several blocks, ``workers`` at a time.
 
     Args:
-        corpus: crystals with their symmetry.
+        corpus: crystals with their symmetry, in memory or in parts on disk.
         blocks: names of the blocks.
         train_index: row numbers to train on.
         val_index: row numbers that decide which epoch is best.
@@ -102,13 +103,14 @@ def pretrain_blocks(
         }
     threads = config.threads or usable_cores()
     share = replace(config, threads=max(1, threads // workers), progress=False)
-    path = corpus.save(Path(out) / CORPUS_FILE)
+    path = Path(out) / CORPUS_FILE
+    where = corpus.folder if isinstance(corpus, PartedCorpus) else corpus.save(path)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=obey_parent)
     try:
         jobs = {
             name: pool.submit(
-                _train_from_file, path, name, train, val, share, Path(out), name in resume
+                _train_from_file, where, name, train, val, share, Path(out), name in resume
             )
             for name in blocks
         }
@@ -122,7 +124,7 @@ def pretrain_blocks(
 
 
 def _train(
-    corpus: Corpus,
+    corpus: Corpus | PartedCorpus,
     name: str,
     train: npt.NDArray[np.int64],
     val: npt.NDArray[np.int64],
@@ -152,7 +154,8 @@ def _train_from_file(
 ) -> BlockSummary:
     """Train one block in a process of its own."""
     torch.set_num_threads(config.threads)
-    return _train(Corpus.load(path), name, train, val, config, out, resume)
+    corpus = PartedCorpus(path) if path.is_dir() else Corpus.load(path)
+    return _train(corpus, name, train, val, config, out, resume)
 
 
 def _wait(jobs: dict[str, Future[BlockSummary]], out: Path, watch: Watcher) -> None:

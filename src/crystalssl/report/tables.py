@@ -148,7 +148,9 @@ def probe_rows(table: ResultTable, setting: Setting) -> list[ProbeRow]:
             entry = found[metric].get((name, MEAN if name == MEAN else model))
             shown = entry is not None and not (name == MEAN and model == "ols")
             cells.append(
-                (number(entry.mean), number(entry.spread)) if shown and entry else ("", "")
+                (number(entry.mean), number(entry.spread) if entry.count > 1 else "")
+                if shown and entry
+                else ("", "")
             )
         rows.append(_probe_row(table, name, widths[name], cells, margins.get(name), champion))
     return rows
@@ -163,11 +165,12 @@ def _probe_row(
     champion: str,
 ) -> ProbeRow:
     lower = "" if margin is None else number(margin.margin)
+    lone = margin is not None and margin.splits == 1  # one split has no spread
     return ProbeRow(
         label=table.record.labels.get(name, name),
         columns=f"{width:,}" if width else "",
         cells=tuple(cells),
-        margin=(lower, "" if margin is None else number(margin.margin_spread)),
+        margin=(lower, "" if margin is None or lone else number(margin.margin_spread)),
         wins="" if margin is None else f"{margin.wins} of {margin.splits}",
         won=None if margin is None else margin.margin > 0,
         champion=name == champion,
@@ -225,9 +228,22 @@ def counted(table: ResultTable) -> str:
         key = name.removeprefix("not held by ")
         parts.append(f"{count:,} do not fit into {_label(table, key)}")
     for name, count in counts.items():
-        if name not in rest:
+        if name.startswith("with "):
             parts.append(f"{count:,} are compared on {words(name.removeprefix('with ')).lower()}")
-    return "; ".join(parts) + "."
+    return "; ".join([*parts, *_seen(counts)]) + "."
+
+
+def _seen(counts: dict[str, int]) -> list[str]:
+    """How far the weights knew the test crystals, where that was asked."""
+    if "tested" not in counts:
+        return []
+    tested = f"of {counts['tested']:,} tested"
+    if "tested structures seen" not in counts:
+        return [f"{tested} it is unknown how many were in the pre-training of the weights"]
+    return [
+        f"{tested}, {counts['tested structures seen']:,} were in the pre-training of the weights, "
+        f"without labels, and {counts['tested with a seen formula']:,} have a formula that was"
+    ]
 
 
 def task_rows(blocks: Sequence[BlockRun]) -> list[TaskRow]:

@@ -18,9 +18,11 @@ from crystalssl.representation import elemental
 from crystalssl.representation._compiled import compiled, run_chunks
 from crystalssl.structures.crystals import Crystals
 
+BALANCE = "whether charges balance"
+"""Name of the target that is one where they do and falls to zero where they do not."""
 CHARGE_NAMES = (
     "least charge left over per atom",
-    "whether charges balance",
+    BALANCE,
     "mean absolute charge per atom where they balance best",
     "highest charge per atom where they balance best",
 )

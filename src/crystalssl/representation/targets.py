@@ -17,7 +17,7 @@ import numpy.typing as npt
 from crystalssl.errors import InputError
 from crystalssl.representation._compiled import compiled, run_chunks
 from crystalssl.representation.bonds import PAIR_NAMES, STATISTICS, bond_names, bond_targets
-from crystalssl.representation.charges import CHARGE_NAMES, charge_targets
+from crystalssl.representation.charges import BALANCE, CHARGE_NAMES, charge_targets
 from crystalssl.representation.graph import PeriodicGraph, gather, reduced_sites
 from crystalssl.representation.points import dual_norms, reduce_basis
 from crystalssl.structures.crystals import Crystals
@@ -248,3 +248,21 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
     bonds = bond_targets(crystals, graph, shell, CLOSEST)
     columns = np.concatenate([values, charge_targets(crystals), bonds], axis=1)
     return CrystalTargets(values=columns, histogram=histogram)
+
+
+def by_kind(values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Targets of each kind, and a fourth kind made of them: gated by charge balance.
+
+    What bond lengths and ionicity say of a crystal differs between those that can be insulators
+    and those that cannot; a product says it, no sum does. So geometry and bonds appear once more,
+    times ``whether charges balance``.
+
+    Args:
+        values: (n, T) raw targets, columns as in ``TARGET_NAMES``.
+
+    Returns:
+        (n, .) geometry, charge balance, bonds, and the gated ones.
+    """
+    geometry, charges, bonds = np.split(values, np.cumsum(TARGET_KINDS)[:-1], axis=1)
+    gate = charges[:, CHARGE_NAMES.index(BALANCE) :][:, :1]
+    return [geometry, charges, bonds, np.concatenate([geometry, bonds], axis=1) * gate]

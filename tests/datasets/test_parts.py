@@ -1,0 +1,136 @@
+"""A corpus in parts gives the batches of the same corpus in memory, and loses no crystal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from crystalssl.datasets import parts as module
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.parts import (
+    PartedCorpus,
+    joined,
+    parts_fit,
+    split_by_formula,
+    write_parts,
+)
+from crystalssl.datasets.samplers import BatchSampler
+from crystalssl.errors import InputError
+from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.table import to_arrow
+
+
+class Sites:
+    group = "sites"
+    uses_graph = True
+
+
+@pytest.fixture
+def table(many_crystals: Crystals, tmp_path: Path) -> Path:
+    """70 crystals in row groups of 12, one of them with all its sites on one spot."""
+    broken = many_crystals.take(np.arange(70))
+    broken.frac_coords[broken.offsets[2] : broken.offsets[3]] = 0.0
+    path = tmp_path / "structures.parquet"
+    pq.write_table(to_arrow(broken), path, row_group_size=12)
+    return path
+
+
+@pytest.fixture
+def parted(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PartedCorpus:
+    monkeypatch.setattr(module, "PART", 16)
+    monkeypatch.setattr(module, "MIX", 2)
+    outcome = write_parts(table, tmp_path / "corpus", seed=1)
+    assert (outcome.rows, outcome.written) == (70, 69)
+    assert [skip.id for skip in outcome.skipped] == ["perovskite-2"]
+    return PartedCorpus(tmp_path / "corpus")
+
+
+def all_parts(parted: PartedCorpus) -> Corpus:
+    files = sorted(parted.folder.glob("part-*.safetensors"))
+    assert len(files) > 4
+    return joined([Corpus.load(path) for path in files])
+
+
+def test_every_crystal_is_in_one_part_and_rows_are_mixed(
+    parted: PartedCorpus, many_crystals: Crystals
+) -> None:
+    whole = all_parts(parted)
+    assert sorted(whole.ids.tolist()) == sorted(set(many_crystals.ids) - {"perovskite-2"})
+    assert whole.ids.tolist() != many_crystals.ids.tolist()
+    np.testing.assert_array_equal(parted.site_counts, whole.site_counts)
+    np.testing.assert_array_equal(parted.values, whole.values.numpy())
+    first = {int(name.split("-")[1]) // 12 for name in whole.ids[:16].tolist()}
+    assert len(first) == 2  # row groups that were mixed
+
+
+@pytest.mark.parametrize("rows", [[3, 1, 2, 1], [60, 0, 33, 34, 17]], ids=["one part", "many"])
+def test_batches_are_those_of_the_corpus_in_memory(parted: PartedCorpus, rows: list[int]) -> None:
+    train = np.arange(5, 50)
+    whole, disk = all_parts(parted).fit_targets(train), parted.fit_targets(train)
+    one, two = whole.batch(rows, Sites()), disk.to("cpu").batch(rows, Sites())
+    for name in ("rows", "valid", "crystal_system", "histogram"):
+        assert torch.equal(getattr(one, name), getattr(two, name))
+    torch.testing.assert_close(one.targets, two.targets, rtol=1e-5, atol=1e-5)
+    assert one.edges is not None and two.edges is not None
+    for name in ("source", "target", "image", "distance"):
+        assert torch.equal(getattr(one.edges, name), getattr(two.edges, name))
+
+
+def test_batches_of_an_epoch_keep_to_one_part_and_miss_no_row(parted: PartedCorpus) -> None:
+    sampler = BatchSampler(
+        np.arange(len(parted)), parted.site_counts, batch_size=5, max_atoms=20, epochs=3,
+        multiple=2, parts=parted.part_of_row,
+    )  # fmt: skip
+    epochs = [sampler.epoch(number) for number in range(3)]
+    for batches in epochs:
+        assert len(batches) == sampler.batches_per_epoch and len(batches) % 2 == 0
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(parted)))
+        turns = [set(parted.part_of_row[batch].tolist()) for batch in batches]
+        assert all(len(turn) == 1 for turn in turns)
+        changes = sum(a != b for a, b in pairwise(turns))
+        assert changes == len(set(parted.part_of_row.tolist())) - 1  # each part once
+    assert np.concatenate(epochs[0]).tolist() != np.concatenate(epochs[1]).tolist()
+
+
+def test_one_part_is_in_memory_at_a_time(
+    parted: PartedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    load = Corpus.load
+    monkeypatch.setattr(Corpus, "load", staticmethod(lambda path: read.append(path) or load(path)))
+    for row in (0, 1, 2, 40, 41, 0):
+        parted.batch([row], Sites())
+    assert len(read) == 3
+
+
+def test_parts_fit_the_table_and_settings_they_were_made_with(
+    parted: PartedCorpus, table: Path
+) -> None:
+    assert parts_fit(table, parted.folder, seed=1)
+    assert not parts_fit(table, parted.folder, seed=2)
+    assert not parts_fit(table, parted.folder / "none", seed=1)
+    table.write_bytes(table.read_bytes() + b" ")
+    assert not parts_fit(table, parted.folder, seed=1)
+
+
+def test_formulas_are_held_out_whole(parted: PartedCorpus) -> None:
+    held_out = split_by_formula(parted.formulas, 0.3)
+    assert 0 < held_out.sum() < len(parted)
+    assert not set(parted.formulas[held_out]) & set(parted.formulas[~held_out])
+
+
+def test_an_unfinished_or_foreign_folder_is_refused(parted: PartedCorpus, tmp_path: Path) -> None:
+    np.save(parted.folder / "sites.npy", np.ones(3, np.int16))
+    with pytest.raises(InputError, match="do not belong together"):
+        PartedCorpus(parted.folder)
+    (parted.folder / module.INDEX).unlink()
+    with pytest.raises(InputError, match="holds no corpus in parts"):
+        PartedCorpus(parted.folder)
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        write_parts(tmp_path / "text.parquet", tmp_path / "other")

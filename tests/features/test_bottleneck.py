@@ -1,0 +1,168 @@
+"""The bottleneck: what it is trained on, what it gives, how it is kept and chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.features.bottleneck import (
+    BOTTLENECK,
+    WEIGHTS_FILE,
+    BottleneckCard,
+    find_output,
+    load_bottleneck,
+    save_bottleneck,
+)
+from crystalssl.features.bottleneck_training import (
+    BottleneckConfig,
+    _Heads,
+    bottleneck_loss,
+    keep_some,
+    train_bottleneck,
+)
+from crystalssl.features.container import Features
+
+CONFIG = BottleneckConfig(width=32, epochs=30, batch_size=50, least_steps=1)
+TRAIN, VAL = np.arange(300), np.arange(300, 400)
+
+
+@pytest.fixture(scope="module")
+def views() -> tuple[Features, np.ndarray]:
+    """Two views of the same five numbers, and three of these as targets."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(400, 5))
+    blocks = {
+        "one": np.tanh(hidden @ rng.normal(size=(5, 12))).astype(np.float32),
+        "two": (10 + hidden @ rng.normal(size=(5, 8))).astype(np.float32),
+    }
+    ids = np.array([f"c{i}" for i in range(400)])
+    return Features(ids=ids, blocks=blocks), [hidden[:, :3].astype(np.float32)]
+
+
+@pytest.fixture(scope="module")
+def trained(views):
+    return train_bottleneck(*views, TRAIN, VAL, CONFIG)
+
+
+def test_each_view_is_told_from_the_other(trained):
+    assert trained.figures["told"].keys() == {"one", "two"}
+    assert min(trained.figures["told"].values()) > 0.3  # 0 is the mean
+
+
+def test_targets_are_told_better_than_by_their_mean(trained):
+    assert trained.figures["targets"]["model"] < 0.5 * trained.figures["targets"]["mean"]
+
+
+def test_the_loss_falls(trained):
+    assert trained.figures["losses"][-1] < 0.5 * trained.figures["losses"][0]
+
+
+def test_the_same_seed_gives_the_same_features_and_another_others(views, trained):
+    again = train_bottleneck(*views, TRAIN, VAL, CONFIG).bottleneck.apply_to(views[0]).matrix
+    other = train_bottleneck(*views, TRAIN, VAL, replace(CONFIG, seed=1)).bottleneck
+    assert np.array_equal(trained.bottleneck.apply_to(views[0]).matrix, again)
+    assert not np.array_equal(other.apply_to(views[0]).matrix, again)
+
+
+def test_half_of_the_features_are_linear_and_half_are_not(views, trained):
+    bottleneck = trained.bottleneck
+    rows = bottleneck.standardise(torch.from_numpy(views[0].matrix[:50])) * 0.1
+    once, twice = bottleneck(rows).detach(), bottleneck(2 * rows).detach()
+    offset = bottleneck(torch.zeros_like(rows)).detach()
+    doubled = torch.isclose(twice - offset, 2 * (once - offset), atol=1e-4).all(0)
+    assert doubled[:16].all() and not doubled[16:].any()
+
+
+def test_labels_of_rows_that_are_not_trained_on_change_nothing(views, trained):
+    features, targets = views
+    spoilt = {name: values.copy() for name, values in features.blocks.items()}
+    for values in spoilt.values():
+        values[VAL] = 7.0
+    other = targets[0].copy()
+    other[VAL] = -7.0
+    outcome = train_bottleneck(replace(features, blocks=spoilt), [other], TRAIN, VAL, CONFIG)
+    same = zip(
+        outcome.bottleneck.state_dict().values(), trained.bottleneck.state_dict().values(),
+        strict=True,
+    )  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in same)
+
+
+def test_one_block_always_stays():
+    keep = keep_some(500, 4, 0.95, torch.Generator().manual_seed(0))
+    assert keep.any(1).all() and keep.float().mean() < 0.5
+
+
+def test_loss_equals_its_plain_sum():
+    torch.manual_seed(0)
+    heads, config = (
+        _Heads(6, 5, [1, 3]),
+        BottleneckConfig(decorrelation_weight=2.0, kept_weight=0.25),
+    )
+    mixed, inputs, truth = torch.randn(7, 6), torch.randn(7, 5), 3 * torch.randn(7, 4)
+    shown = (torch.rand(7, 5) > 0.5).float()
+    got = bottleneck_loss(heads, mixed, inputs, shown, truth, config).item()
+    with torch.no_grad():
+        told, aims = heads.features(mixed).numpy(), heads.targets(mixed).numpy()
+    weight = np.where(shown.numpy() > 0, 0.25, 1.0)
+    error = ((told - inputs.numpy()) ** 2 * weight).mean()
+    apart = np.abs(aims - truth.numpy())
+    smooth = np.where(apart < 1, 0.5 * apart**2, apart - 0.5)
+    smooth = smooth[:, :1].mean() + smooth[:, 1:].mean()
+    wide = mixed.numpy() - mixed.numpy().mean(0)
+    scaled = wide / np.sqrt((wide**2).mean(0) + 1e-4)
+    square = (scaled.T @ scaled / 7) ** 2
+    correlation = (square.sum() - np.trace(square)) / 30
+    assert got == pytest.approx(error + smooth + 2 * correlation, rel=1e-4)
+
+
+def test_it_does_without_targets(views):
+    outcome = train_bottleneck(views[0], None, TRAIN, VAL, replace(CONFIG, epochs=2))
+    assert "targets" not in outcome.figures
+
+
+def test_saved_and_read_it_gives_the_same_features(views, trained, tmp_path):
+    card = BottleneckCard(widths=views[0].widths, width=32, linear=16)
+    save_bottleneck(trained.bottleneck, tmp_path, card)
+    found = load_bottleneck(tmp_path).apply_to(views[0])
+    assert np.array_equal(found.matrix, trained.bottleneck.apply_to(views[0]).matrix)
+    assert found.widths == {BOTTLENECK: 32} and found.names[0] == "bottleneck_0"
+    assert found.ids.tolist() == views[0].ids.tolist()
+
+
+def test_a_damaged_file_is_refused(views, trained, tmp_path):
+    save_bottleneck(
+        trained.bottleneck, tmp_path, BottleneckCard(widths=views[0].widths, width=32, linear=16)
+    )
+    path = tmp_path / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="card"):
+        load_bottleneck(tmp_path)
+
+
+def test_features_of_other_blocks_are_refused_with_what_to_do(views, trained):
+    with pytest.raises(InputError, match="crystalssl bottleneck"):
+        trained.bottleneck.apply_to(views[0].only("one"))
+
+
+def test_a_single_block_cannot_be_mixed(views):
+    with pytest.raises(InputError, match="several views"):
+        train_bottleneck(views[0].only("one"), None, TRAIN, VAL, CONFIG)
+
+
+def test_the_output_is_chosen_by_name_or_by_what_the_run_has(views, trained, tmp_path):
+    assert find_output(tmp_path, "auto", ["one", "two"]) is None
+    folder = tmp_path / BOTTLENECK
+    card = BottleneckCard(widths=views[0].widths, width=32, linear=16)
+    save_bottleneck(trained.bottleneck, folder, card)
+    assert find_output(tmp_path, "auto", ["one", "two"]) == folder
+    assert find_output(tmp_path, "blocks", ["one", "two"]) is None
+    assert find_output(tmp_path, "auto", ["one"]) is None
+    with pytest.raises(InputError, match="two"):
+        find_output(tmp_path, BOTTLENECK, ["one"])
+    with pytest.raises(UnknownNameError, match="bottleneck"):
+        find_output(tmp_path, "bottelneck", ["one", "two"])
