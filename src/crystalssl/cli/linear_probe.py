@@ -60,6 +60,7 @@ def linear_probe(
     threads: Threads = None,
 ) -> None:  # fmt: skip
     """Scenario 1: ridge and least squares on features and every baseline, in the same splits."""
+    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
 
     make_folder(out)
@@ -72,7 +73,13 @@ def linear_probe(
     blank = None
     if untrained and probing.UNTRAINED not in others:
         blank = probing.untrained_features(
-            crystals, out, strict=strict, symprec=symprec, seed=seed, skipped=loaded.skipped
+            crystals,
+            out,
+            blocks_behind(trained[probing.SSL]),
+            strict=strict,
+            symprec=symprec,
+            seed=seed,
+            skipped=loaded.skipped,
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)

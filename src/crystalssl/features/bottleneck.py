@@ -230,3 +230,22 @@ def find_output(run: Path | str, output: str, blocks: Iterable[str]) -> Path | N
             "with `crystalssl bottleneck`."
         )
     return found[output]
+
+
+def unused_bottleneck(run: Path | str, output: str, blocks: Iterable[str]) -> str:
+    """Why ``auto`` leaves the bottleneck of a run out, and what to do; empty if it does not.
+
+    Args:
+        run: folder of a run, or the name of bundled weights.
+        output: as for :func:`find_output`.
+        blocks: names of the blocks in use.
+    """
+    names = list(blocks)
+    folder = find_bottlenecks(find_run(run)).get(BOTTLENECK)
+    if output != AUTO or folder is None or find_output(run, AUTO, names) is not None:
+        return ""
+    return (
+        f"Not mixed: the bottleneck of {run} reads {', '.join(load_card(folder).widths)}, in use "
+        f"are {', '.join(names)}. For one of these blocks: crystalssl bottleneck FEATURES "
+        "--structures STRUCTURES --out RUN --name NAME, then --output NAME."
+    )
