@@ -57,13 +57,17 @@ def entry_in_pyproject() -> str:
 
 
 @pytest.fixture
-def block_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def block_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
     """Put a module with a block, changed by some lines of code, where an entry point finds it."""
     made: list[str] = []
 
     def make(name: str, lines: str, entry: str = "Changed") -> None:
         install(tmp_path / name, f"{name} = {name}:{entry}", name)
-        code = f"from crystalssl_volume import VolumeBlock\n\n\nclass Changed(VolumeBlock):\n{lines}"
+        code = (
+            f"from crystalssl_volume import VolumeBlock\n\n\nclass Changed(VolumeBlock):\n{lines}"
+        )
         (tmp_path / name / f"{name}.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path / name)
         made.append(name)
