@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from crystalssl.config import read_json, write_json
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features.bottleneck import (
     BOTTLENECK,
+    CARD_FILE,
     WEIGHTS_FILE,
     BottleneckCard,
     find_output,
@@ -132,6 +134,29 @@ def test_saved_and_read_it_gives_the_same_features(views, trained, tmp_path):
     assert np.array_equal(found.matrix, trained.bottleneck.apply_to(views[0]).matrix)
     assert found.widths == {BOTTLENECK: 32} and found.names[0] == "bottleneck_0"
     assert found.ids.tolist() == views[0].ids.tolist()
+
+
+def test_blocks_are_read_in_the_order_of_training_whatever_their_names(views, tmp_path):
+    ids, blocks = views[0].ids, views[0].blocks
+    # later in the alphabet, earlier in the row, and as wide as the other
+    turned = Features(ids=ids, blocks={"zeta": blocks["two"], "alpha": blocks["one"][:, :8]})
+    made = train_bottleneck(turned, None, TRAIN, VAL, replace(CONFIG, epochs=2)).bottleneck
+    save_bottleneck(
+        made, tmp_path / BOTTLENECK, BottleneckCard(widths=turned.widths, width=32, linear=16)
+    )
+    found = load_bottleneck(tmp_path / BOTTLENECK)
+    assert list(found.widths) == ["zeta", "alpha"]
+    assert np.array_equal(found.apply_to(turned).matrix, made.apply_to(turned).matrix)
+    assert find_output(tmp_path, "auto", ["zeta", "alpha"]) is not None
+
+
+def test_a_card_without_the_order_of_blocks_is_refused(views, trained, tmp_path):
+    card = BottleneckCard(widths=views[0].widths, width=32, linear=16)
+    save_bottleneck(trained.bottleneck, tmp_path, card)
+    fields = read_json(tmp_path / CARD_FILE)
+    write_json({**fields, "widths": dict(fields["widths"])}, tmp_path / CARD_FILE)
+    with pytest.raises(InputError, match="order"):
+        load_bottleneck(tmp_path)
 
 
 def test_a_damaged_file_is_refused(views, trained, tmp_path):

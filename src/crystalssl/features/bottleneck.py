@@ -152,7 +152,8 @@ def save_bottleneck(bottleneck: Bottleneck, folder: Path, card: BottleneckCard) 
     partial = folder / f"{WEIGHTS_FILE}.partial"
     partial.write_bytes(content)
     partial.replace(folder / WEIGHTS_FILE)
-    write_json(fields, folder / CARD_FILE)
+    # a list: JSON objects have no order, and weights are read in that of the blocks
+    write_json({**fields, "widths": list(card.widths.items())}, folder / CARD_FILE)
     return BottleneckCard(**fields)
 
 
@@ -163,9 +164,12 @@ def load_card(folder: Path) -> BottleneckCard:
         InputError: if it is missing or damaged.
     """
     path = Path(folder) / CARD_FILE
+    fields = read_json(path)
+    if not isinstance(fields.get("widths"), list):
+        raise InputError(f"{path} does not say in which order it reads blocks. Train it anew.")
     try:
-        return BottleneckCard(**read_json(path))
-    except TypeError as error:
+        return BottleneckCard(**{**fields, "widths": dict(fields["widths"])})
+    except (TypeError, ValueError) as error:
         raise InputError(f"{path} is no card of a bottleneck ({error}). Train it anew.") from error
 
 
