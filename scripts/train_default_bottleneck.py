@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from train_default_weights import BUNDLED, gather
 
+from crystalssl.cli.mixing import rows_of
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.errors import InputError
 from crystalssl.features.bottleneck import BottleneckCard, save_bottleneck
 from crystalssl.features.bottleneck_training import BottleneckConfig, settings_of, train_bottleneck
 from crystalssl.features.recipe import Recipe
@@ -51,8 +51,7 @@ def main() -> None:
         extractor = Recipe(weights=str(target), output="blocks").extractor()
         save_parquet(extractor.features_of(corpus), table)
     features = load_features(table)
-    if not np.array_equal(features.ids, corpus.ids):
-        raise InputError(f"{table} holds features of other structures. Remove it and start again.")
+    features = features.take(rows_of(features, canonical.crystals))
     train, val = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
     for width in options.widths:
         config = BottleneckConfig(width=width, epochs=options.epochs)
