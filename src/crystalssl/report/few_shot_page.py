@@ -143,7 +143,7 @@ def _with_interval(entry: Estimate) -> str:
 
 
 def _checks(view: View, several: bool) -> list[Check]:
-    """Losing to the base at its best; explaining nothing of its residual; no more than untrained."""
+    """Losing to the base at its best; explaining nothing of its residual."""
     where = f"{words(view.name)}: " if several else ""
     label, base = (in_sentence(label_of(view.labels, n)) for n in (view.ours, view.base))
     found = []
@@ -219,8 +219,8 @@ def _parts(view: View) -> list[Part]:
         ),
         Part(
             title=f"{title}: what raw FTCP leaves over",
-            words="Contribution: the R² with which a second model explains the test residual of the "
-            "first. Zero means nothing was added; below zero, noise was.",
+            words="Contribution: the R² with which a second model explains the test residual of "
+            "the first. Zero means nothing was added; below zero, noise was.",
             drawings=tuple(_residuals(view)),
         ),
         Part(title=f"{title}, all numbers", tables=tuple(_tables(view)), folded=True),

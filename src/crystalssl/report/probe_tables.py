@@ -69,7 +69,7 @@ def ours_of(table: ResultTable) -> tuple[str, ...]:
     """All sets that are ours: the one of interest, and its mixture where it is there."""
     names = {row.feature_set for row in table.rows}
     champion = champion_of(table)
-    return (champion, MIXED) if MIXED in names and MIXED != champion else (champion,)
+    return (champion, MIXED) if MIXED in names and champion != MIXED else (champion,)
 
 
 def margins_of(probe: LinearProbe, champion: str, model: str) -> list[Comparison]:

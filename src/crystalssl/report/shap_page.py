@@ -97,8 +97,8 @@ def _headline(view: View) -> str:
         enriched = view.get(OURS, model, "enrichment_varying")
         if share is not None and enriched is not None:
             told.append(
-                f"{percent(share)} of the absolute SHAP values of {_a(model)} ({enriched:.2f} times "
-                "their share of the varying columns)"
+                f"{percent(share)} of the absolute SHAP values of {_a(model)} ({enriched:.2f} "
+                "times their share of the varying columns)"
             )
     return f"{words(view.name)}: the features hold {' and '.join(told)}." if told else ""
 
@@ -162,22 +162,29 @@ def _parts(view: View) -> list[Part]:
             tables=(_accuracy(view),),
         ),
         Part(
-            title=f"{title}: shares and enrichment",
+            title=f"{title}: shares",
             drawings=(
                 Drawing(
                     svg=stacked(bars, f"Shares of absolute SHAP values, {view.name}"),
-                    title="Share of absolute SHAP values",
-                    caption="Grey: raw FTCP. Coloured: the blocks of the features.",
-                ),
-                Drawing(
-                    svg=_enrichment(view),
-                    title="Enrichment",
-                    caption="Right of the line, a group of columns holds more than its share of "
-                    "them. Filled: among columns that vary; open: among all.",
+                    caption="Share of all absolute SHAP values, in percent. Grey: raw FTCP; "
+                    "coloured: the blocks of the features.",
                 ),
             ),
+        ),
+        Part(
+            title=f"{title}: enrichment",
+            words="Right of the line, columns hold more than their share of all columns. Filled: "
+            "among the columns that vary, which is the fair count; open: among all.",
+            drawings=tuple(
+                Drawing(svg=_enrichment(view, model), title=words(model_name(model)))
+                for model in view.models()
+            ),
+        ),
+        Part(
+            title=f"{title}, all shares",
             tables=(_share_table(view),),
             note=_vouched(view),
+            folded=True,
         ),
     ]
 
@@ -186,21 +193,23 @@ def _colour(section: str, learned: bool) -> str:
     return colour_of_block(section) if learned else "quiet"
 
 
-def _enrichment(view: View) -> str:
-    """Enrichment of all features, each block and raw FTCP, for each model."""
+def _enrichment(view: View, model: str) -> str:
+    """Enrichment of all features, each block and raw FTCP."""
     parts = [(OURS, "accent"), *((name, _colour(name, own)) for name, own in view.sections)]
     rows: list[tuple[str, list[Mark]]] = []
-    for model in view.models():
-        rows.append((model_name(model), []))
-        for part, colour in parts:
-            marks = [
-                replace(mark, colour=colour, filled=metric == "enrichment_varying")
-                for metric in ENRICHED
-                if (mark := view.mark(part, model, metric)) is not None
-            ]
-            rows.append((label_of(view.labels, part), marks))
+    for part, colour in parts:
+        marks = [
+            replace(mark, colour=colour, filled=metric == "enrichment_varying")
+            for metric in ENRICHED
+            if (mark := view.mark(part, model, metric)) is not None
+        ]
+        rows.append((label_of(view.labels, part), marks))
     return dots(
-        rows, "enrichment (share over share of columns)", f"Enrichment, {view.name}", reference=1.0
+        rows,
+        "enrichment: share over share of columns",
+        f"Enrichment, {view.name}, {model}",
+        reference=1.0,
+        width=4.6,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crystalssl.evaluation import block_fits, bench, matbench, shap_units
+from crystalssl.evaluation import bench, block_fits, matbench, shap_units
 from crystalssl.evaluation.ablation import Ablation
 from crystalssl.evaluation.few_shot import FewShot
 from crystalssl.evaluation.linear_probe import SCENARIO, LinearProbe
