@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from crystalssl.report.svg import COLOURS, drawing, say, to_svg
 
-WIDTH = 5.2
+WIDTH = 4.6
 """Width of a figure in inches; the page scales it."""
 DASHED = (0, (4, 3))
 """Line of a baseline."""
