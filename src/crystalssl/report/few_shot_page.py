@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from crystalssl.evaluation.bench import THEN
 from crystalssl.evaluation.few_shot import FewShot
 from crystalssl.evaluation.intervals import Estimate
-from crystalssl.evaluation.scoring import MEAN
-from crystalssl.report.intervals import Line, Mark, dots, lines
+from crystalssl.report.few_shot_figures import difference_dots, learning_curves, residual_dots
+from crystalssl.report.few_shot_view import BEST, View, views_of
 from crystalssl.report.page import (
     Cell,
     Check,
-    Drawing,
     Part,
     Row,
     Section,
@@ -20,7 +17,7 @@ from crystalssl.report.page import (
     judged,
     mark_best,
 )
-from crystalssl.report.summary_rows import cell_of, estimates_of, mark_of, unique
+from crystalssl.report.summary_rows import cell_of
 from crystalssl.report.wording import (
     counted,
     in_sentence,
@@ -32,51 +29,6 @@ from crystalssl.report.wording import (
     with_unit,
     words,
 )
-
-BEST = "best head"
-"""In the name of the baseline that took the head serving it best on the test part."""
-FLOOR = -0.1
-"""R2 below this is beyond the frame of the figure."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """The summary of one property, with the names that give it its meaning.
-
-    Attributes:
-        name: label column.
-        entries: its estimates.
-        labels: readable name of each feature set.
-        ours: feature set of interest.
-        mine: all sets that are ours.
-        base: first of the baselines.
-        unit: unit of the property.
-    """
-
-    name: str
-    entries: tuple[Estimate, ...]
-    labels: dict[str, str]
-    ours: str
-    mine: tuple[str, ...]
-    base: str
-    unit: str
-
-    def shares(self) -> list[tuple[float, int]]:
-        """Shares of the labels with the number of training rows, rising."""
-        return sorted({(e.train_fraction, e.n_train) for e in self.entries})
-
-    def of(self, metric: str, **wanted: object) -> list[Estimate]:
-        """Estimates of a metric whose fields have the given values."""
-        return [
-            e
-            for e in self.entries
-            if e.metric == metric and all(getattr(e, k) == v for k, v in wanted.items())
-        ]
-
-    def best(self, metric: str, share: float, **wanted: object) -> Estimate | None:
-        """The highest mean of a metric at a share."""
-        found = self.of(metric, train_fraction=share, **wanted)
-        return max(found, key=lambda e: e.mean, default=None)
 
 
 def few_shot_section(found: FewShot) -> Section:
@@ -96,27 +48,6 @@ def few_shot_section(found: FewShot) -> Section:
         checks=tuple(check for view in views for check in _checks(view, len(views) > 1)),
         parts=tuple(parts),
     )
-
-
-def views_of(found: FewShot) -> list[View]:
-    """One view for each property."""
-    settings = found.table.record.config.get("settings", {})
-    entries = estimates_of(found.summary)
-    mine = tuple(settings.get("ours", ("ssl",)))
-    present = {e.feature_set for e in entries}
-    ours = next((n for n in ("ssl", *mine) if n in present), "")
-    return [
-        View(
-            name=name,
-            entries=tuple(e for e in entries if e.property == name),
-            labels=found.table.record.labels,
-            ours=ours,
-            mine=mine,
-            base=str(settings.get("base", "raw_ftcp")),
-            unit=next(e.unit for e in entries if e.property == name),
-        )
-        for name in unique(e.property for e in entries)
-    ]
 
 
 def _headline(view: View) -> str:
@@ -143,7 +74,7 @@ def _with_interval(entry: Estimate) -> str:
 
 
 def _checks(view: View, several: bool) -> list[Check]:
-    """Losing to the base at its best; explaining nothing of its residual; no more than untrained."""
+    """Losing to the base at its best; explaining nothing of its residual."""
     where = f"{words(view.name)}: " if several else ""
     label, base = (in_sentence(label_of(view.labels, n)) for n in (view.ours, view.base))
     found = []
@@ -208,124 +139,24 @@ def _parts(view: View) -> list[Part]:
             title=f"{title}: R² against the number of labels",
             words="A panel for each head; every line is one feature set. Ours are in blue, dashed "
             "where they stand beside raw FTCP or are mixed.",
-            drawings=tuple(_learning_curves(view)),
+            drawings=tuple(learning_curves(view)),
         ),
         Part(
             title=f"{title}: ours less raw FTCP at its best",
             words="Paired, draw by draw: both saw the same labels and are tested on the same "
             "crystals. Raw FTCP takes the head that serves it best on the test part, a choice that "
             "favours it.",
-            drawings=tuple(_differences(view)),
+            drawings=tuple(difference_dots(view)),
         ),
         Part(
             title=f"{title}: what raw FTCP leaves over",
-            words="Contribution: the R² with which a second model explains the test residual of the "
-            "first. Zero means nothing was added; below zero, noise was.",
-            drawings=tuple(_residuals(view)),
+            words="Contribution: the R² with which a second model explains the test residual of "
+            "the first. Zero means nothing was added; below zero, noise was.",
+            drawings=tuple(residual_dots(view)),
         ),
         Part(title=f"{title}, all numbers", tables=tuple(_tables(view)), folded=True),
     ]
     return [part for part in parts if part.drawings or part.tables]
-
-
-def _learning_curves(view: View) -> list[Drawing]:
-    """R2 against the share of the labels, one drawing for each head."""
-    alone = [
-        e for e in view.of("r2", baseline="") if e.feature_set != MEAN and THEN not in e.feature_set
-    ]
-    drawn = []
-    for head in unique(e.model for e in alone):
-        entries = []
-        for name in unique(e.feature_set for e in alone if e.model == head):
-            own = sorted(
-                (e for e in alone if (e.model, e.feature_set) == (head, name)),
-                key=lambda e: e.train_fraction,
-            )
-            entries.append(
-                Line(
-                    label=label_of(view.labels, name),
-                    shares=tuple(100 * e.train_fraction for e in own),
-                    marks=tuple(Mark(at=e.mean, low=e.low, high=e.high) for e in own),
-                    leading=name in view.mine,
-                    dashed=name in view.mine and name != view.ours,
-                )
-            )
-        description = f"R2 against the share of labels, {view.name}, {head}"
-        svg = lines(entries, "labels used (%)", "R²", description, logarithmic=True, floor=FLOOR)
-        drawn.append(Drawing(svg=svg, title=f"Head: {model_name(head)}"))
-    return drawn
-
-
-def _differences(view: View) -> list[Drawing]:
-    """Difference of R2 to the base at its best, a row for each share and head of ours."""
-    rows: list[tuple[str, list[Mark]]] = []
-    for share, count in view.shares():
-        marks = []
-        for e in view.of("r2_difference", train_fraction=share, feature_set=view.ours):
-            if BEST in e.baseline:
-                mark = mark_of(e, HEAD_COLOURS.get(e.model, "accent"), sign=True)
-                marks.append(mark)
-        if marks:
-            rows.append((f"{100 * share:g} %, {counted(count, 'label')}", marks))
-    if not rows:
-        return []
-    heads = unique(
-        e.model for e in view.of("r2_difference", feature_set=view.ours) if BEST in e.baseline
-    )
-    svg = dots(
-        rows,
-        "difference in R²; right of the line ours is better",
-        f"Difference in R2 to raw FTCP at its best, {view.name}",
-        reference=0.0,
-        key=[(model_name(h), HEAD_COLOURS.get(h, "accent"), True) for h in heads],
-    )
-    return [Drawing(svg=svg)]
-
-
-HEAD_COLOURS = {
-    "ridge": "accent",
-    "lightgbm": "block-1",
-    "mlp": "block-4",
-    "random_forest": "block-2",
-}
-"""Colours of heads where several stand together."""
-
-
-def _residuals(view: View) -> list[Drawing]:
-    """Contribution for each share and head, ours filled, other explainers open."""
-    entries = view.of("contribution", baseline="")
-    pairs = unique(e.feature_set for e in entries)
-    second = [pair.partition(THEN)[2] for pair in pairs]
-    colours = {
-        pair: "accent" if name == view.ours else "muted" if name == "untrained" else "block-2"
-        for pair, name in zip(pairs, second, strict=True)
-    }
-    rows = [
-        (
-            f"{100 * share:g} %, {model_name(head)}",
-            [
-                mark_of(e, colours[e.feature_set], filled=e.feature_set != pairs[-1], sign=True)
-                for e in entries
-                if (e.train_fraction, e.model) == (share, head)
-            ],
-        )
-        for share in sorted({e.train_fraction for e in entries})
-        for head in unique(e.model for e in entries)
-    ]
-    if not rows:
-        return []
-    key = [
-        (label_of(view.labels, name), colours[pair], pair != pairs[-1])
-        for pair, name in zip(pairs, second, strict=True)
-    ]
-    svg = dots(
-        rows,
-        "contribution: R² of the residual",
-        f"Contribution to what raw FTCP leaves over, {view.name}",
-        reference=0.0,
-        key=key,
-    )
-    return [Drawing(svg=svg)]
 
 
 def _tables(view: View) -> list[Table]:

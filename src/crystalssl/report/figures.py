@@ -154,7 +154,7 @@ def parity(
     outside = int(((guess < limits[0]) | (guess > limits[1])).sum())
     colour = COLOURS["accent"] if leading else COLOURS["muted"]
     name = property_name.replace("_", " ")
-    with drawing(3.5, 3.6) as (figure, axes):
+    with drawing(4.2, 4.3) as (figure, axes):
         axes.plot(limits, limits, color=COLOURS["muted"], linewidth=1, linestyle=DASHED)
         dots = axes.scatter(truth, np.clip(guess, *limits), s=9, linewidths=0, color=colour)
         dots.set(alpha=0.45, zorder=3, rasterized=len(truth) > VECTOR_POINTS)

@@ -63,7 +63,7 @@ def property_map(embedding: EmbeddingMap, name: str, plane: str, points: Points)
         drawn = axes.scatter(x, y, c=values[known], cmap=HEAT, s=5, vmin=low, vmax=high)
         drawn.set(linewidths=0, alpha=0.85, rasterized=True)
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=32, pad=0.03)
-        bar.outline.set_linewidth(0)  # type: ignore[operator]  # a spine
+        bar.outline.set_linewidth(0)
         bar.locator = MaxNLocator(5)
         bar.set_label(with_unit(name.replace("_", " "), embedding.units[name]))
         _frame(axes, embedding, plane)

@@ -1,4 +1,4 @@
-"""Records of evaluations -> what the weights had seen of what is tested, and how rows came about."""
+"""Records of evaluations -> what the weights had seen of the test crystals, and seeds and data."""
 
 from __future__ import annotations
 

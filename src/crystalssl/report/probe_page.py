@@ -23,7 +23,15 @@ from crystalssl.report.probe_tables import (
     settings_of,
     win_table,
 )
-from crystalssl.report.wording import in_sentence, label_of, listed, number, percent, words
+from crystalssl.report.wording import (
+    in_sentence,
+    label_of,
+    listed,
+    model_name,
+    number,
+    percent,
+    words,
+)
 
 OPEN = 2
 """Comparisons shown open; the others are folded."""
@@ -37,9 +45,9 @@ def probe_section(probe: LinearProbe) -> Section:
     parts = [
         Part(
             title="Comparisons won",
-            words="A comparison is one property in one kind and share of split. It is won where the "
-            "mean error over its splits is lower; beside the count, the smallest and the largest "
-            "margin as a share of the baseline's error.",
+            words="A comparison is one property in one kind and share of split. It is won where "
+            "the mean error over its splits is lower; below the count, the smallest and the "
+            "largest margin as a share of the baseline's error.",
             tables=tuple(win_table(probe, name) for name in ours_of(table)),
         ),
         *_comparisons(probe),
@@ -58,7 +66,7 @@ def probe_section(probe: LinearProbe) -> Section:
     return Section(
         anchor="linear-probe",
         title="Linear probe",
-        finding=" ".join(filter(None, headline(probe))),
+        finding=finding(probe),
         question="How well does a plain linear model read a property off the features?",
         protocol=f"{table.record.protocol} Columns are standardised with the training rows; the "
         "strength of ridge is chosen inside the training part, by leaving out one formula at a "
@@ -66,6 +74,23 @@ def probe_section(probe: LinearProbe) -> Section:
         checks=tuple(checks(probe)),
         parts=tuple(part for part in parts if part.drawings or part.tables),
     )
+
+
+def finding(probe: LinearProbe) -> str:
+    """How many comparisons were won under each model, and against whom some were lost."""
+    labels, champion = probe.table.record.labels, champion_of(probe.table)
+    told = []
+    for model in MODELS:
+        margins = margins_of(probe, champion, model)
+        lost = dict.fromkeys(e.baseline for e in margins if e.margin <= 0)
+        if margins:
+            won = sum(e.margin > 0 for e in margins)
+            tail = f", not all against {listed(names_of(labels, list(lost)))}" if lost else ""
+            told.append(f"{won} of {len(margins)} under {model_name(model)}{tail}")
+    label = label_of(labels, champion)
+    if not told:
+        return f"{label}: no baseline beside them."
+    return f"{label} win {'; '.join(told)} (each baseline in each comparison counts once)."
 
 
 def headline(probe: LinearProbe) -> tuple[str, str]:
@@ -130,14 +155,20 @@ def checks(probe: LinearProbe) -> list[Check]:
         sure = f", {surely} of them with the whole interval above zero" if told else ""
         found.append(
             Check(
-                failure=f"{label[:1].upper()}{label[1:]} does as well or better in a comparison, "
-                "under ridge",
+                failure=f"Under ridge, ours lose a comparison to {label}",
                 outcome=outcome,  # type: ignore[arg-type]  # one of three words
-                detail=f"Ours won {won} of {len(own)}{sure}; its error is lower by "
-                f"{percent(least)} to {percent(most)}.",
+                detail=f"Won {won} of {len(own)}{sure}; error {_span(least, most)}.",
             )
         )
     return found
+
+
+def _span(least: float, most: float) -> str:
+    """A range of margins, as shares of the baseline's error, in words."""
+    ends = [
+        f"{percent(abs(share))} {'lower' if share >= 0 else 'higher'}" for share in (least, most)
+    ]
+    return ends[0] if ends[0] == ends[1] else f"between {ends[0]} and {ends[1]}"
 
 
 def _comparisons(probe: LinearProbe) -> list[Part]:

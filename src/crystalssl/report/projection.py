@@ -22,7 +22,7 @@ Points = npt.NDArray[np.float64]
 
 NEIGHBOURS, DISTANCE, AXES = 15, 0.15, 50
 """Settings of UMAP: neighbours, least distance on the map, principal components it starts from."""
-LEAST = 4 * NEIGHBOURS
+LEAST = 200
 """Crystals below which a map of neighbours says nothing."""
 MAP_FILE = "report_map.parquet"
 """Where the map is kept, in the folder ``cache``."""

@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from crystalssl.evaluation.scenario import ResultTable, ScenarioResult
-from crystalssl.evaluation.scoring import MEAN
-from crystalssl.report.ablation_page import colour_of_block
+from crystalssl.evaluation.scenario import ResultTable
+from crystalssl.report.ablation_view import colour_of_block
 from crystalssl.report.intervals import Mark, dots
 from crystalssl.report.page import (
-    Cell,
     Check,
     Drawing,
     Part,
-    Row,
     Section,
-    Table,
     judged,
-    mark_best,
+)
+from crystalssl.report.shap_tables import (
+    BOTH,
+    ENRICHED,
+    OURS,
+    RAW,
+    View,
+    accuracy_table,
+    share_table,
 )
 from crystalssl.report.share_figures import Slice, stacked
 from crystalssl.report.summary_rows import unique
-from crystalssl.report.wording import label_of, model_name, number, percent, with_unit, words
-
-RAW, OURS, BOTH = "raw_ftcp", "ssl", "hybrid"
-"""Names of the columns: raw FTCP, features, both."""
-ENRICHED = {"enrichment_varying": "columns that vary", "enrichment_all": "all columns"}
-"""Enrichments, the fair one first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """The shares of one property.
-
-    Attributes:
-        name: label column.
-        unit: its unit.
-        rows: its rows.
-        labels: readable names of feature sets and sections.
-        sections: columns of the joint model in order: name, and whether they are learned.
-    """
-
-    name: str
-    unit: str
-    rows: tuple[ScenarioResult, ...]
-    labels: dict[str, str]
-    sections: tuple[tuple[str, bool], ...]
-
-    def get(self, part: str, model: str, metric: str) -> float | None:
-        """One number."""
-        key = (part, model, metric)
-        found = (r.value for r in self.rows if (r.feature_set, r.model, r.metric) == key)
-        return next(found, None)
-
-    def models(self) -> list[str]:
-        """Models that were explained."""
-        return unique(r.model for r in self.rows if r.metric == "shap_share")
-
-    def mark(self, part: str, model: str, metric: str) -> Mark | None:
-        """A number with its interval."""
-        at, low, high = (self.get(part, model, metric + end) for end in ("", "_low", "_high"))
-        return None if at is None else Mark(at=at, low=low, high=high, text=f"{at:.2f}")
+from crystalssl.report.wording import label_of, model_name, number, percent, words
 
 
 def shap_section(table: ResultTable) -> Section:
@@ -97,8 +62,8 @@ def _headline(view: View) -> str:
         enriched = view.get(OURS, model, "enrichment_varying")
         if share is not None and enriched is not None:
             told.append(
-                f"{percent(share)} of the absolute SHAP values of {_a(model)} ({enriched:.2f} times "
-                "their share of the varying columns)"
+                f"{percent(share)} of the absolute SHAP values of {_a(model)} ({enriched:.2f} "
+                "times their share of the varying columns)"
             )
     return f"{words(view.name)}: the features hold {' and '.join(told)}." if told else ""
 
@@ -159,25 +124,32 @@ def _parts(view: View) -> list[Part]:
             title=title,
             words="A share is worth reading only where the joint model is good: the table comes "
             "first.",
-            tables=(_accuracy(view),),
+            tables=(accuracy_table(view),),
         ),
         Part(
-            title=f"{title}: shares and enrichment",
+            title=f"{title}: shares",
             drawings=(
                 Drawing(
                     svg=stacked(bars, f"Shares of absolute SHAP values, {view.name}"),
-                    title="Share of absolute SHAP values",
-                    caption="Grey: raw FTCP. Coloured: the blocks of the features.",
-                ),
-                Drawing(
-                    svg=_enrichment(view),
-                    title="Enrichment",
-                    caption="Right of the line, a group of columns holds more than its share of "
-                    "them. Filled: among columns that vary; open: among all.",
+                    caption="Share of all absolute SHAP values, in percent. Grey: raw FTCP; "
+                    "coloured: the blocks of the features.",
                 ),
             ),
-            tables=(_share_table(view),),
+        ),
+        Part(
+            title=f"{title}: enrichment",
+            words="Right of the line, columns hold more than their share of all columns. Filled: "
+            "among the columns that vary, which is the fair count; open: among all.",
+            drawings=tuple(
+                Drawing(svg=_enrichment(view, model), title=words(model_name(model)))
+                for model in view.models()
+            ),
+        ),
+        Part(
+            title=f"{title}, all shares",
+            tables=(share_table(view),),
             note=_vouched(view),
+            folded=True,
         ),
     ]
 
@@ -186,76 +158,24 @@ def _colour(section: str, learned: bool) -> str:
     return colour_of_block(section) if learned else "quiet"
 
 
-def _enrichment(view: View) -> str:
-    """Enrichment of all features, each block and raw FTCP, for each model."""
+def _enrichment(view: View, model: str) -> str:
+    """Enrichment of all features, each block and raw FTCP."""
     parts = [(OURS, "accent"), *((name, _colour(name, own)) for name, own in view.sections)]
     rows: list[tuple[str, list[Mark]]] = []
-    for model in view.models():
-        rows.append((model_name(model), []))
-        for part, colour in parts:
-            marks = [
-                replace(mark, colour=colour, filled=metric == "enrichment_varying")
-                for metric in ENRICHED
-                if (mark := view.mark(part, model, metric)) is not None
-            ]
-            rows.append((label_of(view.labels, part), marks))
+    for part, colour in parts:
+        marks = [
+            replace(mark, colour=colour, filled=metric == "enrichment_varying")
+            for metric in ENRICHED
+            if (mark := view.mark(part, model, metric)) is not None
+        ]
+        rows.append((label_of(view.labels, part), marks))
     return dots(
-        rows, "enrichment (share over share of columns)", f"Enrichment, {view.name}", reference=1.0
+        rows,
+        "enrichment: share over share of columns",
+        f"Enrichment, {view.name}, {model}",
+        reference=1.0,
+        width=4.6,
     )
-
-
-def _accuracy(view: View) -> Table:
-    """R2 and RMSE of raw FTCP alone, features alone and both, for each head."""
-    heads = unique(r.model for r in view.rows if r.metric == "r2" and r.model != MEAN)
-    names = [n for n in (RAW, OURS, BOTH) if any(r.feature_set == n for r in view.rows)]
-    columns = [(head, metric) for head in heads for metric in ("r2", "rmse")]
-    rows, values = [], []
-    for name in names:
-        own = [view.get(name, head, metric) for head, metric in columns]
-        cells = tuple(Cell(text=number(value)) for value in own)
-        rows.append(Row(label=label_of(view.labels, name), cells=cells, ours=name == OURS))
-        values.append(own)
-    for column, (_, metric) in enumerate(columns):
-        sign = -1.0 if metric == "r2" else 1.0
-        rows = mark_best(
-            rows, column, [None if v[column] is None else sign * (v[column] or 0) for v in values]
-        )
-    return Table(
-        title=f"{view.rows[0].n_test:,} test crystals, {view.rows[0].n_train:,} trained on",
-        heads=(
-            "Columns",
-            *("R²" if m == "r2" else with_unit("RMSE", view.unit) for _, m in columns),
-        ),
-        groups=(("", 1), *((words(model_name(head)), 2) for head in heads)),
-        rows=tuple(rows),
-    )
-
-
-def _share_table(view: View) -> Table:
-    """Shares and enrichments with their intervals."""
-    metrics = ("shap_share", *ENRICHED)
-    rows = []
-    for part in (OURS, *(name for name, _ in view.sections)):
-        cells = []
-        for model in view.models():
-            for metric in metrics:
-                mark = view.mark(part, model, metric)
-                cells.append(Cell() if mark is None else _share_cell(mark, metric))
-        label = label_of(view.labels, part)
-        rows.append(Row(label=label, cells=tuple(cells), ours=part == OURS))
-    heads = ("share", *(f"enrichment, {words(text).lower()}" for text in ENRICHED.values()))
-    return Table(
-        heads=("Columns", *(head for _ in view.models() for head in heads)),
-        groups=(("", 1), *((words(model_name(m)), len(heads)) for m in view.models())),
-        rows=tuple(rows),
-    )
-
-
-def _share_cell(mark: Mark, metric: str) -> Cell:
-    low, high = mark.ends
-    if metric == "shap_share":
-        return Cell(text=percent(mark.at, 1), aside=f"({100 * low:.1f} to {100 * high:.1f})")
-    return Cell(text=f"{mark.at:.2f}", aside=f"({low:.2f} to {high:.2f})")
 
 
 def _vouched(view: View) -> str:

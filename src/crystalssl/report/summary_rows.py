@@ -17,7 +17,7 @@ from crystalssl.report.wording import number, ranged, signed
 
 def estimates_of(summary: pa.Table) -> list[Estimate]:
     """Rows of a summary, in the order stored."""
-    names = Estimate.__slots__  # type: ignore[attr-defined]  # a dataclass with slots
+    names = Estimate.__slots__
     return [Estimate(**{n: row[n] for n in names}) for row in summary.to_pylist()]
 
 
