@@ -192,7 +192,7 @@ def test_far_distances_are_told_from_states_and_cell_alone(corpus):
     with answers_of(model.distance) as said:
         first = model._distance_result(geometry, edges, tokens, seeded())
         second = model._distance_result(nudged, edges, tokens, seeded())
-    assert float(first.count) == float(second.count) > 20
+    assert float(first.count) == float(second.count) >= 15
     assert torch.equal(said[0], said[1])
     assert not torch.equal(first.sums["mean"], second.sums["mean"])
 
