@@ -84,10 +84,11 @@ def linear_probe(
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)
     overlap = probing.overlap_of(list(trained.values()), crystals, weights)
-    sets = probing.build_sets(crystals, trained, blank, out / "cache")
+    sets, champions = probing.build_sets(crystals, trained, blank, out / "cache"), list(trained)
+    del trained, others, blank  # the sets hold copies, and a probe of raw FTCP needs the memory
     result = probing.probe(
         sets, crystals, target, splits, out,
-        champions=list(trained), overlap=overlap, drop_seen=drop_seen,
+        champions=champions, overlap=overlap, drop_seen=drop_seen,
     )  # fmt: skip
     show_results(result)
     say(f"Rows, margins and predictions: {out}")
