@@ -112,6 +112,12 @@ def test_the_file_is_read_back_and_has_the_same_bytes_whatever_the_order(corpus,
     assert Seen.from_crystals(canonicalize(back).crystals).save(tmp_path / "back") == checksum
 
 
+def test_a_corpus_in_parts_gives_the_same_list(corpus, tmp_path):
+    parts = [corpus.take(rows) for rows in np.array_split(np.arange(300), 4)]
+    whole = Seen.from_crystals(corpus.take(np.arange(300)))
+    assert Seen.from_parts(parts).save(tmp_path / "a") == whole.save(tmp_path / "b")
+
+
 def test_hashes_are_the_same_on_every_machine():
     assert HashSet.of(["NaCl", "LiFePO4", "Si"], 11).values.tolist() == [259, 4290, 4570]
 

@@ -1,10 +1,12 @@
 import csv
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stored_rows import write_scenarios
 
 from crystalssl.blocks._registry import list_blocks
 from crystalssl.errors import Skip, write_skipped
@@ -12,6 +14,7 @@ from crystalssl.evaluation.feature_sets import FeatureSet, principal_axes
 from crystalssl.evaluation.linear_probe import linear_probe
 from crystalssl.evaluation.protocols import HeldOutFolds
 from crystalssl.evaluation.scoring import Target
+from crystalssl.features.bottleneck import BottleneckCard
 from crystalssl.features.container import Features
 from crystalssl.features.store import save_parquet
 from crystalssl.hub.card import ModelCard, TaskFigure
@@ -36,8 +39,6 @@ def _task(block, info, rng):
 
 
 def write_block(folder, block, rng):
-    from dataclasses import asdict
-
     folder.mkdir(parents=True)
     tasks = [_task(block, info, rng) for info in block.tasks]
     rows = []
@@ -60,6 +61,17 @@ def write_block(folder, block, rng):
         package_version="0.1.0", data={"train_crystals": 280}, training={"epochs": EPOCHS},
         figures=figures, sha256="0" * 64,
     ).save(folder)  # fmt: skip
+
+
+def write_bottleneck(folder):
+    """The card of what mixes the blocks."""
+    widths = {block.name: block.width for block in list_blocks()}
+    folder.mkdir()
+    card = BottleneckCard(
+        widths=widths, width=2048, linear=1024, training={"epochs": 4}, data={"train": 280},
+        figures={"told": dict.fromkeys(widths, 0.5)}, sha256="1" * 64,
+    )  # fmt: skip
+    (folder / "bottleneck.json").write_text(json.dumps(asdict(card)))
 
 
 def write_features(folder, labels, rng):
@@ -111,6 +123,8 @@ def run_folder(tmp_path_factory):
     for block in list_blocks():
         write_block(folder / "blocks" / block.name, block, rng)
     write_probe(folder, *write_features(folder, labels, rng), labels, rng)
+    write_scenarios(folder)
+    write_bottleneck(folder / "bottleneck")
     (folder / "config.json").write_text(json.dumps({"preset": "quick", "training": {"seed": 0}}))
     skips = [Skip(id=f"x{i}", file="a.cif", reason="Got 150 sites, expected at most 100.",
                   remedy="Use a smaller cell.") for i in range(3)]  # fmt: skip

@@ -1,6 +1,5 @@
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +13,6 @@ from crystalssl.evaluation.protocols import RepeatedSplits
 from crystalssl.evaluation.scoring import Target
 from crystalssl.report.html import write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 VOID = {"meta", "link", "br", "img", "input", "hr", "image", "path", "use"}
 
 
@@ -52,14 +50,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(run_folder):
-    return write_report(run_folder).read_text(encoding="utf-8")
+    return write_report(run_folder, umap=False).read_text(encoding="utf-8")
 
 
 def test_the_page_asks_for_nothing_outside_itself(report):
     page = Page(report)
     assert page.open == []
     for reference in page.references:
-        assert reference.startswith(("#", "data:image/png;base64,"))
+        assert reference.startswith(("#", "data:"))
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=\s]*", "", report)
     assert "<script" not in report
     assert "@import" not in report
@@ -84,6 +82,14 @@ def test_every_figure_is_there(report):
         "Effective rank",
         "Share of filled numbers",
         "Map of the features coloured by formation_energy_per_atom",
+        "Shares of absolute SHAP values",
+        "Enrichment, formation_energy_per_atom, lightgbm",
+        "R2 against the share of labels, formation_energy_per_atom, ridge",
+        "Difference in R2 to raw FTCP at its best",
+        "Contribution to what raw FTCP leaves over",
+        "Error of each block alone",
+        "Error when a block is left out",
+        "Score of each fold, matbench_jdft2d, ridge",
     ):
         assert any(label.startswith(start) for label in labels), start
 
@@ -121,16 +127,23 @@ def test_a_baseline_that_wins_is_named_in_the_first_lines(report):
     assert "Not better than" in text or "Better than raw FTCP" in text
 
 
-@pytest.mark.parametrize("absent", ["blocks", "linear_probe", "features.parquet"])
+@pytest.mark.parametrize(
+    "absent",
+    [
+        ["blocks", "bottleneck", "features.parquet"],
+        ["linear_probe", "few_shot", "matbench"],
+        ["shap_share", "ablation", "structures.parquet"],
+    ],
+)
 def test_a_part_that_is_absent_is_left_out(run_folder, tmp_path, absent):
     copy = shutil.copytree(run_folder, tmp_path / "run")
-    for name in (absent, "structures.parquet", "skipped.csv", "config.json", "panel_sparsity.json"):
+    for name in (*absent, "skipped.csv", "config.json", "panel_sparsity.json"):
         path = copy / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-    page = Page(write_report(copy).read_text(encoding="utf-8"))
+    page = Page(write_report(copy, umap=False).read_text(encoding="utf-8"))
     assert page.open == []
     wanted = {r[1:] for r in page.references if r.startswith("#")}
     assert wanted <= set(page.ids)
@@ -154,7 +167,8 @@ def test_a_comparison_over_shares_and_kinds_of_splits_is_shown(tmp_path):
     text = " ".join(page.texts)
     for title in ("Gap, random 90/10", "Gap, random 70/30", "Gap, grouped 90/10"):
         assert title in text
-    assert page.labels.count("Error against share trained on, gap") == 2
+    for kind in ("random", "grouped"):
+        assert f"Error against share trained on, gap, {kind}" in page.labels
     assert page.open == []
 
 
@@ -166,23 +180,4 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 
 def test_the_same_run_gives_the_same_bytes(run_folder, report):
-    assert write_report(run_folder).read_text(encoding="utf-8") == report
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_chromium_draws_the_page_without_complaint(run_folder, report, tmp_path, width):
-    picture = tmp_path / "page.png"
-    done = subprocess.run(
-        [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},2400", f"--screenshot={picture}",
-            (run_folder / "report.html").as_uri(),
-        ],
-        capture_output=True, text=True, check=False, timeout=90,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert ":CONSOLE" not in done.stderr
-    assert picture.stat().st_size > 30_000
+    assert write_report(run_folder, umap=False).read_text(encoding="utf-8") == report

@@ -29,9 +29,30 @@ app.command("matbench")(matbench.matbench)
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="DIR")],
-) -> None:
-    """Write report.html from what a run has stored."""
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a run, or of evaluations.", metavar="DIR")
+    ],
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Features for the map; those of DIR if none.", show_default=False),
+    ] = None,
+    structures: Annotated[
+        Path | None,
+        typer.Option(
+            "--structures", "-s",
+            help="Table of their structures, with labels; that of DIR if none.",
+            show_default=False,
+        ),
+    ] = None,
+    umap: Annotated[
+        bool, typer.Option(help="Show UMAP beside principal components, where it is installed.")
+    ] = True,
+) -> None:  # fmt: skip
+    """Write report.html from what is stored; nothing is trained or evaluated."""
     from crystalssl.report.html import write_report
+    from crystalssl.report.projection import has_umap
 
-    say(f"Report: {write_report(folder)}")
+    path = write_report(folder, features=features, structures=structures, umap=umap)
+    if umap and not has_umap():
+        say("The map shows principal components alone; for UMAP: pip install 'crystalssl[plots]'")
+    say(f"Report: {path}")

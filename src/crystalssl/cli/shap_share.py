@@ -70,7 +70,7 @@ def shap_share(
     crystals = labelled(loaded.crystals, target)
     groups, targets = reduced_formulas(crystals), targets_of(crystals, target)
     overlap = find_overlap(found.origins, crystals)
-    overlap.seen(drop_seen)  # before any work: whether it can be told
+    overlap.seen(drop_seen)  # type: ignore[arg-type]  # before any work: whether it can be told
     both = side_by_side(crystals, found)
     protocol = label_draws(crystals, fractions=(1.0,), draws=1, seed=seed)
     known = [np.flatnonzero(both.both.valid & np.isfinite(t.values)) for t in targets]
@@ -86,7 +86,7 @@ def shap_share(
             crystals.ids,
             config=ShapConfig(explained=explained, samples=samples, seed=seed),
             overlap=overlap,
-            drop_seen=drop_seen,  # checked above
+            drop_seen=drop_seen,  # type: ignore[arg-type]  # checked above
             threads=threads or 0,
             store=Store(out / FOLDER),
             progress=advance,

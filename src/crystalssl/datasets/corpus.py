@@ -202,10 +202,10 @@ class Corpus:
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
-    def crystals(self, index: npt.ArrayLike) -> Crystals:
-        """Some of the crystals as they were given, to the rounding of float32."""
+    def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
+        """Some of the crystals as they were given, to the rounding of float32; here in one go."""
         panel = self.panel.take(self._rows(index)).to("cpu")
-        return Crystals(
+        yield Crystals(
             ids=self.ids[np.asarray(index, dtype=np.int64)],
             lattice=panel.lattice.double().numpy(),
             offsets=panel.offsets.numpy(),

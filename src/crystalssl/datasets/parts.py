@@ -194,16 +194,12 @@ class PartedCorpus:
         ]
         return joined(found).batch(np.argsort(order), block)
 
-    def crystals(self, index: npt.ArrayLike) -> Crystals:
-        """As ``Corpus.crystals``, in the order of the parts."""
-        rows = np.sort(np.asarray(index, dtype=np.int64))
+    def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
+        """As ``Corpus.crystals``, part by part; in the order of the parts."""
+        rows = np.asarray(index, dtype=np.int64)
         part = self.part_of_row[rows]
-        return Crystals.concatenate(
-            [
-                self._part(number).crystals(rows[part == number] - self._starts[number])
-                for number in np.unique(part).tolist()
-            ]
-        )
+        for number in np.unique(part).tolist():
+            yield from self._part(number).crystals(rows[part == number] - self._starts[number])
 
     def _part(self, number: int) -> Corpus:
         if self._held is None or self._held[0] != number:

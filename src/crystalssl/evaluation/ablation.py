@@ -26,7 +26,7 @@ from crystalssl.evaluation.few_shot_summary import (
 )
 from crystalssl.evaluation.intervals import Estimate, Resamples, estimate_table
 from crystalssl.evaluation.linear_probe import MODELS, _check, _label_groups
-from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Progress
 from crystalssl.evaluation.protocols import SplitProtocol, check_split
 from crystalssl.evaluation.scenario import (
@@ -86,7 +86,7 @@ def ablation(
     store: Store,
     *,
     overlap: Overlap | None = None,
-    drop_seen: str = "none",
+    drop_seen: DropSeen = "none",
     progress: Progress | None = None,
 ) -> Ablation:
     """Compare selections of blocks by linear models.

@@ -23,7 +23,7 @@ from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.heads import build_head, head_settings
 from crystalssl.evaluation.intervals import Estimate, estimate_table
 from crystalssl.evaluation.linear_probe import _check, _label_groups
-from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Progress
 from crystalssl.evaluation.protocols import Split, check_split
 from crystalssl.evaluation.scenario import (
@@ -86,7 +86,7 @@ def few_shot(
     *,
     config: FewShotConfig | None = None,
     overlap: Overlap | None = None,
-    drop_seen: str = "none",
+    drop_seen: DropSeen = "none",
     progress: Progress | None = None,
 ) -> FewShot:
     """Compare feature sets with few labels.

@@ -19,7 +19,7 @@ from crystalssl.errors import InputError, unknown_name
 from crystalssl.evaluation.compare import compare
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.margins import with_intervals
-from crystalssl.evaluation.overlap import Overlap
+from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Findings, Progress
 from crystalssl.evaluation.probe_result import SCENARIO, LinearProbe
 from crystalssl.evaluation.protocols import Index, SplitProtocol, check_split
@@ -64,7 +64,7 @@ def linear_probe(
     models: Sequence[str] = MODELS,
     champions: Sequence[str] = (),
     overlap: Overlap | None = None,
-    drop_seen: str = "none",
+    drop_seen: DropSeen = "none",
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> LinearProbe:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_seen, run_folders
 from crystalssl.structures.crystals import Crystals
 
-DROPS = ("none", "formulas", "structures")
+DropSeen = Literal["none", "formulas", "structures"]
 """Test crystals to leave out: none, those of a seen formula, or those seen themselves."""
 NOT_RECORDED = "the features do not say which weights they come from"
 """Why nothing is known of features made elsewhere, or by an older version."""
@@ -51,15 +51,15 @@ class Overlap:
     formulas: Mask
     structures: Mask
 
-    def seen(self, mode: str) -> Mask:
+    def seen(self, mode: DropSeen) -> Mask:
         """(n,) crystals that a mode leaves out.
 
         Raises:
             InputError: if it is not known what the weights have seen.
             UnknownNameError: if there is no such mode.
         """
-        if mode not in DROPS:
-            raise unknown_name("choice of --drop-seen", str(mode), DROPS)
+        if mode not in get_args(DropSeen):
+            raise unknown_name("choice of --drop-seen", str(mode), get_args(DropSeen))
         if mode == "none":
             return np.zeros(len(self.formulas), bool)
         if self.unknown:
@@ -69,7 +69,7 @@ class Overlap:
             )
         return self.formulas if mode == "formulas" else self.structures
 
-    def drop(self, split: Split, mode: str) -> Split:
+    def drop(self, split: Split, mode: DropSeen) -> Split:
         """A split without seen crystals among its test rows; training rows stay.
 
         Raises:
@@ -100,7 +100,7 @@ class Overlap:
             "tested structures seen": int(self.structures[rows].sum()),
         }
 
-    def settings(self, mode: str) -> dict[str, Any]:
+    def settings(self, mode: DropSeen) -> dict[str, Any]:
         """For ``RunRecord.config``: the weights, what is not known of them, what was dropped."""
         return {"weights": self.weights, "seen_unknown": self.unknown, "drop_seen": mode}
 

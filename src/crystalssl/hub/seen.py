@@ -116,11 +116,21 @@ class Seen:
     @staticmethod
     def from_crystals(crystals: Crystals) -> Seen:
         """What a corpus of valid crystals, in any cells, holds."""
-        names = reduced_formulas(crystals)
-        bins = np.floor(fingerprints(crystals) / BIN).astype(np.int64)
+        return Seen.from_parts([crystals])
+
+    @staticmethod
+    def from_parts(parts: Iterable[Crystals]) -> Seen:
+        """The same for a corpus that comes in parts."""
+        formulas: set[str] = set()
+        structures: set[str] = set()
+        for crystals in parts:
+            names = reduced_formulas(crystals)
+            bins = np.floor(fingerprints(crystals) / BIN).astype(np.int64)
+            formulas.update(names.tolist())
+            structures.update(_keys(names, bins))
         return Seen(
-            formulas_held=HashSet.of(names.tolist(), FORMULA_BITS),
-            structures_held=HashSet.of(_keys(names, bins), STRUCTURE_BITS),
+            formulas_held=HashSet.of(formulas, FORMULA_BITS),
+            structures_held=HashSet.of(structures, STRUCTURE_BITS),
         )
 
     def formulas(self, crystals: Crystals) -> Mask:

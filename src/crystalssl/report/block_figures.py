@@ -1,7 +1,6 @@
 """What pre-training stored of each block -> figures, each as inline SVG.
 
-Learning curves, effective rank, how full the panel is, and the map of the features. Colours of
-blocks follow the registry.
+Learning curves, effective rank, and how full the panel is. Colours of blocks follow the registry.
 """
 
 from __future__ import annotations
@@ -9,19 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from crystalssl.hub.card import TaskFigure
-from crystalssl.report.embedding import SYSTEMS, EmbeddingMap
-from crystalssl.report.figures import DASHED, WIDTH, Values
-from crystalssl.report.run_folder import BlockRun
+from crystalssl.report.block_runs import BlockRun
+from crystalssl.report.intervals import DASHED, WIDTH
 from crystalssl.report.svg import COLOURS, block_colour, drawing, say, to_svg
 from crystalssl.representation.panel import GroupSparsity
-
-HEAT = LinearSegmentedColormap.from_list("heat", ["#2a5caa", "#3f9c9c", "#e0b84a", "#cf5540"])
-"""Colours of a continuous property; readable on light and dark pages."""
 
 
 def task_curve(block: BlockRun, task: TaskFigure) -> str:
@@ -74,44 +67,6 @@ def sparsity_bars(groups: Sequence[GroupSparsity]) -> str:
     )
 
 
-def property_map(embedding: EmbeddingMap, name: str) -> str:
-    """Crystals on the map, coloured by a property."""
-    values = embedding.properties[name]
-    known = np.isfinite(values)
-    unit = embedding.units[name]
-    with drawing(4.2, 3.5) as (figure, axes):
-        _points(axes, embedding.points[~known], COLOURS["rule"])
-        low, high = np.percentile(values[known], [2, 98]) if known.any() else (0.0, 1.0)
-        x, y = embedding.points[known].T
-        drawn = axes.scatter(x, y, c=values[known], cmap=HEAT, s=5, vmin=low, vmax=high)
-        drawn.set(linewidths=0, alpha=0.8, rasterized=True)
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=28, pad=0.02)
-        bar.outline.set_linewidth(0)
-        bar.locator = MaxNLocator(5)
-        bar.set_label(name.replace("_", " ") + (f" ({unit})" if unit else ""))
-        _map_axes(axes, embedding)
-        return to_svg(figure, f"map-{name}", f"Map of the features coloured by {name}")
-
-
-def system_map(embedding: EmbeddingMap) -> str:
-    """Crystals on the map, coloured by crystal system.
-
-    Raises:
-        ValueError: if the crystal systems are not known.
-    """
-    codes = embedding.crystal_system
-    if codes is None:
-        raise ValueError("expected a map with crystal systems")
-    with drawing(4.2, 3.5) as (figure, axes):
-        for code, label in enumerate(SYSTEMS):
-            if (codes == code).any():
-                _points(axes, embedding.points[codes == code], block_colour(code))
-                axes.scatter([], [], s=28, linewidths=0, color=block_colour(code), label=label)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.1, fontsize=8.5)
-        _map_axes(axes, embedding)
-        return to_svg(figure, "map-system", "Map of the features coloured by crystal system")
-
-
 def _share_bars(rows: Sequence[tuple[str, str, float, str]], label: str, description: str) -> str:
     """Shares of one as bars: name, colour, share and a remark for each."""
     with drawing(WIDTH, 0.38 * len(rows) + 0.85) as (figure, axes):
@@ -128,18 +83,3 @@ def _share_bars(rows: Sequence[tuple[str, str, float, str]], label: str, descrip
         axes.spines[:].set_visible(False)
         axes.set_xlabel(label, x=0.35)
         return to_svg(figure, description, description)
-
-
-def _points(axes: Axes, points: Values, colour: str) -> None:
-    x, y = points.T
-    axes.scatter(x, y, s=5, linewidths=0, alpha=0.75, color=colour, rasterized=True)
-
-
-def _map_axes(axes: Axes, embedding: EmbeddingMap) -> None:
-    """Axes of a map: only their share of the variance means something."""
-    first, second = embedding.explained
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel(f"first component, {100 * first:.0f} % of the variance")
-    axes.set_ylabel(f"second, {100 * second:.0f} %")

@@ -9,106 +9,142 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 
-from crystalssl.evaluation.scenario import ResultTable, Summary
+from crystalssl.evaluation.linear_probe import LinearProbe
+from crystalssl.evaluation.scenario import Summary
 from crystalssl.evaluation.scoring import MEAN
+from crystalssl.report.intervals import DASHED, WIDTH, Line, Mark, dots, lines
+from crystalssl.report.probe_tables import Setting, champion_of, ours_of, rows_of
 from crystalssl.report.svg import COLOURS, drawing, say, to_svg
+from crystalssl.report.wording import label_of, number, with_unit
 
 Values = npt.NDArray[np.float64]
 
-WIDTH = 5.2
-"""Width of a figure in inches; the page scales it."""
 VECTOR_POINTS = 1500
 """More points than this are drawn as an image, which keeps the page small."""
-DASHED = (0, (4, 3))
-"""Line of a baseline."""
+
+__all__ = ["DASHED", "WIDTH", "Values", "comparison_bars", "parity", "share_lines"]
 
 
-def comparison_bars(
-    table: ResultTable, property_name: str, split_kind: str, share: float | None, champion: str
-) -> str:
-    """Root mean square error of every feature set, ridge and least squares, with spreads.
+def comparison_bars(probe: LinearProbe, setting: Setting) -> str:
+    """Root mean square error of every feature set, ridge and least squares, with intervals.
 
     Args:
-        table: rows of the linear probe.
-        property_name: label column.
-        split_kind: kind of split.
-        share: share trained on, or None where splits are not told apart by it.
-        champion: feature set that is drawn in the accent colour.
+        probe: the linear probe.
+        setting: the comparison.
     """
-    wanted: dict[str, Any] = {"property": property_name, "split_kind": split_kind}
-    if share is not None:
-        wanted["train_fraction"] = share
-    summaries = table.summarize(["feature_set", "model"], metric="rmse", **wanted)
-    found = {s.key: s for s in summaries}
-    names = list(dict.fromkeys(s.key[0] for s in summaries if s.key[0] != MEAN))[::-1]
+    part = rows_of(probe.table, setting)
+    ours = ours_of(part)
+    found = {s.key: s for s in part.summarize(["feature_set", "model"], metric="rmse")}
+    best = {m: min((s.mean for k, s in found.items() if k[1] == m), default=0.0) for m in MODELS}
+    names = [name for name in dict.fromkeys(key[0] for key in found) if name != MEAN]
+    rows = []
+    for name in names:
+        marks = []
+        for model in MODELS:
+            summary = found.get((name, model))
+            if summary is not None:
+                low, high = _ends(probe, setting, name, model, summary)
+                colour = "accent" if name in ours else "muted"
+                marks.append(
+                    Mark(
+                        at=summary.mean, low=low, high=high, colour=colour,
+                        filled=model == "ridge", text=number(summary.mean),
+                        strong=summary.mean <= best[model],
+                    )
+                )  # fmt: skip
+        rows.append((label_of(part.record.labels, name), marks))
     floor = found.get((MEAN, MEAN))
-    longest = floor.mean if floor is not None else max(s.mean for s in summaries)
-    with drawing(WIDTH, 0.62 * len(names) + 1.0) as (figure, axes):
-        for row, name in enumerate(names):
-            for model, shift in (("ridge", 0.17), ("ols", -0.17)):
-                if (name, model) in found:
-                    own = found[name, model]
-                    _bar(axes, row + shift, own, 1.12 * longest, model == "ridge", name == champion)
-        if floor is not None:
-            axes.axvline(floor.mean, color=COLOURS["muted"], linewidth=1, linestyle=DASHED)
-            top = (floor.mean, len(names) - 0.45)
-            say(axes, "mean of labels", top, shift=(-4, 0), ha="right", va="bottom")
-        axes.set_xlim(0, 1.3 * longest)
-        axes.set_ylim(-0.6, len(names) - 0.1)
-        axes.set_yticks(range(len(names)), [table.record.labels.get(n, n) for n in names])
-        axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
-        axes.grid(axis="y", visible=False)
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"RMSE{_unit(table, property_name)}; filled: ridge, open: least squares")
-        name = f"bars-{property_name}-{split_kind}-{share}"
-        return to_svg(figure, name, f"Error of each feature set, {property_name}")
+    longest = max(m.at for _, marks in rows for m in marks if m.filled)
+    at = floor.mean if floor is not None and floor.mean < 4 * longest else None
+    label = with_unit("RMSE", setting.unit)
+    return dots(
+        _within(rows, 1.15 * max(at or 0.0, longest)),
+        f"{label}; dashed: mean of the training labels" if at is not None else label,
+        f"Error of each feature set, {setting.title()}",
+        reference=at,
+        key=(("ridge", "ink", True), ("least squares", "ink", False)),
+    )
 
 
-def _bar(
-    axes: Axes, at: float, summary: Summary, longest: float, filled: bool, leading: bool
-) -> None:
-    """One bar with its spread; one that leaves the figure ends at its edge, with its number."""
-    colour = COLOURS["accent"] if leading else COLOURS["quiet"]
-    length, end = min(summary.mean, longest), min(summary.mean + summary.spread, longest)
-    face = colour if filled else "none"
-    axes.barh(at, length, 0.27, facecolor=face, edgecolor=colour, linewidth=1.2)
-    if summary.mean <= longest:
-        axes.plot([summary.mean - summary.spread, end], [at, at], color=COLOURS["ink"], lw=1.1)
-    text = f"{summary.mean:.3f}" if summary.mean < 100 else f"{summary.mean:,.0f}"
-    weight = "bold" if filled and leading else "normal"
-    say(axes, text, (end, at), colour="ink" if filled else "muted", fontweight=weight)
+MODELS = ("ridge", "ols")
 
 
-def share_lines(table: ResultTable, property_name: str, split_kind: str, champion: str) -> str:
+def _within(rows: list[tuple[str, list[Mark]]], longest: float) -> list[tuple[str, list[Mark]]]:
+    """The same rows; errors beyond the longest are put at the edge, with their number."""
+    return [
+        (
+            name,
+            [
+                mark
+                if mark.at <= longest
+                else Mark(
+                    at=longest, low=longest, high=2 * longest, colour=mark.colour,
+                    filled=mark.filled, text=f"{mark.text} \N{RIGHTWARDS ARROW}",
+                )
+                for mark in marks
+            ],
+        )
+        for name, marks in rows
+    ]  # fmt: skip
+
+
+def _ends(
+    probe: LinearProbe, setting: Setting, name: str, model: str, summary: Summary
+) -> tuple[float | None, float | None]:
+    """The stored interval of an error, else its spread between splits."""
+    for entry in probe.margins:
+        if entry.model == model and setting.is_of(entry) and entry.champion_low is not None:
+            if entry.champion == name:
+                return entry.champion_low, entry.champion_high
+            if entry.baseline == name:
+                return entry.baseline_low, entry.baseline_high
+    if summary.count > 1:
+        return summary.mean - summary.spread, summary.mean + summary.spread
+    return None, None
+
+
+def share_lines(probe: LinearProbe, property_name: str, split_kind: str) -> str:
     """Error under ridge against the share of the data trained on, a line per feature set."""
-    by = ["feature_set", "train_fraction"]
-    wanted = {"property": property_name, "split_kind": split_kind, "metric": "rmse"}
-    entries = table.summarize(by, model="ridge", **wanted)
-    with drawing(WIDTH, 2.9) as (figure, axes):
-        for name in dict.fromkeys(entry.key[0] for entry in entries):
-            own = sorted((e for e in entries if e.key[0] == name), key=lambda e: float(e.key[1]))
-            shares, means = [100 * e.key[1] for e in own], [e.mean for e in own]
-            colour = COLOURS["accent"] if name == champion else COLOURS["quiet"]
-            axes.errorbar(shares, means, yerr=[e.spread for e in own], color=colour, capsize=2)
-            axes.plot(shares, means, "o", color=colour, markersize=4)
-            label = table.record.labels.get(name, name)
-            say(axes, label, (shares[-1], means[-1]), colour="ink", annotation_clip=False)
-        axes.set_title(f"{property_name.replace('_', ' ')}, {split_kind} splits")
-        axes.set_xlabel("share trained on (%)")
-        axes.set_ylabel(f"RMSE{_unit(table, property_name)}")
-        name = f"shares-{property_name}-{split_kind}"
-        return to_svg(figure, name, f"Error against share trained on, {property_name}")
+    table = probe.table
+    wanted: dict[str, Any] = {"property": property_name, "split_kind": split_kind}
+    entries = table.summarize(
+        ["feature_set", "train_fraction"], model="ridge", metric="rmse", **wanted
+    )
+    unit = table.where(**wanted)[0].unit
+    champion, ours = champion_of(table), ours_of(table)
+    drawn = []
+    for name in dict.fromkeys(entry.key[0] for entry in entries):
+        own = sorted((e for e in entries if e.key[0] == name), key=lambda e: float(e.key[1]))
+        marks = []
+        for entry in own:
+            share = float(entry.key[1])
+            setting = Setting(property=property_name, unit=unit, split_kind=split_kind, share=share)
+            low, high = _ends(probe, setting, name, "ridge", entry)
+            marks.append(Mark(at=entry.mean, low=low, high=high))
+        drawn.append(
+            Line(
+                label=label_of(table.record.labels, name),
+                shares=tuple(100 * float(e.key[1]) for e in own),
+                marks=tuple(marks),
+                leading=name in ours,
+                dashed=name in ours and name != champion,
+            )
+        )
+    description = f"Error against share trained on, {property_name}, {split_kind}"
+    return lines(drawn, "share trained on (%)", with_unit("RMSE", unit), description)
 
 
-def parity(truth: Values, guess: Values, title: str, unit: str, *, leading: bool) -> str:
+def parity(
+    truth: Values, guess: Values, title: str, property_name: str, unit: str, *, leading: bool
+) -> str:
     """Predicted against true values of test crystals, with the diagonal.
 
     Args:
         truth: (m,) labels.
         guess: (m,) predictions.
         title: name of the feature set.
+        property_name: label column.
         unit: unit of both.
         leading: whether to draw it in the accent colour.
     """
@@ -117,19 +153,16 @@ def parity(truth: Values, guess: Values, title: str, unit: str, *, leading: bool
     limits = (low - margin, high + margin)
     outside = int(((guess < limits[0]) | (guess > limits[1])).sum())
     colour = COLOURS["accent"] if leading else COLOURS["muted"]
-    with drawing(3.5, 3.6) as (figure, axes):
+    name = property_name.replace("_", " ")
+    with drawing(4.2, 4.3) as (figure, axes):
         axes.plot(limits, limits, color=COLOURS["muted"], linewidth=1, linestyle=DASHED)
         dots = axes.scatter(truth, np.clip(guess, *limits), s=9, linewidths=0, color=colour)
         dots.set(alpha=0.45, zorder=3, rasterized=len(truth) > VECTOR_POINTS)
         axes.set(xlim=limits, ylim=limits, aspect="equal", title=title)
-        axes.set_xlabel(f"true ({unit})" if unit else "true")
-        axes.set_ylabel(f"predicted ({unit})" if unit else "predicted")
+        axes.set_xlabel(f"true {with_unit(name, unit)}")
+        axes.set_ylabel(f"predicted {with_unit('', unit).strip()}")
         if outside:
             corner: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "bottom"}
             say(axes, f"{outside} beyond the frame, at its edge", (0.98, 0.02), **corner)
-        return to_svg(figure, f"parity-{title}-{unit}", f"{title}: predicted against true values")
-
-
-def _unit(table: ResultTable, property_name: str) -> str:
-    unit = table.where(property=property_name)[0].unit
-    return f" ({unit})" if unit else ""
+        description = f"{title}: predicted against true values, {name}"
+        return to_svg(figure, description, description)

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from crystalssl.report.svg import COLOURS, drawing, say, to_svg
 
-WIDTH = 5.2
+WIDTH = 4.6
 """Width of a figure in inches; the page scales it."""
 DASHED = (0, (4, 3))
 """Line of a baseline."""
@@ -91,7 +91,7 @@ def dots(
         key: what the colours mean: text, colour, filled.
         width: inches.
     """
-    gap = 0.26
+    gap = 0.21
     heights = [max(len(marks), 1) * gap + 0.16 for _, marks in rows]
     middles = np.cumsum([0.0, *heights[:-1]]) + np.array(heights) / 2
     tall = sum(heights) + 0.75 + (0.3 if key else 0.0)
@@ -192,7 +192,9 @@ def _dot(axes: Axes, at: float, mark: Mark, frame: tuple[float, float]) -> None:
     axes.plot([mark.at], [at], "o", markersize=6, mfc=face, mec=colour, mew=1.5, zorder=3)
     weight = "bold" if mark.strong else "normal"
     shade = "ink" if mark.filled else "muted"
-    say(axes, mark.text, (max(high, mark.at), at), shift=(7, 0), colour=shade, fontweight=weight)
+    box = {"facecolor": COLOURS["page"], "edgecolor": "none", "pad": 0.6}
+    place = (max(high, mark.at), at)
+    say(axes, mark.text, place, shift=(8, 0), colour=shade, fontweight=weight, bbox=box)
 
 
 def _line(axes: Axes, line: Line, colour: str, marker: str) -> None:

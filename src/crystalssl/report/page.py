@@ -139,9 +139,13 @@ class Section:
     parts: tuple[Part, ...] = ()
 
     def tally(self) -> str:
-        """How many of the checks held, in words."""
-        counts = {name: sum(c.outcome == name for c in self.checks) for name in WORDS}
-        return ", ".join(f"{count} {WORDS[name]}" for name, count in counts.items() if count)
+        """How many of the failures looked for happened, in words."""
+        count = len(self.checks)
+        happened, unsure = (sum(c.outcome == o for c in self.checks) for o in ("failed", "open"))
+        text = f"{happened or 'None'} of {count} failures looked for happened"
+        if count == 1:
+            text = "The failure looked for happened" if happened else "No failure"
+        return f"{text}; {unsure} uncertain" if unsure else text
 
     def outcome(self) -> Outcome:
         """The worst outcome of the checks."""
@@ -149,7 +153,11 @@ class Section:
         return "failed" if "failed" in found else "open" if "open" in found else "held"
 
 
-WORDS: dict[str, str] = {"held": "held", "open": "uncertain", "failed": "failed"}
+WORDS: dict[str, str] = {
+    "held": "did not happen",
+    "open": "uncertain",
+    "failed": "happened",
+}
 """Outcomes as words."""
 
 

@@ -15,45 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from crystalssl.blocks._registry import list_blocks
 from crystalssl.config import read_json
 from crystalssl.errors import InputError
-from crystalssl.evaluation.linear_probe import SCENARIO, LinearProbe
-from crystalssl.hub.card import CARD_FILE, ModelCard, TaskFigure
+from crystalssl.features.store import load_features
+from crystalssl.report.block_runs import Weights, read_weights
 from crystalssl.report.embedding import EmbeddingMap, read_embedding
+from crystalssl.report.stored import Evaluations, read_evaluations
 from crystalssl.representation.panel import GroupSparsity, iterate_panel, sparsity
 
 SPARSITY_CRYSTALS = 512
 """Crystals on which the sparsity of the panel is measured, where it was not stored."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BlockRun:
-    """What one block's pre-training left behind.
-
-    Attributes:
-        name: block name.
-        index: position in the registry, which decides its colour.
-        number: block number, or None for a block that is not installed here.
-        summary: what it is, one sentence.
-        width: number of its features, or None.
-        figures: held-out figure of every task beside its baselines.
-        teaches: what each task teaches.
-        monitors: health of the features in the epoch that was kept.
-        history: one row an epoch.
-        card: model card, or None.
-    """
-
-    name: str
-    index: int
-    number: int | None = None
-    summary: str = ""
-    width: int | None = None
-    figures: tuple[TaskFigure, ...] = ()
-    teaches: dict[str, str] = field(default_factory=dict)
-    monitors: dict[str, float] = field(default_factory=dict)
-    history: tuple[dict[str, float], ...] = ()
-    card: ModelCard | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,102 +54,89 @@ class RunData:
     """Everything a report may show.
 
     Attributes:
-        folder: the run folder.
+        folder: the folder of the report.
         config: effective settings of the run.
-        blocks: one record per pre-trained block, in the order of the registry.
+        weights: trained blocks, their curves and cards.
         data: counts of crystals.
-        probe: the linear probe, or None.
+        evaluations: what was evaluated.
         panel: sparsity of each panel group; empty if unknown.
         embedding: map of the features, or None.
     """
 
     folder: Path
     config: dict[str, Any]
-    blocks: tuple[BlockRun, ...]
+    weights: Weights
     data: DataCounts
-    probe: LinearProbe | None
+    evaluations: Evaluations
     panel: tuple[GroupSparsity, ...]
     embedding: EmbeddingMap | None
 
 
-def read_run(folder: str | Path) -> RunData:
-    """Read a run folder.
+def read_run(
+    folder: str | Path,
+    *,
+    features: str | Path | None = None,
+    structures: str | Path | None = None,
+    umap: bool = True,
+) -> RunData:
+    """Read the folder of a run, or of evaluations.
+
+    Args:
+        folder: where everything lies; parts may be absent.
+        features: features for the map, where they lie elsewhere.
+        structures: table of their structures, where it lies elsewhere.
+        umap: whether the map shows UMAP beside the principal components.
 
     Raises:
-        InputError: if there is no such folder, it holds nothing to report, or a file in it is
-            damaged.
+        InputError: if there is no such folder or file, the folder holds nothing to report, or a
+            file in it is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"Found no folder {folder}; expected the folder of a run. Check the path.")
     config = next((read_json(p) for p in _present(folder, "config.json", "run.json")), {})
-    probe = next((LinearProbe.load(p) for p in _probe_folders(folder)), None)
-    targets = list(dict.fromkeys(row.property for row in probe.table.rows)) if probe else []
-    run = RunData(
-        folder=folder,
-        config=config,
-        blocks=read_blocks(folder),
-        data=_read_counts(folder, targets),
-        probe=probe,
-        panel=_read_sparsity(folder),
-        embedding=read_embedding(folder, targets),
-    )
-    if not (run.blocks or run.probe or run.embedding):
+    evaluations = read_evaluations(folder)
+    described = _given_or(features, folder / "features.parquet")
+    table = _given_or(structures, folder / "structures.parquet")
+    known = None if described is None else load_features(described)
+    targets = evaluations.targets()
+    origins = [] if known is None else [origin.weights for origin in known.origins]
+    weights = read_weights(folder, [*origins, *evaluations.weights()])
+    if not (weights.blocks or evaluations.tables() or known):
         raise InputError(
             f"{folder} holds no trained blocks, no features and no evaluation; expected the folder "
             "of a run. Make one with: crystalssl run --out DIR"
         )
-    return run
-
-
-def read_blocks(folder: Path) -> tuple[BlockRun, ...]:
-    """Blocks below a run folder, in the order of the registry, others last."""
-    order = {block.name: index for index, block in enumerate(list_blocks())}
-    found = {path.parent.name: path.parent for path in folder.glob("*/tasks.json")}
-    found |= {path.parent.name: path.parent for path in folder.glob("blocks/*/tasks.json")}
-    names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
-    extra = [name for name in names if name not in order]
-    order |= {name: len(order) + index for index, name in enumerate(extra)}
-    return tuple(_read_block(found[name], order[name]) for name in names)
-
-
-def _read_block(folder: Path, index: int) -> BlockRun:
-    stored = read_json(folder / "tasks.json")
-    known = {block.name: block for block in list_blocks()}.get(folder.name)
-    figures = tuple(
-        TaskFigure(**{k: v for k, v in row.items() if k != "beats_trivial"})
-        for row in stored.get("tasks", [])
-    )
-    return BlockRun(
-        name=folder.name,
-        index=index,
-        number=None if known is None else known.number,
-        summary="" if known is None else known.summary,
-        width=None if known is None else known.width,
-        figures=figures,
-        teaches={} if known is None else {task.name: task.teaches for task in known.tasks},
-        monitors={k: float(v) for k, v in stored.get("monitors", {}).items() if v is not None},
-        history=_read_history(folder / "metrics.csv"),
-        card=ModelCard.load(folder) if (folder / CARD_FILE).is_file() else None,
+    return RunData(
+        folder=folder,
+        config=config,
+        weights=weights,
+        data=_read_counts(folder, table, targets),
+        evaluations=evaluations,
+        panel=_read_sparsity(folder),
+        embedding=None
+        if known is None
+        else read_embedding(folder, known, table, targets, umap=umap),
     )
 
 
-def _read_history(path: Path) -> tuple[dict[str, float], ...]:
-    """Learning curve; numbers that are absent or not finite are left out."""
-    if not path.is_file():
-        return ()
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    return tuple(
-        {name: float(v) for name, v in row.items() if v and np.isfinite(float(v))} for row in rows
-    )
+def _given_or(given: str | Path | None, usual: Path) -> Path | None:
+    """The file named, else the usual one if it is there.
+
+    Raises:
+        InputError: if the file named is missing.
+    """
+    if given is None:
+        return usual if usual.is_file() else None
+    if not Path(given).is_file():
+        raise InputError(f"Found no file {given}; check the path.")
+    return Path(given)
 
 
-def _read_counts(folder: Path, targets: list[str]) -> DataCounts:
+def _read_counts(folder: Path, path: Path | None, targets: list[str]) -> DataCounts:
     """Counts from the structure table and the list of skipped structures."""
     skipped = _read_skipped(folder / "skipped.csv")
-    path = folder / "structures.parquet"
-    if not path.is_file():
+    if path is None:
         return DataCounts(skipped=skipped)
     schema = pq.read_schema(path).names
     wanted = [name for name in ("split", *targets) if name in schema]
@@ -216,7 +174,3 @@ def _read_sparsity(folder: Path) -> tuple[GroupSparsity, ...]:
 
 def _present(folder: Path, *names: str) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
-
-
-def _probe_folders(folder: Path) -> list[Path]:
-    return [path.parent for path in sorted(folder.glob(f"*/{SCENARIO}.parquet"))]

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
-from crystalssl.representation._compiled import compiled, cores, run_chunks, sort_into
+from crystalssl.representation._compiled import compiled, run_chunks, sort_into
 from crystalssl.representation.points import dual_norms, reduce_basis
 from crystalssl.structures.crystals import Crystals
 
 SAME_SPOT = 1e-3
 """Sites closer than this (angstrom) share a spot by disorder and are not neighbours."""
-_CHUNK, _LEAST = 1024, 64
+_CHUNK = 64  # its arrays are used again by the next; larger ones are new memory each time
 _ROOM = 48
 
 
@@ -272,14 +272,13 @@ def periodic_graph(crystals: Crystals, neighbours: int = 12, rtol: float = 1e-4)
             f"Crystal {crystals.ids[bad[0]]!r} has a cell without volume or a coordinate that is "
             "not a number; expected a valid structure. Canonicalize first: it skips such ones."
         )
-    size = min(_CHUNK, max(_LEAST, -(-len(crystals) // cores())))
-    starts = list(range(0, len(crystals), size))
+    starts = list(range(0, len(crystals), _CHUNK))
     parts: list[tuple[npt.NDArray[np.generic], ...]] = [()] * len(starts)
 
     def work(start: int, stop: int) -> None:
-        parts[start // size] = _chunk_graph(crystals, start, stop, neighbours, rtol)
+        parts[start // _CHUNK] = _chunk_graph(crystals, start, stop, neighbours, rtol)
 
-    run_chunks(work, len(crystals), size)
+    run_chunks(work, len(crystals), _CHUNK)
     if not parts:
         parts = [_chunk_graph(crystals, 0, 0, neighbours, rtol)]
     counts, target, image, distance = (np.concatenate(list(p)) for p in zip(*parts, strict=True))
