@@ -61,23 +61,23 @@ class MLP:
     """Name of the head."""
     kind: Kind = "regression"
     """What labels are."""
-    hidden: tuple[int, ...] = (512, 128)
+    hidden: tuple[int, ...] = (256, 64)
     """Widths of the hidden layers."""
-    dropout: float = 0.2
+    dropout: float = 0.1
     """Share of the hidden units left out of a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Highest learning rate."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
-    batch_size: int = 256
+    batch_size: int = 128
     """Rows in a batch at most; at least eight batches are made of the rows."""
-    epochs: int = 30
+    epochs: int = 12
     """Passes over the rows, at least as many as make ``steps`` steps."""
-    steps: int = 1000
+    steps: int = 600
     """Steps at least."""
     patience: float = 0.3
     """Share of all epochs without a lower error on the inner part before training stops."""
-    widest: float = 10.0
+    widest: float = 5.0
     """Standard deviations from the mean at which inputs are limited."""
 
     def fit(
