@@ -51,7 +51,7 @@ def as_markdown(record: dict[str, Any]) -> str:
     for row in record["steps"]:
         peer = f"{row['peer_rate']:,.0f}" if row["peer_rate"] else ""
         ratio = f"{row['rate'] / row['peer_rate']:,.1f}" if row["peer_rate"] else ""
-        target = f"{2 * row['rate']:,.0f}, {row['target']:,.0f}" if row["target"] else ""
+        target = f"{row['cores'] * row['rate']:,.0f}, {row['target']:,.0f}" if row["target"] else ""
         lines.append(
             f"| {row['step']} | {row['rate']:,.0f} | {row['peer']} | {peer} | {ratio} | {target} |"
         )

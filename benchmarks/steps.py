@@ -11,7 +11,7 @@ import resource
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Measured:
         peer: what does the same otherwise, empty where there is none.
         peer_rate: its crystals per CPU second, 0 where there is none.
         target: crystals per second on two cores, 0 where there is none.
+        cores: how many of two cores the step can use.
     """
 
     step: str
@@ -60,6 +61,7 @@ class Measured:
     peer: str = ""
     peer_rate: float = 0.0
     target: float = 0.0
+    cores: int = 2
 
 
 def cpu_seconds() -> float:
@@ -124,7 +126,8 @@ def read_cif(crystals: Crystals, peers: int) -> list[Measured]:
         read_structures([folder])
         rate = rate_of(lambda: read_structures([folder]), len(texts))
         peer = rate_of(theirs, peers)
-    return [_with_peer("read P1 CIF files", rate, crystals, "pymatgen", peer, 10_000)]
+    found = _with_peer("read P1 CIF files", rate, crystals, "pymatgen", peer, 10_000)
+    return [replace(found, cores=1)]
 
 
 def canonical_cell(crystals: Crystals, peers: int) -> list[Measured]:

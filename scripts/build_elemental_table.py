@@ -1,12 +1,14 @@
-"""Installed tables of the elements into the two small files of representation/data.
+"""Installed tables of the elements into the three small files of representation/data.
 
 Run by hand when a source changes: ``python scripts/build_elemental_table.py``. Writes
-``elements.csv`` (Z = 1..103, raw units; empty where no source has a value) and
-``cgcnn_code.csv`` (92 bits for Z = 1..100 as 23 hexadecimal digits).
+``elements.csv`` (Z = 1..103, raw units; empty where no source has a value), ``cgcnn_code.csv``
+(92 bits for Z = 1..100 as 23 hexadecimal digits) and ``oxidation_states.csv`` (Z = 1..103; what is
+found in crystals of the ICSD or is common, without 0, separated by blanks).
 
-Sources: pymatgen's periodic table (MIT); the Magpie tables that matminer carries (Ward et al.,
-npj Comput. Mater. 2016); the CGCNN code (Xie and Grossman, PRL 2018, MIT), which matminer and
-jarvis-tools (``jarvis/core/atom_init.json``) carry with equal content.
+Sources: pymatgen's periodic table and its lists of oxidation states (MIT); the Magpie tables that
+matminer carries (Ward et al., npj Comput. Mater. 2016); the CGCNN code (Xie and Grossman, PRL
+2018, MIT), which matminer and jarvis-tools (``jarvis/core/atom_init.json``) carry with equal
+content.
 """
 
 from __future__ import annotations
@@ -121,6 +123,21 @@ def write_code(source: Path, path: Path) -> None:
             writer.writerow([z, f"{int(bits, 2):023x}"])
 
 
+def oxidation_states(z: int) -> list[int]:
+    """States of an element in crystals, sorted: those met in the ICSD and the common ones."""
+    element = Element.from_Z(z)
+    return sorted({*element.icsd_oxidation_states, *element.common_oxidation_states} - {0})
+
+
+def write_oxidation_states(path: Path) -> None:
+    """Write ``oxidation_states.csv``."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["atomic_number", "oxidation_states"])
+        for z in range(1, LAST + 1):
+            writer.writerow([z, " ".join(map(str, oxidation_states(z)))])
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     default = TABLES / "cgcnn_atom_feature.json"
@@ -130,3 +147,4 @@ if __name__ == "__main__":
     DATA.mkdir(exist_ok=True)
     write_elements(DATA / "elements.csv")
     write_code(arguments.cgcnn, DATA / "cgcnn_code.csv")
+    write_oxidation_states(DATA / "oxidation_states.csv")

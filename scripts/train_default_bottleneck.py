@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from train_default_weights import BUNDLED, gather
 
+from crystalssl.cli.mixing import rows_of
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.bottleneck import BottleneckCard, save_bottleneck
 from crystalssl.features.bottleneck_training import BottleneckConfig, settings_of, train_bottleneck
@@ -50,6 +51,7 @@ def main() -> None:
         extractor = Recipe(weights=str(target), output="blocks").extractor()
         save_parquet(extractor.features_of(corpus), table)
     features = load_features(table)
+    features = features.take(rows_of(features, canonical.crystals))
     train, val = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
     for width in options.widths:
         config = BottleneckConfig(width=width, epochs=options.epochs)

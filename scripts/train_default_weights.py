@@ -21,7 +21,7 @@ from crystalssl.config import get_preset
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.load import load_crystals
 from crystalssl.hub.card import ModelCard
-from crystalssl.hub.weights import export_run
+from crystalssl.hub.weights import export_run, run_folders
 from crystalssl.pretraining.parallel import pretrain_blocks
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
@@ -46,6 +46,13 @@ def gather(paths: list[Path]) -> tuple[Crystals, np.ndarray]:
     known = np.isin(reduced_formulas(crystals), held_out) & (part == "train")
     print(f"{known.sum():,} structures left out: their formulas are in val or test")
     return crystals.take(~known), part[~known]
+
+
+def add_sources(run: Path, sources: list[str]) -> None:
+    """Name in every card what the weights were trained on."""
+    for folder in run_folders(run).values():
+        card = ModelCard.load(folder)
+        replace(card, data={**card.data, "sources": sources}).save(folder)
 
 
 def main() -> None:
@@ -76,10 +83,7 @@ def main() -> None:
     )
     target = BUNDLED / options.name
     export_run(options.out, target)
-    for folder in sorted(path for path in target.iterdir() if path.is_dir()):
-        card = ModelCard.load(folder)
-        data = {**card.data, "sources": [path.name for path in options.tables]}
-        replace(card, data=data).save(folder)
+    add_sources(target, [path.name for path in options.tables])
     print(target)
 
 

@@ -7,13 +7,22 @@ same seed, and what the encoder says must stay the same. Where a task fails, an 
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
 from crystalssl.blocks._layers import shells
-from crystalssl.blocks._registry import build_block
+from crystalssl.blocks._registry import build_block, list_blocks
 from crystalssl.blocks.composition import slots
+from crystalssl.datasets.bundled import load_bundled
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.features.extract import extract
+from crystalssl.hub.weights import load_run
+from crystalssl.representation.bonds import bond_names
+from crystalssl.representation.charges import CHARGE_NAMES
+from crystalssl.representation.targets import TARGET_NAMES
+from crystalssl.structures.canonical import canonicalize
 
 
 def seeded():
@@ -170,3 +179,102 @@ def test_hidden_structure_factors_do_not_reach_the_answer(corpus):
         second = model.pretext(replace(batch, rows=rows), seeded())
     assert torch.allclose(said[0], said[1], atol=1e-5)
     assert not torch.allclose(first[0].sums["model"], second[0].sums["model"])
+
+
+def test_far_distances_are_told_from_states_and_cell_alone(corpus):
+    model, batch = model_and_batch("sites", corpus)
+    geometry = model._geometry(batch)
+    shaken, moved, _ = model.corrupt(geometry, seeded())
+    edges = moved_graph(*shaken)
+    tokens, _ = model._states(shaken, edges, moved)
+    nudge = 1e-4 * torch.randn(geometry.frac.shape, generator=seeded())
+    nudged = geometry._replace(frac=geometry.frac + nudge)
+    with answers_of(model.distance) as said:
+        first = model._distance_result(geometry, edges, tokens, seeded())
+        second = model._distance_result(nudged, edges, tokens, seeded())
+    assert float(first.count) == float(second.count) >= 15
+    assert torch.equal(said[0], said[1])
+    assert not torch.equal(first.sums["mean"], second.sums["mean"])
+
+
+def test_far_pairs_are_no_neighbours_in_the_graph(corpus):
+    model, batch = model_and_batch("sites", corpus)
+    geometry = model._geometry(batch)
+    tokens = torch.arange(len(geometry.frac), dtype=torch.float32).unsqueeze(1)
+    width = model.distance[0].in_features // 2
+    given = []
+    handle = model.distance.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
+    model._distance_result(geometry, batch.edges, tokens.expand(-1, width), seeded())
+    handle.remove()
+    total, product = given[0][:, 0].double(), given[0][:, width].double()
+    root = torch.sqrt(total**2 - 4 * product)
+    pairs = torch.stack([(total - root) / 2, (total + root) / 2], dim=1).round().long()
+    joined = set(zip(batch.edges.source.tolist(), batch.edges.target.tolist(), strict=True))
+    assert len(pairs) > 20
+    assert not joined & set(map(tuple, pairs.tolist()))
+
+
+def test_neither_side_of_the_mapping_sees_what_it_must_tell(corpus):
+    model, batch = model_and_batch("structure_factors", corpus)
+    rows = batch.rows.clone().requires_grad_(True)
+    distances = batch.histogram.clone().requires_grad_(True)
+    given = replace(batch, rows=rows, histogram=distances)
+    for module, hidden, shown in (
+        (model.to_distances, lambda: distances.grad, lambda: rows.grad[..., 1:]),
+        (model.to_pattern, lambda: rows.grad[..., 1:], lambda: distances.grad),
+    ):
+        rows.grad, distances.grad = torch.zeros_like(rows), torch.zeros_like(distances)
+        with answers_of(module) as said:
+            model.pretext(given, seeded())
+        said[0].square().sum().backward()
+        assert (hidden() == 0).all() and (shown() != 0).any()
+
+
+@pytest.mark.parametrize("name", [block.name for block in list_blocks()])
+def test_crystal_level_answers_do_not_move_when_the_targets_do(name, corpus):
+    model, batch = model_and_batch(name, corpus)
+    other = replace(
+        batch,
+        targets=batch.targets.flip(0),
+        crystal_system=(batch.crystal_system + 1) % 7,
+        histogram=batch.histogram.flip(0),
+    )
+    with answers_of(model.structure.head) as said:
+        first, second = (model.pretext(given, seeded()) for given in (batch, other))
+    assert torch.equal(said[0], said[1])
+    losses = [{r.task: float(r.loss.detach()) for r in results} for results in (first, second)]
+    assert losses[0][f"{name}_to_structure"] != losses[1][f"{name}_to_structure"]
+
+
+def test_the_crystal_system_is_told_from_the_lattice_alone(corpus):
+    model, batch = model_and_batch("lattice", corpus)
+    other = replace(batch, crystal_system=(batch.crystal_system + 1) % 7)
+    with answers_of(model.head) as said:
+        for given in (batch, other):
+            model.pretext(given, seeded())
+    assert torch.equal(said[0], said[1])
+
+
+@pytest.mark.parametrize("name", [block.name for block in list_blocks()])
+def test_features_read_neither_charges_nor_bonds_nor_any_other_target(name, corpus):
+    model, batch = model_and_batch(name, corpus)
+    assert batch.targets.shape[1] == len(TARGET_NAMES)
+    assert set(CHARGE_NAMES) | set(bond_names()) < set(TARGET_NAMES)
+    blind = replace(
+        batch,
+        targets=torch.full_like(batch.targets, float("nan")),
+        histogram=torch.full_like(batch.histogram, float("nan")),
+        crystal_system=torch.zeros_like(batch.crystal_system),
+    )
+    with torch.no_grad():
+        assert torch.equal(model.encode(batch).features, model.encode(blind).features)
+
+
+def test_extraction_makes_no_targets_at_all(corpus):
+    found = canonicalize(load_bundled().take(range(0, 400, 40)))
+    bare = Corpus.from_crystals(found, targets=False)
+    assert not bare.has_targets
+    encoders = load_run("tiny")
+    whole = extract(Corpus.from_crystals(found), encoders)
+    assert np.array_equal(extract(bare, encoders).matrix, whole.matrix)
+    assert np.array_equal(extract(found, encoders).matrix, whole.matrix)

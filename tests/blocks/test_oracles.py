@@ -8,7 +8,14 @@ from torch import nn
 from crystalssl.blocks._bravais import lattice_system
 from crystalssl.blocks._layers import Taps, even_powers, pool, shell_sizes, shells, whole_shells
 from crystalssl.blocks._masking import one_per_segment, shell_draw, sites_to_hide
-from crystalssl.blocks._objectives import ClassCounts, TargetMean, accuracy_result, error_result
+from crystalssl.blocks._objectives import (
+    ClassCounts,
+    TargetMean,
+    accuracy_result,
+    decorrelation_result,
+    decorrelation_task,
+    error_result,
+)
 from crystalssl.blocks._registry import build_block
 from crystalssl.blocks.occupancy import occupation
 from crystalssl.blocks.structure_factors import interpolate
@@ -41,6 +48,36 @@ def test_the_regression_loss_is_smooth_l1_in_units_of_its_scale():
 def test_a_regression_without_entries_has_no_loss_and_counts_nothing():
     result = error_result("t", torch.zeros(0, 1), torch.zeros(0, 1), {"mean": torch.zeros(1)})
     assert float(result.loss) == 0.0 and float(result.count) == 0.0
+
+
+def test_the_decorrelation_loss_is_the_mean_squared_correlation_of_two_features():
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(50, 6)) @ rng.normal(size=(6, 6)) * 100 + 7
+    result = decorrelation_result("b", torch.tensor(features), 2.5)
+    correlation = np.corrcoef(features, rowvar=False)
+    expected = np.mean(correlation[~np.eye(6, dtype=bool)] ** 2)
+    assert float(result.loss) == pytest.approx(expected, rel=1e-4)
+    assert float(result.sums["model"] / result.count) == pytest.approx(expected**0.5, rel=1e-4)
+    assert result.weight == 2.5 and result.task == decorrelation_task("b").name
+    assert decorrelation_task("b").trivial in result.sums
+
+
+def test_decorrelation_is_one_for_copies_of_a_feature_and_nothing_for_one_crystal():
+    column = torch.linspace(-30, 40, 20, dtype=torch.float64)
+    copies = torch.stack([column, -2 * column, column + 5], dim=1)
+    assert float(decorrelation_result("b", copies, 1.0).loss) == pytest.approx(1, abs=1e-4)
+    assert float(decorrelation_result("b", copies[:1], 1.0).loss) == 0
+
+
+def test_dead_features_have_no_correlation_and_do_not_blow_up():
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    features[:, 2:] = 3.0
+    features.requires_grad_(True)
+    result = decorrelation_result("b", features, 1.0)
+    correlation = np.corrcoef(features[:, :2].detach().numpy(), rowvar=False)[0, 1]
+    assert float(result.loss.detach()) == pytest.approx(2 * correlation**2 / 12, rel=1e-2)
+    result.loss.backward()
+    assert torch.isfinite(features.grad).all()
 
 
 def test_the_mean_baseline_learns_in_training_only():

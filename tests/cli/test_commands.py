@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks._registry import get_block, list_blocks
 from crystalssl.config import PRESETS
 from crystalssl.datasets.bundled import load_bundled
+from crystalssl.hub.weights import load_cards
 from crystalssl.representation import ftcp, layout
 from crystalssl.structures.table import read_table, write_table
 
@@ -141,6 +142,17 @@ def test_info_machine_names_the_versions(invoke: Invoke) -> None:
 
 def test_info_weights_says_what_is_bundled(invoke: Invoke) -> None:
     assert "Bundled weights" in invoke("info", "weights").output
+
+
+def test_info_weights_shows_how_much_of_its_width_each_block_uses(invoke: Invoke) -> None:
+    output = invoke("info", "weights", "tiny").output
+    assert "of width" in output and "at least 0.3" in output
+    for name, card in load_cards("tiny").items():
+        rank, width = card.training["effective_rank"], get_block(name).width
+        shown = [line for line in output.splitlines() if name in line and f" {width} " in line]
+        assert f" {rank:.0f} " in shown[0] and f" {rank / width:.2f} " in shown[0]
+        assert (" yes " in shown[0]) == (rank / width >= 0.3)
+    assert "Output 'bottleneck': 64 features" in output
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))

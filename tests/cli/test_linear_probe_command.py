@@ -54,7 +54,7 @@ def features(crystals: Crystals, registered_toy: Any, tmp_path: Path) -> Path:
     return save_features(made, tmp_path / "features.parquet")
 
 
-def tested_and_seen(crystals: Crystals) -> tuple[int, int]:
+def counted(crystals: Crystals) -> tuple[int, int]:
     """Crystals tested in any of the nested splits of one seed, and those the weights saw."""
     formulas = reduced_formulas(crystals)
     splits = RepeatedSplits(repeats=1).splits(np.arange(len(crystals)), formulas)
@@ -82,7 +82,7 @@ def test_all_comparisons_are_made_stored_and_shown_and_a_second_run_reuses_them(
     }
     assert {m.champion for m in probe.margins} == {"ssl", "again"}
     assert "Comparisons won by Pre-trained encoders, ridge" in first.output
-    tested, seen = tested_and_seen(crystals)
+    tested, seen = counted(crystals)
     assert f"Of {tested} test crystals, {seen} were in the pre-training" in first.output
     assert probe.table.record.counts["tested structures seen"] == seen
     before = (out / "linear_probe.parquet").read_bytes()
@@ -113,7 +113,7 @@ def test_seen_crystals_are_dropped_on_demand(
     result = invoke(*words(features, table, tmp_path / "out", "--drop-seen", "structures"))
     assert result.exit_code == 0, result.output
     counts = LinearProbe.load(tmp_path / "out").table.record.counts
-    tested, seen = tested_and_seen(crystals)
+    tested, seen = counted(crystals)
     assert counts["tested structures seen"] == 0 and counts["tested"] == tested - seen
 
 
@@ -146,7 +146,7 @@ def test_features_without_origin_are_unknown_unless_their_weights_are_named(
     assert unknown.exit_code == 0, unknown.output
     assert "is unknown: the features do not say" in " ".join(unknown.output.split())
     named = invoke(*words(bare, table, tmp_path / "b", *short, "--weights", tmp_path / "run"))
-    _, seen = tested_and_seen(crystals)
+    _, seen = counted(crystals)
     assert f"{seen} were in the pre-training" in " ".join(named.output.split())
 
 

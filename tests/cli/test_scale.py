@@ -57,7 +57,9 @@ def test_only_one_table_of_many_rows_is_streamed(
 
 def test_features_can_be_stored_as_int8(made: Path, tmp_path: Path, invoke: Invoke) -> None:
     for dtype in ("float32", "int8"):
-        result = invoke("extract", made, "-o", tmp_path / f"{dtype}.npy", "--dtype", dtype)
+        result = invoke(
+            "extract", made, "-w", "tiny", "-o", tmp_path / f"{dtype}.npy", "--dtype", dtype
+        )
         assert result.exit_code == 0, result.output
     full, small = (load_features(tmp_path / f"{d}.npy").matrix for d in ("float32", "int8"))
     assert (np.abs(full - small) <= np.ptp(full, axis=0) / 253 + 1e-5).all()
@@ -77,10 +79,11 @@ def test_strict_stops_a_stream_at_the_first_skipped_row(
     pq.write_table(table.set_column(column, "immutable_id", [names]), made)
     monkeypatch.setattr(scale, "is_large_table", lambda sources: True)
     out = tmp_path / "f.npy"
-    strict = invoke("extract", made, "-o", out, "--strict", "--threads", 1)
+    words = ("extract", made, "-w", "tiny", "-o", out, "--threads", 1)
+    strict = invoke(*words, "--strict")
     assert strict.exit_code == 2 and "--strict allows none" in strict.output
     assert not out.exists()
-    plain = invoke("extract", made, "-o", out, "--threads", 1)
+    plain = invoke(*words)
     assert plain.exit_code == 0 and "Skipped 1 of 12" in plain.output
     assert len(load_features(out)) == 11
 

@@ -81,6 +81,20 @@ def test_batches_are_those_of_the_corpus_in_memory(parted: PartedCorpus, rows: l
         assert torch.equal(getattr(one.edges, name), getattr(two.edges, name))
 
 
+def test_crystals_come_back_part_by_part_and_none_is_missing(
+    parted: PartedCorpus, many_crystals: Crystals
+) -> None:
+    rows = np.arange(len(parted))[::3]
+    found = Crystals.concatenate(list(parted.crystals(rows)))
+    whole = all_parts(parted)
+    assert found.ids.tolist() == whole.ids[rows].tolist()
+    (expected,) = whole.crystals(rows)
+    np.testing.assert_array_equal(found.frac_coords, expected.frac_coords)
+    place = {name: row for row, name in enumerate(many_crystals.ids.tolist())}
+    given = many_crystals.take([place[name] for name in found.ids.tolist()])
+    np.testing.assert_allclose(found.volumes, given.volumes, rtol=1e-5)
+
+
 def test_batches_of_an_epoch_keep_to_one_part_and_miss_no_row(parted: PartedCorpus) -> None:
     sampler = BatchSampler(
         np.arange(len(parted)), parted.site_counts, batch_size=5, max_atoms=20, epochs=3,

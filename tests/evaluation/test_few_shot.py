@@ -205,6 +205,18 @@ def test_a_second_run_reads_what_was_done_and_computes_what_changed(world, tmp_p
     assert store.computed == 7
 
 
+def test_units_of_a_target_are_found_again_beside_another_target(world, tmp_path):
+    sets, target = world
+    other = Target(name="gap", unit="eV", values=np.cos(target.values))
+    config = FewShotConfig(heads=("random_forest",), residual_heads=(), ours=("ssl",))
+    protocol = draws((0.1,), 1)
+    few_shot(sets, [target], GROUPS, IDS, protocol, Store(tmp_path), config=config)
+    store = Store(tmp_path)
+    both = few_shot(sets, [target, other], GROUPS, IDS, protocol, store, config=config)
+    assert (store.reused, store.computed) == (3, 3)
+    assert len(both.table.where(metric="r2", model="random_forest")) == 6
+
+
 def test_a_stopped_run_goes_on_where_it_was(world, tmp_path):
     def stop(done, total, text):
         if done == 5:

@@ -5,7 +5,7 @@ import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.feature_sets import FeatureSet, principal_axes
-from crystalssl.evaluation.linear_probe import LinearProbe, linear_probe
+from crystalssl.evaluation.linear_probe import LinearProbe, linear_probe, targets_of
 from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits, Split, Together
 from crystalssl.evaluation.scoring import MEAN, Target, scores
@@ -292,3 +292,15 @@ def test_scores_are_those_of_scikit_learn():
             "r2": r2_score(truth, guess),
         }
     )
+
+
+def test_a_target_may_be_the_logarithm_of_a_column():
+    from crystalssl.datasets.bundled import load_bundled
+
+    crystals = load_bundled().take(range(400))
+    plain, log = targets_of(crystals, ["bulk_modulus_vrh", "log10(bulk_modulus_vrh)"])
+    known = np.isfinite(log.values)
+    assert known.sum() > 10 and log.unit == "log10 GPa"
+    np.testing.assert_allclose(10 ** log.values[known], plain.values[known])
+    with pytest.raises(UnknownNameError):
+        targets_of(crystals, ["log10(bulk_modulus)"])

@@ -21,7 +21,7 @@ from crystalssl.features.store import load_features
 from crystalssl.features.stream import stream_features
 from crystalssl.structures.crystals import Crystals
 
-RECIPE = Recipe(device="cpu")
+RECIPE = Recipe(weights="tiny", output="blocks", device="cpu")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from crystalssl.features.stream import stream_features
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.table import read_table, to_arrow, write_table
 
-RECIPE = Recipe(device="cpu")
+RECIPE = Recipe(weights="tiny", output="blocks", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_with_a_gpu_workers_prepare_and_this_process_encodes(
     plain = stream.describe
     stream_features(table, tmp_path / "one.npy", RECIPE)
     monkeypatch.setattr(stream, "describe", on_cpu)
-    stream_features(table, tmp_path / "two.npy", Recipe(device="cuda"), workers=2)
+    stream_features(table, tmp_path / "two.npy", Recipe(weights="tiny", device="cuda"), workers=2)
     assert set(asked) == {"cuda"}
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
 
@@ -127,4 +127,6 @@ def test_what_is_no_table_and_unknown_blocks_are_refused(table: Path, tmp_path: 
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         stream_features(tmp_path / "text.parquet", tmp_path / "f.npy", RECIPE)
     with pytest.raises(UnknownNameError, match="nonsense"):
-        stream_features(table, tmp_path / "f.npy", Recipe(blocks=("nonsense",)), workers=2)
+        stream_features(
+            table, tmp_path / "f.npy", Recipe(weights="tiny", blocks=("nonsense",)), workers=2
+        )

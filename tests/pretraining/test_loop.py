@@ -61,6 +61,22 @@ def test_a_run_leaves_everything_behind_and_its_weights_load(train, made_corpus,
     assert torch.equal(block.encode(batch).features, outcome.block.encode(batch).features)
 
 
+def test_the_card_keeps_rank_and_dead_features_of_the_epoch_it_describes(train):
+    outcome = train("run")
+    card = ModelCard.load(outcome.folder)
+    monitors = json.loads((outcome.folder / "tasks.json").read_text())["monitors"]
+    for name in ("effective_rank", "dead_features"):
+        assert card.training[name] == monitors[name]
+    row = read_history(outcome.folder / "metrics.csv")[outcome.best_epoch]
+    assert card.training["effective_rank"] == pytest.approx(float(row["effective_rank"]), rel=1e-5)
+    assert 1 <= card.training["effective_rank"] <= 16
+
+
+def test_a_run_without_monitors_has_a_card_without_rank(train):
+    outcome = train("blind", CONFIG.updated({"epochs": 1, "monitor_crystals": 0}))
+    assert "effective_rank" not in ModelCard.load(outcome.folder).training
+
+
 def test_what_trained_the_weights_or_chose_the_epoch_is_recorded_as_seen_and_nothing_else(
     made_corpus, many_crystals, registered_toy, tmp_path
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from crystalssl.representation import elemental, layout
 
 DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[2]
 
 
 def test_code_equals_rows_306_to_398_of_the_reference(shared: Path) -> None:
@@ -67,3 +69,28 @@ def test_tables_cannot_be_changed_by_accident() -> None:
 def test_an_unknown_table_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="NOTHING"):
         _ = elemental.NOTHING
+
+
+def listed_states() -> dict[int, list[int]]:
+    rows = elemental.read_table("oxidation_states.csv")
+    assert rows[0] == ["atomic_number", "oxidation_states"]
+    return {int(z): [int(state) for state in text.split()] for z, text in rows[1:]}
+
+
+def test_oxidation_states_are_those_found_in_crystals() -> None:
+    states = listed_states()
+    assert list(states) == list(range(1, layout.ELEMENTS + 1))
+    assert states[8] == [-2] and states[9] == [-1]
+    assert states[11] == [1] and states[12] == [2] and states[13] == [3]
+    assert states[22] == [2, 3, 4] and states[26] == [2, 3]
+    assert states[17] == [-1, 1, 3, 5, 7] and states[92] == [3, 4, 5, 6]
+    assert not any(states[z] for z in (2, 10, 18, 86))
+    for found in states.values():
+        assert found == sorted(set(found)) and 0 not in found
+
+
+def test_oxidation_states_are_what_their_script_writes() -> None:
+    pytest.importorskip("matminer")
+    script = runpy.run_path(str(ROOT / "scripts" / "build_elemental_table.py"))
+    for z, found in listed_states().items():
+        assert script["oxidation_states"](z) == found, f"Z = {z}: run the script again"

@@ -14,6 +14,7 @@ from crystalssl.representation.elemental import PROPERTIES, PROPERTY_NAMES, WEIG
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.representation.targets import (
     BINS,
+    GATES,
     GEOMETRY_NAMES,
     REACH,
     TARGET_KINDS,
@@ -122,8 +123,12 @@ def test_gated_targets_are_those_of_crystals_that_balance(crystals_of: Build) ->
     places = [[0, 0, 0], [0.5, 0.5, 0.5]]
     cells = [(np.eye(3) * 4, places, numbers) for numbers in ([55, 17], [12, 13])]
     values = targets_of(crystals_of(cells)).values
-    geometry, charges, bonds, both = by_kind(values)
+    geometry, charges, bonds, both, *gated = by_kind(values)
     assert [part.shape[1] for part in (geometry, charges, bonds)] == list(TARGET_KINDS)
     np.testing.assert_array_equal(np.concatenate([geometry, charges, bonds], axis=1), values)
     np.testing.assert_allclose(both[0], np.concatenate([geometry, bonds], axis=1)[0], rtol=1e-5)
     assert np.abs(both[1]).max() < 1e-3
+    assert len(gated) == len(GATES)
+    for name, products in zip(GATES, gated, strict=True):
+        gate = values[:, TARGET_NAMES.index(name), None]
+        np.testing.assert_allclose(products, both * gate, rtol=1e-5)

@@ -110,6 +110,8 @@ class Block(nn.Module, ABC):
     """Its pretext tasks and further objectives."""
     Config: ClassVar[type]
     """Its frozen configuration class."""
+    replaces: ClassVar[str | None] = None
+    """Name of the block it takes the place of; None for a block beside the others."""
 
     config: Any
 

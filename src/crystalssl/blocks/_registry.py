@@ -1,8 +1,9 @@
 """Which blocks there are: one module here, or one entry point elsewhere, is one block.
 
 A module in this folder without a leading underscore defines exactly one final ``Block``; another
-package adds one under the entry-point group ``crystalssl.blocks``. Command line, feature names,
-conformance tests, docs and report follow from :func:`list_blocks`.
+package adds one, or puts one in the place of ours, under the entry-point group
+``crystalssl.blocks``. Command line, feature names, conformance tests, docs and report follow from
+:func:`list_blocks`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import fields
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from crystalssl import blocks as _package
 from crystalssl.blocks._contract import Block
 from crystalssl.errors import InputError, unknown_name
 
+GROUP = "crystalssl.blocks"
+"""Entry points under which other packages add blocks."""
 _REGISTERED: list[type[Block]] = []
 
 
@@ -39,42 +42,108 @@ def register_block(block: type[Block]) -> type[Block]:
     """Add a block for this process, as an entry point would; usable as a decorator.
 
     Raises:
-        InputError: if another block has the same name or number.
+        InputError: if it clashes with another block (:func:`known_blocks`).
     """
-    for other in list_blocks():
-        if other is not block and (other.name == block.name or other.number == block.number):
-            raise InputError(
-                f"block {block.name!r} (number {block.number}) clashes with {other.name!r} "
-                f"(number {other.number}); give it a name and a number of its own"
-            )
     if block not in _REGISTERED:
+        _in_order([*_found(), block])
         _REGISTERED.append(block)
     return block
 
 
 def list_blocks() -> tuple[type[Block], ...]:
-    """All block classes, ordered by number."""
+    """All block classes in use, ordered by number; those that others replace are left out.
+
+    Raises:
+        InputError: as :func:`known_blocks`.
+    """
+    known = known_blocks()
+    replaced = {block.replaces for block in known}
+    return tuple(block for block in known if block.name not in replaced)
+
+
+def known_blocks() -> tuple[type[Block], ...]:
+    """All block classes, ordered by number, those that others replace among them.
+
+    A replaced block is still there for weights that were trained with it, and for who names it.
+
+    Raises:
+        InputError: if an entry point cannot be loaded or is no block, if two blocks have the same
+            name, if two blocks in use have the same number, or if two replace the same block.
+        UnknownNameError: if one replaces a block that does not exist.
+    """
+    return _in_order(_found())
+
+
+def _found() -> list[type[Block]]:
+    """Blocks of this package, of entry points, and of this process."""
     found = [
         _from_module(f"{_package.__name__}.{info.name}")
         for info in pkgutil.iter_modules(_package.__path__)
         if not info.name.startswith("_")
     ]
-    found += [point.load() for point in entry_points(group="crystalssl.blocks")]
-    found += [block for block in _REGISTERED if block not in found]
-    return tuple(sorted(found, key=lambda block: block.number))
+    found += [_from_entry_point(point) for point in entry_points(group=GROUP)]
+    return list(dict.fromkeys([*found, *_REGISTERED]))
+
+
+def _from_entry_point(point: EntryPoint) -> type[Block]:
+    origin = f"entry point {point.name!r} ({point.value})"
+    if point.dist is not None:
+        origin += f" of {point.dist.name} {point.dist.version}"
+    try:
+        block = point.load()
+    except Exception as error:  # whatever the other package does on import
+        raise InputError(
+            f"Cannot load the block of {origin}: {error}. Update or uninstall that package."
+        ) from error
+    if not isinstance(block, type) or not issubclass(block, Block):
+        raise InputError(
+            f"The {origin} gives {block!r}, expected a class that inherits Block "
+            "(docs/add_a_block.md)."
+        )
+    return block
+
+
+def _in_order(blocks: Iterable[type[Block]]) -> tuple[type[Block], ...]:
+    """The blocks by number, a replaced one before the one in its place; clashes are errors."""
+    found = sorted(blocks, key=lambda b: (b.number, b.replaces is not None, b.name))
+    names = [block.name for block in found]
+    for at, block in enumerate(found):
+        if block.replaces is not None and block.replaces not in names:
+            raise unknown_name("replaced block", block.replaces, names, "crystalssl info blocks")
+        for other in found[:at]:
+            _refuse_clash(block, other)
+    return tuple(found)
+
+
+def _refuse_clash(block: type[Block], other: type[Block]) -> None:
+    """Two blocks may share nothing, but one that replaces the other may have its number."""
+    place = f"block {block.name!r} (number {block.number}, {block.__module__}) clashes with "
+    place += f"{other.name!r} (number {other.number}, {other.__module__})"
+    if block.name == other.name:
+        raise InputError(
+            f"{place}: weights tell blocks apart by name. Give it a name of its own, and "
+            f"`replaces = {other.name!r}` if it is to take that block's place."
+        )
+    if block.replaces is not None and block.replaces == other.replaces:
+        raise InputError(f"{place}: both replace {block.replaces!r}. Uninstall one of them.")
+    related = block.replaces == other.name or other.replaces == block.name
+    if block.number == other.number and not related:
+        raise InputError(f"{place}; give it a number of its own, or `replaces = {other.name!r}`")
 
 
 def get_block(name: str | int) -> type[Block]:
     """A block class by name or number.
 
+    A number means the block in use; a replaced one is found by its name.
+
     Raises:
         UnknownNameError: if there is no such block.
     """
-    known = list_blocks()
-    for block in known:
-        if str(name) in (block.name, str(block.number)):
+    used = list_blocks()
+    for block in (*used, *known_blocks()):
+        if str(name) == block.name or (block in used and str(name) == str(block.number)):
             return block
-    raise unknown_name("block", str(name), [b.name for b in known], "crystalssl info blocks")
+    raise unknown_name("block", str(name), [b.name for b in used], "crystalssl info blocks")
 
 
 def resolve_blocks(choice: str | Iterable[str | int] = "all") -> tuple[type[Block], ...]:
@@ -93,7 +162,7 @@ def resolve_blocks(choice: str | Iterable[str | int] = "all") -> tuple[type[Bloc
         return list_blocks()
     names = choice.split(",") if isinstance(choice, str) else list(choice)
     chosen = {get_block(n.strip() if isinstance(n, str) else n) for n in names}
-    return tuple(sorted(chosen, key=lambda block: block.number))
+    return tuple(block for block in known_blocks() if block in chosen)
 
 
 def build_block(name: str | int, config: Any = None, seed: int = 0) -> Block:

@@ -57,6 +57,7 @@ def ablation(
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.store import FOLDER, Store
+    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
 
@@ -70,7 +71,12 @@ def ablation(
     crystals = probing.labelled(loaded.crystals, target)
     if untrained and probing.UNTRAINED not in sources:
         sources[probing.UNTRAINED] = feature_files.untrained_features(
-            crystals, out, strict=strict, symprec=symprec, seed=seed
+            crystals,
+            out,
+            blocks_behind(sources[probing.SSL]),
+            strict=strict,
+            symprec=symprec,
+            seed=seed,
         )
     sets = [
         BlockSet(

@@ -63,25 +63,31 @@ def percentages(text: str, option: str) -> tuple[float, ...]:
 
 
 def untrained_features(
-    crystals: Crystals, out: Path, *, strict: bool, symprec: float, seed: int
+    crystals: Crystals,
+    out: Path,
+    blocks: Sequence[str],
+    *,
+    strict: bool,
+    symprec: float,
+    seed: int,
 ) -> Features:
-    """Features of encoders that were never trained; kept in ``out/cache``.
+    """Features of ``blocks`` that were never trained; kept in ``out/cache``.
 
     Raises:
         InputError: if no structure can be used, or some cannot and ``strict``.
     """
-    from crystalssl.blocks._registry import build_block, list_blocks
+    from crystalssl.blocks._registry import build_block
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
     from crystalssl.features.store import load_features, save_parquet
 
     path = out / "cache" / "untrained_features.parquet"
     stages = Stages(out / "cache")
-    settings = {"seed": seed, "symprec": symprec, "blocks": [b.name for b in list_blocks()]}
+    settings = {"seed": seed, "symprec": symprec, "blocks": list(blocks)}
     digest = stages.digest("untrained", settings, [crystals_digest(crystals)])
     if stages.is_done("untrained", digest, path):
         return load_features(path)
-    fresh = {block.name: build_block(block.name, seed=seed) for block in list_blocks()}
+    fresh = {name: build_block(name, seed=seed) for name in blocks}
     canonical = make_canonical(crystals, out, strict=strict, symprec=symprec)
     features = steps.extract_features(canonical, fresh, UNTRAINED, LABELS[UNTRAINED])
     save_parquet(features, path)

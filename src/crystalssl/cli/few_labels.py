@@ -76,6 +76,7 @@ def few_shot(
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.store import FOLDER, Store
+    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
 
@@ -94,7 +95,7 @@ def few_shot(
     )
     if untrained and probing.UNTRAINED not in others:
         others[probing.UNTRAINED] = feature_files.untrained_features(
-            crystals, out, strict=strict, symprec=symprec, seed=seed
+            crystals, out, blocks_behind(found), strict=strict, symprec=symprec, seed=seed
         )
     sets = feature_files.with_baselines(crystals, found, others, out / "cache")
     own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]

@@ -101,13 +101,17 @@ def extract(
     A structure table of many rows is streamed: memory does not grow with it.
     """
     from crystalssl.cli import scale, steps
+    from crystalssl.features.bottleneck import unused_bottleneck
     from crystalssl.features.precision import check_dtype
     from crystalssl.features.store import save_features
 
     make_file(out, [".parquet", ".npy"])
     check_dtype(dtype)
     use_threads(threads)
-    recipe = scale.recipe_of(weights, list(steps.load_encoders(weights, block)), symprec, output)
+    blocks = list(steps.load_encoders(weights, block))
+    recipe = scale.recipe_of(weights, blocks, symprec, output)
+    if note := unused_bottleneck(weights, output, blocks):
+        say(note)
     extractor = recipe.extractor()
     if scale.is_large_table(sources):
         scale.stream_table(sources[0], out, recipe, dtype=dtype, strict=strict, workers=threads)

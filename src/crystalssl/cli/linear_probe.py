@@ -60,6 +60,7 @@ def linear_probe(
     threads: Threads = None,
 ) -> None:  # fmt: skip
     """Scenario 1: ridge and least squares on features and every baseline, in the same splits."""
+    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
 
     make_folder(out)
@@ -72,15 +73,22 @@ def linear_probe(
     blank = None
     if untrained and probing.UNTRAINED not in others:
         blank = probing.untrained_features(
-            crystals, out, strict=strict, symprec=symprec, seed=seed, skipped=loaded.skipped
+            crystals,
+            out,
+            blocks_behind(trained[probing.SSL]),
+            strict=strict,
+            symprec=symprec,
+            seed=seed,
+            skipped=loaded.skipped,
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)
     overlap = probing.overlap_of(list(trained.values()), crystals, weights)
-    sets = probing.build_sets(crystals, trained, blank, out / "cache")
+    sets, champions = probing.build_sets(crystals, trained, blank, out / "cache"), list(trained)
+    del trained, others, blank  # the sets hold copies, and a probe of raw FTCP needs the memory
     result = probing.probe(
         sets, crystals, target, splits, out,
-        champions=list(trained), overlap=overlap, drop_seen=drop_seen,
+        champions=champions, overlap=overlap, drop_seen=drop_seen,
     )  # fmt: skip
     show_results(result)
     say(f"Rows, margins and predictions: {out}")

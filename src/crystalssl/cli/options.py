@@ -44,7 +44,11 @@ OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results."
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
 Target = Annotated[
     list[str],
-    typer.Option("--target", "-t", help="Label column to predict; may be given several times."),
+    typer.Option(
+        "--target",
+        "-t",
+        help="Label column to predict, or log10(COLUMN); may be given several times.",
+    ),
 ]
 Also = Annotated[
     list[str] | None,

@@ -175,6 +175,7 @@ def overlap_of(
 def untrained_features(
     crystals: Crystals,
     out: Path,
+    blocks: Sequence[str],
     *,
     strict: bool,
     symprec: float,
@@ -186,24 +187,25 @@ def untrained_features(
     Args:
         crystals: crystals of the comparison.
         out: folder of the results; gets ``skipped.csv``.
+        blocks: names of the blocks, those of the features to be compared with.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
         seed: seed of the encoders.
         skipped: structures left out before, to be reported with those left out here.
     """
-    from crystalssl.blocks._registry import build_block, list_blocks
+    from crystalssl.blocks._registry import build_block
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
     from crystalssl.features.store import load_features, save_features
 
     stages, path = Stages(out / "cache"), out / "cache" / "untrained_features.parquet"
-    settings = {"seed": seed, "symprec": symprec, "blocks": [b.name for b in list_blocks()]}
+    settings = {"seed": seed, "symprec": symprec, "blocks": list(blocks)}
     digest = stages.digest("untrained", settings, [crystals_digest(crystals.with_columns(None))])
     if stages.is_done("untrained", digest, path):
         report_skipped(skipped, len(crystals) + len(skipped), out, strict)
         return load_features(path)
     canonical = make_canonical(crystals, out, strict=strict, symprec=symprec, skipped=skipped)
-    fresh = {block.name: build_block(block.name, seed=seed) for block in list_blocks()}
+    fresh = {name: build_block(name, seed=seed) for name in blocks}
     features = steps.extract_features(canonical, fresh, UNTRAINED, "Untrained encoders")
     save_features(features, path)
     stages.finish("untrained", digest, settings)

@@ -84,6 +84,7 @@ def featurize_corpus(
     """
     from crystalssl.cli import steps
     from crystalssl.cli.console import make_folder
+    from crystalssl.features.bottleneck import unused_bottleneck
     from crystalssl.features.corpora import MANIFEST
     from crystalssl.features.corpora import featurize_corpus as featurize
     from crystalssl.processes import usable_cores
@@ -91,6 +92,8 @@ def featurize_corpus(
     make_folder(out)
     blocks = list(steps.load_encoders(weights, block))
     recipe = recipe_of(weights, blocks, symprec, output, gpus > 0)
+    if note := unused_bottleneck(weights, output, blocks):
+        say(note)
     many = workers or usable_cores()
     done = 0
     with progress_bar("Shards") as advance:

@@ -181,19 +181,19 @@ def load_encoders(weights: str | Path, choice: str) -> dict[str, Block]:
         InputError: if there are none, or a chosen block is not among them.
     """
     from crystalssl.blocks._registry import resolve_blocks
-    from crystalssl.hub.weights import load_run
+    from crystalssl.hub.weights import load_run, run_folders
 
-    wanted = [block.name for block in resolve_blocks(choice)]
-    found = load_run(weights)
     if choice == "all":
-        return found
+        return load_run(weights)
+    wanted = [block.name for block in resolve_blocks(choice)]
+    found = run_folders(weights)
     missing = [name for name in wanted if name not in found]
     if missing:
         raise InputError(
             f"{weights} holds no weights of {', '.join(missing)}; it holds {', '.join(found)}. "
             "Choose among these with --block, or pre-train the others."
         )
-    return {name: found[name] for name in wanted}
+    return load_run(weights, wanted)
 
 
 def extract_features(

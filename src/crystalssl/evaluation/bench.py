@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 import numpy as np
@@ -83,6 +83,16 @@ class Bench:
         self.labels = np.stack([target.values for target in self.targets], axis=1)
         names = [target.name for target in self.targets]
         self.labels_hash = digest([*names, self.labels, *self.groups.tolist()])
+
+    def for_head(self, model: str) -> list[Bench]:
+        """The benches that a head works on: one for all targets, or one for each.
+
+        Ridge shares its decomposition among targets. For the others a target costs the same
+        alone, and alone its units are found again when targets are added or left out.
+        """
+        if model == "ridge" or len(self.targets) == 1:
+            return [self]
+        return [replace(self, targets=[target]) for target in self.targets]
 
     def key(
         self,

@@ -8,7 +8,7 @@ raw FTCP leaves over. Finished units are kept, so that a stopped run goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -173,30 +173,31 @@ class _Steps:
 
 def _scored(bench: Bench, split: Split, steps: _Steps) -> list[few_shot_summary.Scored]:
     """All units of one draw."""
-    truth, config = bench.labels[split.test], bench.config
-    found = []
-
-    def keep(part: Part) -> None:
-        for number, target in enumerate(bench.targets):
-            own = tuple(row for row in part.rows if row.property == target.name)
-            found.append(
-                few_shot_summary.Scored(
-                    rows=own,
-                    test=split.test,
-                    truth=part.arrays.get("truth", truth)[:, number],
-                    guess=part.arrays["guess"][:, number],
-                )
-            )
-
-    keep(bench.mean(split))
+    share = f"{100 * split.train_fraction:g} %"
+    found = [*_by_target(bench, split, bench.mean(split))]
     for name in bench.sets:
-        for model in config.heads:
-            keep(bench.direct(split, name, bench.head(model)))
-            steps.advance(f"{bench.sets[name].label}, {model}, {100 * split.train_fraction:g} %")
+        for model in bench.config.heads:
+            for own in bench.for_head(model):
+                found += _by_target(own, split, own.direct(split, name, own.head(model)))
+            steps.advance(f"{bench.sets[name].label}, {model}, {share}")
     for model, explainer in _residual_units(bench, split):
-        keep(residual.explained(bench, split, explainer, bench.head(model)))
-        steps.advance(f"residual, {model}, {100 * split.train_fraction:g} %")
+        for own in bench.for_head(model):
+            part = residual.explained(own, split, explainer, own.head(model))
+            found += _by_target(own, split, part)
+        steps.advance(f"residual, {model}, {share}")
     return found
+
+
+def _by_target(bench: Bench, split: Split, part: Part) -> Iterator[few_shot_summary.Scored]:
+    """Rows and predictions of each target of a unit."""
+    truth = part.arrays.get("truth", bench.labels[split.test])
+    for number, target in enumerate(bench.targets):
+        yield few_shot_summary.Scored(
+            rows=tuple(row for row in part.rows if row.property == target.name),
+            test=split.test,
+            truth=truth[:, number],
+            guess=part.arrays["guess"][:, number],
+        )
 
 
 def _residual_units(bench: Bench, split: Split) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ and ridge see the same rows in the same splits. Nothing is plotted here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -34,8 +35,14 @@ MODELS = ("ols", "ridge")
 """Models that can be asked for; the mean of the training labels is always added."""
 
 
+LOG10 = re.compile(r"log10\((.+)\)")
+"""A target that is the decimal logarithm of a column, such as ``log10(bulk_modulus_vrh)``."""
+
+
 def targets_of(crystals: Crystals, names: Sequence[str]) -> list[Target]:
-    """Carried label columns as targets.
+    """Carried label columns as targets, or their decimal logarithms: ``log10(COLUMN)``.
+
+    Where a logarithm does not exist the label counts as unknown.
 
     Raises:
         UnknownNameError: if a column is not carried.
@@ -43,14 +50,19 @@ def targets_of(crystals: Crystals, names: Sequence[str]) -> list[Target]:
     """
     found = []
     for name in names:
-        values = crystals.column(name)
+        logarithm = LOG10.fullmatch(name)
+        column = logarithm[1] if logarithm else name
+        values, unit = crystals.column(column), UNITS.get(column, "")
         try:
             numbers = values.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"Column {name!r} holds no numbers; expected labels. Choose another --target."
+                f"Column {column!r} holds no numbers; expected labels. Choose another --target."
             ) from error
-        found.append(Target(name=name, unit=UNITS.get(name, ""), values=numbers))
+        if logarithm:
+            numbers = np.log10(np.where(numbers > 0, numbers, np.nan))
+            unit = f"log10 {unit}" if unit else ""
+        found.append(Target(name=name, unit=unit, values=numbers))
     return found
 
 

@@ -139,6 +139,19 @@ def shap_share(
         for features in hybrid.feature_sets()
     ]
     base = digest([hybrid.matrix, groups])
+    record = _record(hybrid, targets, splits, config, base)
+    if overlap is not None:
+        tested = np.concatenate([split.test for split in splits])
+        settings = {**record.config, "overlap": overlap.settings(drop_seen)}
+        counts = record.counts | overlap.counts(tested, groups)
+        record = replace(record, config=settings, counts=counts)
+    return _gathered(units, _computed(units, store, base, progress), record)
+
+
+def _computed(
+    units: Sequence[Unit], store: Store | None, base: str, progress: Progress | None
+) -> list[Part]:
+    """Results of all units, in order."""
     parts = []
     for done, unit in enumerate(units):
         if progress is not None:
@@ -147,13 +160,7 @@ def shap_share(
         parts.append(unit_part(unit, store, base))
     if progress is not None:
         progress(len(units), len(units), "")
-    record = _record(hybrid, targets, splits, config, base)
-    if overlap is not None:
-        tested = np.concatenate([split.test for split in splits])
-        settings = {**record.config, "overlap": overlap.settings(drop_seen)}
-        counts = record.counts | overlap.counts(tested, groups)
-        record = replace(record, config=settings, counts=counts)
-    return _gathered(units, parts, record)
+    return parts
 
 
 def _head(name: str, config: ShapConfig, threads: int) -> Head:

@@ -152,7 +152,8 @@ def save_bottleneck(bottleneck: Bottleneck, folder: Path, card: BottleneckCard) 
     partial = folder / f"{WEIGHTS_FILE}.partial"
     partial.write_bytes(content)
     partial.replace(folder / WEIGHTS_FILE)
-    write_json(fields, folder / CARD_FILE)
+    # a list: JSON objects have no order, and weights are read in that of the blocks
+    write_json({**fields, "widths": list(card.widths.items())}, folder / CARD_FILE)
     return BottleneckCard(**fields)
 
 
@@ -163,9 +164,12 @@ def load_card(folder: Path) -> BottleneckCard:
         InputError: if it is missing or damaged.
     """
     path = Path(folder) / CARD_FILE
+    fields = read_json(path)
+    if not isinstance(fields.get("widths"), list):
+        raise InputError(f"{path} does not say in which order it reads blocks. Train it anew.")
     try:
-        return BottleneckCard(**read_json(path))
-    except TypeError as error:
+        return BottleneckCard(**{**fields, "widths": dict(fields["widths"])})
+    except (TypeError, ValueError) as error:
         raise InputError(f"{path} is no card of a bottleneck ({error}). Train it anew.") from error
 
 
@@ -230,3 +234,22 @@ def find_output(run: Path | str, output: str, blocks: Iterable[str]) -> Path | N
             "with `crystalssl bottleneck`."
         )
     return found[output]
+
+
+def unused_bottleneck(run: Path | str, output: str, blocks: Iterable[str]) -> str:
+    """Why ``auto`` leaves the bottleneck of a run out, and what to do; empty if it does not.
+
+    Args:
+        run: folder of a run, or the name of bundled weights.
+        output: as for :func:`find_output`.
+        blocks: names of the blocks in use.
+    """
+    names = list(blocks)
+    folder = find_bottlenecks(find_run(run)).get(BOTTLENECK)
+    if output != AUTO or folder is None or find_output(run, AUTO, names) is not None:
+        return ""
+    return (
+        f"Not mixed: the bottleneck of {run} reads {', '.join(load_card(folder).widths)}, in use "
+        f"are {', '.join(names)}. For one of these blocks: crystalssl bottleneck FEATURES "
+        "--structures STRUCTURES --out RUN --name NAME, then --output NAME."
+    )

@@ -32,7 +32,7 @@ class BottleneckConfig:
 
     width: int = 2048
     """Number of features."""
-    linear_share: float = 0.5
+    linear_share: float = 0.25
     """Share of the features that are linear; see docs/experiments.md."""
     epochs: int = 8
     """Passes over the training crystals."""

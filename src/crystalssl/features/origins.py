@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crystalssl.features.container import UNTRAINED, Origin
+from crystalssl.blocks._registry import known_blocks, list_blocks
+from crystalssl.features.container import UNTRAINED, Features, Origin
 from crystalssl.hub.weights import load_cards
 
 ORIGINS = "crystalssl.origins"
@@ -32,6 +33,17 @@ def origin_of(weights: str | Path, blocks: Iterable[str]) -> Origin:
     cards = {} if weights == UNTRAINED else load_cards(weights)
     checksums = {name: cards[name].sha256 for name in blocks if name in cards}
     return Origin(weights=str(weights), sha256=checksums)
+
+
+def blocks_behind(features: Features) -> tuple[str, ...]:
+    """Names of the blocks that features come from, in order of their numbers.
+
+    Baselines without training must be of the same blocks. Features of unknown origin are compared
+    with all blocks there are.
+    """
+    named = {name for origin in features.origins for name in origin.sha256} or set(features.blocks)
+    known = [block.name for block in known_blocks() if block.name in named]
+    return tuple(known or [block.name for block in list_blocks()])
 
 
 def record_origins(origins: Sequence[Origin], path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 from crystalssl.blocks._contract import Block
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.errors import unknown_name
 from crystalssl.features.bottleneck import (
     AUTO,
     BOTTLENECK,
@@ -125,8 +124,4 @@ class Recipe:
 @lru_cache(maxsize=1)
 def _loaded(weights: str, blocks: tuple[str, ...], sums: tuple[str, ...]) -> dict[str, Block]:
     """Trained blocks, read once for all the tables of a process; anew when their sums change."""
-    found = load_run(weights)
-    for name in blocks:
-        if name not in found:
-            raise unknown_name("block in these weights", name, found, "crystalssl info weights")
-    return {name: block for name, block in found.items() if name in blocks} or found
+    return load_run(weights, blocks)

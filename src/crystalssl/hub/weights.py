@@ -8,7 +8,7 @@ such a run. Nothing is unpickled and nothing is downloaded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from safetensors.torch import save as write_tensors
 
 from crystalssl import __version__
 from crystalssl.blocks._contract import Block
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks._registry import build_block, known_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.hub.card import CARD_FILE, ModelCard
 from crystalssl.hub.seen import SEEN_FILE, Seen
@@ -150,17 +150,24 @@ def export_run(run: Path | str, folder: Path) -> Path:
     return Path(folder)
 
 
-def load_run(run: Path | str) -> dict[str, Block]:
-    """Read all blocks of a run, ordered by number.
+def load_run(run: Path | str, blocks: Collection[str] = ()) -> dict[str, Block]:
+    """Read the blocks of a run, ordered by number.
 
     Args:
         run: folder of a run or of one block, or the name of bundled weights.
+        blocks: names of those to read; all if there are none. What is not named need not be
+            installed.
 
     Raises:
         InputError: as ``load_weights``, or if there is no block in it.
-        UnknownNameError: if it is neither a folder nor a name.
+        UnknownNameError: if it is neither a folder nor a name, or lacks a block.
     """
-    return {name: load_weights(folder) for name, folder in run_folders(run).items()}
+    folders = run_folders(run)
+    for name in blocks:
+        if name not in folders:
+            raise unknown_name("block in these weights", name, folders, "crystalssl info weights")
+    wanted = set(blocks or folders)
+    return {name: load_weights(path) for name, path in folders.items() if name in wanted}
 
 
 def load_cards(run: Path | str) -> dict[str, ModelCard]:
@@ -185,7 +192,7 @@ def run_folders(run: Path | str) -> dict[str, Path]:
             "with `crystalssl pretrain`."
         )
     found = {ModelCard.load(card.parent).block: card.parent for card in cards}
-    order = {block.name: block.number for block in list_blocks()}
+    order = {block.name: block.number for block in known_blocks()}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 

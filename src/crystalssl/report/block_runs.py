@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks._registry import known_blocks, list_blocks
 from crystalssl.config import read_json
 from crystalssl.errors import CrystalSSLError
 from crystalssl.features.bottleneck import BottleneckCard, find_bottlenecks, load_card
@@ -137,7 +137,7 @@ def _known(
     card: ModelCard | None,
 ) -> BlockRun:
     """A record, with what the registry says of the block where it is installed."""
-    known = {block.name: block for block in list_blocks()}.get(name)
+    known = {block.name: block for block in known_blocks()}.get(name)
     return BlockRun(
         name=name,
         index=index,

@@ -47,6 +47,13 @@ CORE_NAMES = (
 )
 """The targets that encoders learn; more of them took room from their own tasks, while the
 bottleneck (``features/bottleneck.py``) gains from all."""
+GATES = (
+    "is_metal: mean",
+    "p_valence: mean",
+    "d_valence: mean",
+    "log volume per atom (log cubic angstrom)",
+)
+"""Targets that :func:`by_kind` multiplies others by."""
 CORE = tuple(TARGET_NAMES.index(name) for name in CORE_NAMES)
 """Their columns."""
 BINS = 32
@@ -251,18 +258,21 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
 
 
 def by_kind(values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """Targets of each kind, and a fourth kind made of them: gated by charge balance.
+    """Targets of each kind, and further kinds made of them: gated products.
 
     What bond lengths and ionicity say of a crystal differs between those that can be insulators
-    and those that cannot; a product says it, no sum does. So geometry and bonds appear once more,
-    times ``whether charges balance``.
+    and those that cannot, and between metals, p and d elements; a product says it, no sum does.
+    So geometry and bonds appear again, times ``whether charges balance``, and times this and each
+    of ``GATES``.
 
     Args:
         values: (n, T) raw targets, columns as in ``TARGET_NAMES``.
 
     Returns:
-        (n, .) geometry, charge balance, bonds, and the gated ones.
+        (n, .) geometry, charge balance, bonds, those that balance, and one for each gate.
     """
     geometry, charges, bonds = np.split(values, np.cumsum(TARGET_KINDS)[:-1], axis=1)
-    gate = charges[:, CHARGE_NAMES.index(BALANCE) :][:, :1]
-    return [geometry, charges, bonds, np.concatenate([geometry, bonds], axis=1) * gate]
+    balance = charges[:, CHARGE_NAMES.index(BALANCE) :][:, :1]
+    balanced = np.concatenate([geometry, bonds], axis=1) * balance
+    gates = [values[:, TARGET_NAMES.index(name), None] for name in GATES]
+    return [geometry, charges, bonds, balanced, *(balanced * gate for gate in gates)]
