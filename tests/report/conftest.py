@@ -71,7 +71,8 @@ def write_bottleneck(folder):
         widths=widths, width=2048, linear=1024, training={"epochs": 4}, data={"train": 280},
         figures={"told": dict.fromkeys(widths, 0.5)}, sha256="1" * 64,
     )  # fmt: skip
-    (folder / "bottleneck.json").write_text(json.dumps(asdict(card)))
+    stored = asdict(card) | {"widths": list(widths.items())}  # in order, as it is written
+    (folder / "bottleneck.json").write_text(json.dumps(stored))
 
 
 def write_features(folder, labels, rng):

@@ -26,11 +26,13 @@ def task_curve(block: BlockRun, task: TaskFigure) -> str:
     with drawing(3.4, 1.95) as (figure, axes):
         axes.plot(epochs, trivial, color=COLOURS["muted"], linewidth=1.2, linestyle=DASHED)
         axes.plot(epochs, model, color=colour, marker="o" if len(epochs) < 3 else None)
+        apart = _apart(model[-1] - trivial[-1], [*model, *trivial])
         texts = ((trivial, task.trivial, "muted"), (model, f"{model[-1]:.3g}", "ink"))
         for values, text, shade in texts:
             if np.isfinite(values[-1]):
                 end = (epochs[-1], values[-1])
-                say(axes, text, end, shift=(5, 0), colour=shade, annotation_clip=False)
+                shift = (5, apart if shade == "ink" else -apart)
+                say(axes, text, end, shift=shift, colour=shade, annotation_clip=False)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.02, y=0.16)
@@ -65,6 +67,14 @@ def sparsity_bars(groups: Sequence[GroupSparsity]) -> str:
         "share of numbers that are not zero",
         "Share of filled numbers per panel group",
     )
+
+
+def _apart(gap: float, values: Sequence[float]) -> float:
+    """Points of print by which two labels at the ends of lines move so that they do not touch."""
+    span = float(np.nanmax(values) - np.nanmin(values)) if np.isfinite(values).any() else 0.0
+    if not np.isfinite(gap) or abs(gap) > 0.12 * span:
+        return 0.0
+    return 5.0 if gap >= 0 else -5.0
 
 
 def _share_bars(rows: Sequence[tuple[str, str, float, str]], label: str, description: str) -> str:

@@ -114,7 +114,8 @@ def _labels(
         raise InputError(
             f"{path} is no structure table ({error}). Make one with `crystalssl convert`."
         ) from error
-    wanted = [name for name in (targets or UNITS) if name in schema][:MOST_LABELS]
+    known = [name for name in targets if name in schema] or [n for n in UNITS if n in schema]
+    wanted = known[:MOST_LABELS]
     if not wanted or "immutable_id" not in schema:
         return {}
     table = pq.read_table(path, columns=["immutable_id", *wanted])

@@ -79,8 +79,7 @@ def _within(rows: list[tuple[str, list[Mark]]], longest: float) -> list[tuple[st
                 mark
                 if mark.at <= longest
                 else Mark(
-                    at=longest, low=longest, high=2 * longest, colour=mark.colour,
-                    filled=mark.filled, text=f"{mark.text} \N{RIGHTWARDS ARROW}",
+                    at=longest, colour=mark.colour, filled=mark.filled, text=mark.text, beyond=True
                 )
                 for mark in marks
             ],

@@ -36,6 +36,7 @@ class Mark:
         filled: whether the dot is filled.
         text: number beside it.
         strong: whether the number is bold.
+        beyond: whether the mean is right of the frame, so that a triangle stands at its edge.
     """
 
     at: float
@@ -45,6 +46,7 @@ class Mark:
     filled: bool = True
     text: str = ""
     strong: bool = False
+    beyond: bool = False
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -185,11 +187,12 @@ def _dot(axes: Axes, at: float, mark: Mark, frame: tuple[float, float]) -> None:
     colour = colour_of(mark.colour)
     low, high = np.clip(mark.ends, *frame)
     axes.plot([low, high], [at, at], color=colour, linewidth=1.6, alpha=0.75)
-    for end, cut, shape in ((low, mark.ends[0] < low, "<"), (high, mark.ends[1] > high, ">")):
+    for end, cut, arrow in ((low, mark.ends[0] < low, "<"), (high, mark.ends[1] > high, ">")):
         if cut:
-            axes.plot([end], [at], shape, color=colour, markersize=4)
+            axes.plot([end], [at], arrow, color=colour, markersize=4)
     face = colour if mark.filled else COLOURS["page"]
-    axes.plot([mark.at], [at], "o", markersize=6, mfc=face, mec=colour, mew=1.5, zorder=3)
+    shape = ">" if mark.beyond else "o"
+    axes.plot([mark.at], [at], shape, markersize=6, mfc=face, mec=colour, mew=1.5, zorder=3)
     weight = "bold" if mark.strong else "normal"
     shade = "ink" if mark.filled else "muted"
     box = {"facecolor": COLOURS["page"], "edgecolor": "none", "pad": 0.6}

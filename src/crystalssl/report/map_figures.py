@@ -57,10 +57,10 @@ def property_map(embedding: EmbeddingMap, name: str, plane: str, points: Points)
     values = embedding.properties[name]
     known = np.isfinite(values)
     with drawing(*SIZE) as (figure, axes):
-        _scatter(axes, points[~known], COLOURS["rule"])
+        _scatter(axes, points[~known], COLOURS["rule"], _size(points))
         low, high = np.percentile(values[known], [2, 98]) if known.any() else (0.0, 1.0)
         x, y = points[known].T
-        drawn = axes.scatter(x, y, c=values[known], cmap=HEAT, s=5, vmin=low, vmax=high)
+        drawn = axes.scatter(x, y, c=values[known], cmap=HEAT, s=_size(points), vmin=low, vmax=high)
         drawn.set(linewidths=0, alpha=0.85, rasterized=True)
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=32, pad=0.03)
         bar.outline.set_linewidth(0)
@@ -81,10 +81,11 @@ def system_map(embedding: EmbeddingMap, plane: str, points: Points) -> str:
     if codes is None:
         raise ValueError("expected a map with crystal systems")
     with drawing(*SIZE) as (figure, axes):
-        _scatter(axes, points[codes == UNKNOWN], COLOURS["rule"])
+        size = _size(points)
+        _scatter(axes, points[codes == UNKNOWN], COLOURS["rule"], size)
         for code, label in enumerate(SYSTEMS):
             if (codes == code).any():
-                _scatter(axes, points[codes == code], block_colour(code))
+                _scatter(axes, points[codes == code], block_colour(code), size)
                 axes.scatter([], [], s=28, linewidths=0, color=block_colour(code), label=label)
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=4, handletextpad=0.1,
@@ -98,15 +99,20 @@ def system_map(embedding: EmbeddingMap, plane: str, points: Points) -> str:
 def plain_map(embedding: EmbeddingMap, plane: str, points: Points) -> str:
     """Crystals on a plane, where nothing is known that could colour them."""
     with drawing(*SIZE) as (figure, axes):
-        _scatter(axes, points, COLOURS["accent"])
+        _scatter(axes, points, COLOURS["accent"], _size(points))
         _frame(axes, embedding, plane)
         description = f"Map of the features, {plane}"
         return to_svg(figure, description, description)
 
 
-def _scatter(axes: Axes, points: Points, colour: str) -> None:
+def _scatter(axes: Axes, points: Points, colour: str, size: float) -> None:
     x, y = points.T
-    axes.scatter(x, y, s=5, linewidths=0, alpha=0.8, color=colour, rasterized=True)
+    axes.scatter(x, y, s=size, linewidths=0, alpha=0.8, color=colour, rasterized=True)
+
+
+def _size(points: Points) -> float:
+    """Area of a dot in square points: smaller where there are more."""
+    return float(np.clip(8000 / len(points), 4.0, 14.0))
 
 
 def _frame(axes: Axes, embedding: EmbeddingMap, plane: str) -> None:

@@ -182,7 +182,8 @@ def _comparisons(probe: LinearProbe) -> list[Part]:
         svg = figures.comparison_bars(probe, setting)
         caption = (
             "Error on test crystals; lines show its 95 % interval over test formulas where it was "
-            "stored, else the standard deviation between splits. Bold: the lowest of each model."
+            "stored, else the standard deviation between splits. Bold: the lowest of each model. "
+            "Triangles: beyond the frame."
         )
         parts.append(
             Part(
