@@ -127,4 +127,6 @@ def test_what_is_no_table_and_unknown_blocks_are_refused(table: Path, tmp_path: 
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         stream_features(tmp_path / "text.parquet", tmp_path / "f.npy", RECIPE)
     with pytest.raises(UnknownNameError, match="nonsense"):
-        stream_features(table, tmp_path / "f.npy", Recipe(weights="tiny", blocks=("nonsense",)), workers=2)
+        stream_features(
+            table, tmp_path / "f.npy", Recipe(weights="tiny", blocks=("nonsense",)), workers=2
+        )
