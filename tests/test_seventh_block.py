@@ -62,6 +62,8 @@ def block_elsewhere(
 ) -> Iterator[Callable[..., None]]:
     """Put a module with a block, changed by some lines of code, where an entry point finds it."""
     made: list[str] = []
+    monkeypatch.syspath_prepend(tmp_path)  # keeps the path as it is, to be put back
+    sys.path[:] = [p for p in sys.path if not Path(p, "crystalssl_volume.py").is_file()]
 
     def make(name: str, lines: str, entry: str = "Changed") -> None:
         install(tmp_path / name, f"{name} = {name}:{entry}", name)
@@ -209,7 +211,7 @@ def test_a_bottleneck_mixes_it_in_and_is_left_out_when_a_block_is(
 
 
 def test_the_report_draws_it_in_a_colour_of_its_own(run: Path) -> None:
-    from crystalssl.report.run_folder import read_blocks
+    from crystalssl.report.block_runs import read_blocks
     from crystalssl.report.svg import block_colour
 
     found = {block.name: block for block in read_blocks(run)}
