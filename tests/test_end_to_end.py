@@ -109,11 +109,23 @@ def test_extracting_again_gives_the_same_bytes(
 ) -> None:
     out, _ = finished
     for name in ("one.npy", "two.npy"):
-        crystalssl("extract", table, "--weights", out, "-o", tmp_path / name)
+        words = ("--weights", out, "--output", "blocks", "-o", tmp_path / name)
+        crystalssl("extract", table, *words)
     first, second = (tmp_path / name for name in ("one.npy", "two.npy"))
     assert first.read_bytes() == second.read_bytes()
     stored = np.load(out / "all_ssl_features.npy", allow_pickle=False)
     assert np.allclose(np.load(first, allow_pickle=False), stored, rtol=1e-4, atol=1e-4)
+
+
+def test_the_bottleneck_of_the_run_is_what_extract_uses(
+    table: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, _ = finished
+    crystalssl("extract", table, "--weights", out, "-o", tmp_path / "mixed.parquet")
+    mixed = load_features(tmp_path / "mixed.parquet")
+    stored = load_features(out / "bottleneck_features.parquet")
+    assert list(mixed.blocks) == ["bottleneck"]
+    assert np.allclose(mixed.matrix, stored.matrix, rtol=1e-3, atol=1e-3)
 
 
 def test_a_lost_block_alone_is_trained_again(table: Path, finished: tuple[Path, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features import stream
 from crystalssl.features.extract import extract
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.recipe import Extractor, Recipe
 from crystalssl.features.store import load_features
 from crystalssl.features.stream import stream_features
 from crystalssl.structures.canonical import canonicalize
@@ -82,14 +83,14 @@ def test_with_a_gpu_workers_prepare_and_this_process_encodes(
 ) -> None:
     asked: list[str | None] = []
 
-    def on_cpu(ready: stream.Prepared, encoders: object, device: str | None) -> stream.Described:
-        asked.append(device)
-        return plain(ready, RECIPE.encoders(), "cpu")
+    def on_cpu(ready: stream.Prepared, extractor: Extractor) -> stream.Described:
+        asked.append(extractor.device)
+        return plain(ready, replace(extractor, device="cpu"))
 
     plain = stream.describe
     stream_features(table, tmp_path / "one.npy", RECIPE)
     monkeypatch.setattr(stream, "describe", on_cpu)
-    stream_features(table, tmp_path / "two.npy", Recipe(weights="tiny", device="cuda"), workers=2)
+    stream_features(table, tmp_path / "two.npy", replace(RECIPE, device="cuda"), workers=2)
     assert set(asked) == {"cuda"}
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
 

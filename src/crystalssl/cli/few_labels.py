@@ -21,7 +21,7 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Seed, Strict, Symprec, Target, Threads
+from crystalssl.cli.options import DropSeenOption, Seed, Strict, Symprec, Target, Threads
 
 if TYPE_CHECKING:
     from crystalssl.evaluation.few_shot import FewShot
@@ -31,36 +31,41 @@ Also = Annotated[
     typer.Option("--also", help="Another feature set, NAME=FILE; may be repeated."),
 ]
 
+Labelled = Annotated[
+    list[Path],
+    typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
+]
+Untrained = Annotated[
+    bool, typer.Option(help="Also compare with encoders that were never trained.")
+]
+Fractions = Annotated[
+    str, typer.Option(help="Shares of the training labels, in percent, joined by commas.")
+]
+FullDraws = Annotated[
+    int, typer.Option(help="Seeds of the heads where all labels are used.", min=1)
+]
+Heads = Annotated[
+    str, typer.Option(help="Heads, joined by commas: ridge, lightgbm, mlp, random_forest.")
+]
+ResidualShares = Annotated[
+    str, typer.Option(help="Shares for the residual protocol, in percent; empty for none.")
+]
+
 
 def few_shot(
     features: Annotated[Path, typer.Argument(help="Features, .parquet or .npy.")],
-    structures: Annotated[
-        list[Path],
-        typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
-    ],
+    structures: Labelled,
     target: Target,
     out: Annotated[Path, typer.Option("--out", help="Folder for rows and summary.")],
     also: Also = None,
-    fractions: Annotated[
-        str, typer.Option(help="Shares of the training labels, in percent, joined by commas.")
-    ] = "1,5,10,100",
+    fractions: Fractions = "1,5,10,100",
     draws: Annotated[int, typer.Option(help="Draws of each share below 100 percent.", min=1)] = 5,
-    full_draws: Annotated[
-        int, typer.Option(help="Seeds of the heads where all labels are used.", min=1)
-    ] = 1,
-    heads: Annotated[
-        str, typer.Option(help="Heads, joined by commas: ridge, lightgbm, mlp, random_forest.")
-    ] = "ridge,lightgbm,mlp",
-    residual: Annotated[
-        str, typer.Option(help="Shares for the residual protocol, in percent; empty for none.")
-    ] = "1,5,10",
+    full_draws: FullDraws = 1,
+    heads: Heads = "ridge,lightgbm,mlp",
+    residual: ResidualShares = "1,5,10",
     folds: Annotated[int, typer.Option(help="Folds that residuals are taken from.", min=2)] = 5,
-    untrained: Annotated[
-        bool, typer.Option(help="Also compare with encoders that were never trained.")
-    ] = True,
-    drop_seen: Annotated[
-        str, typer.Option(help="Test crystals to leave out: none, formulas or structures seen.")
-    ] = "none",
+    untrained: Untrained = True,
+    drop_seen: DropSeenOption = "none",
     strict: Strict = False,
     symprec: Symprec = 0.01,
     seed: Seed = 0,

@@ -152,13 +152,20 @@ def ablation(
     record = _record(sets, targets, protocol, common, hashes)
     if overlap is not None:
         tested = np.concatenate([split.test for _, splits in work for split in splits])
-        record = replace(
-            record,
-            counts=record.counts | overlap.counts(tested, groups),
-            config=record.config | {"overlap": overlap.settings(drop_seen)},
-        )
+        record = _with_overlap(record, overlap, overlap.counts(tested, groups), drop_seen)
     return Ablation(
         table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
+    )
+
+
+def _with_overlap(
+    record: RunRecord, overlap: Overlap, counts: dict[str, int], drop_seen: DropSeen
+) -> RunRecord:
+    """The record with what the weights had seen of the test rows."""
+    return replace(
+        record,
+        counts=record.counts | counts,
+        config=record.config | {"overlap": overlap.settings(drop_seen)},
     )
 
 

@@ -198,7 +198,8 @@ def load_bottleneck(folder: Path) -> Bottleneck:
 
 def find_bottlenecks(run: Path) -> dict[str, Path]:
     """Folders of the bottlenecks of a run, by name; none if it was trained without."""
-    return {card.parent.name: card.parent for card in sorted(Path(run).glob(f"*/{CARD_FILE}"))}
+    folders = [card.parent for card in sorted(Path(run).glob(f"*/{CARD_FILE}"))]
+    return {folder.name: folder for folder in folders if (folder / WEIGHTS_FILE).is_file()}
 
 
 def _listed(widths: Mapping[str, int]) -> str:

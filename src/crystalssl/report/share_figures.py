@@ -1,4 +1,7 @@
-"""Shares of a whole -> stacked bars, as inline SVG."""
+"""Shares of a whole, with their intervals -> stacked bars, as inline SVG.
+
+Drawn from stored rows for the section on SHAP shares (``shap_page.py``).
+"""
 
 from __future__ import annotations
 
