@@ -53,7 +53,7 @@ def few_shot(
     ] = "ridge,lightgbm,mlp",
     residual: Annotated[
         str, typer.Option(help="Shares for the residual protocol, in percent; empty for none.")
-    ] = "1,5,10",
+    ] = "1",
     folds: Annotated[int, typer.Option(help="Folds that residuals are taken from.", min=2)] = 5,
     untrained: Annotated[
         bool, typer.Option(help="Also compare with encoders that were never trained.")
@@ -97,6 +97,7 @@ def few_shot(
         others[probing.UNTRAINED] = feature_files.untrained_features(
             crystals, out, blocks_behind(found), strict=strict, symprec=symprec, seed=seed
         )
+    chosen = tuple(word.strip() for word in heads.split(","))
     sets = feature_files.with_baselines(crystals, found, others, out / "cache")
     own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]
     store = Store(out / FOLDER)
@@ -110,7 +111,8 @@ def few_shot(
             protocol,
             store,
             config=FewShotConfig(
-                heads=tuple(word.strip() for word in heads.split(",")),
+                heads=chosen,
+                residual_heads=tuple(head for head in chosen if head != "ridge"),
                 residual_fractions=explained,
                 folds=folds,
                 explainers=(*own, *([probing.UNTRAINED] if probing.UNTRAINED in others else [])),
@@ -160,7 +162,7 @@ def _show_cells(title: str, rows: list[dict[str, Any]], labels: dict[str, str]) 
     shares = list(dict.fromkeys((row["train_fraction"], row["n_train"]) for row in rows))
     cells = {
         (row["feature_set"], row["model"], row["train_fraction"]): (
-            f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+            f"{row['mean']:.3f} [{row['low']:.3f} {row['high']:.3f}]"
         )
         for row in rows
     }
