@@ -42,7 +42,7 @@ def test_few_shot_writes_rows_and_summary_and_goes_on_where_it_was(
 ) -> None:
     structures, features = files
     words = ["evaluate", "few-shot", features, "--structures", structures, "--target", LABEL]
-    words += ["--out", tmp_path, "--also", f"same={features}", "--fractions", "10,100"]
+    words += ["--out", tmp_path, "--also", f"same={features}", "--fractions", "20,100"]
     words += ["--draws", 2, "--heads", "ridge", "--residual", "", "--no-untrained"]
     result = invoke(*words)
     assert result.exit_code == 0, result.output

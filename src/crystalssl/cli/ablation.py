@@ -110,7 +110,8 @@ def show(result: Ablation) -> None:
     record = result.table.record
     say(record.protocol)
     rows: list[dict[str, Any]] = result.summary.to_pylist()
-    names = list(record.config["blocks"])
+    named = dict.fromkeys(row["feature_set"] for row in rows if ": " in row["feature_set"])
+    names = list(dict.fromkeys(key.partition(": ")[0] for key in named))
     for name, unit in dict.fromkeys((row["property"], row["unit"]) for row in rows):
         own = [row for row in rows if row["property"] == name]
         value = {
@@ -119,7 +120,7 @@ def show(result: Ablation) -> None:
             if row["metric"] in ("rmse", "rmse_difference")
         }
         lines: list[list[str]] = []
-        for part in dict.fromkeys(key.partition(": ")[2] for key in record.labels if ": " in key):
+        for part in dict.fromkeys(key.partition(": ")[2] for key in named):
             keys = [f"{source}: {part}" for source in names]
             alone = [value.get((keys[0], "", "ols")), *(value.get((k, "", "ridge")) for k in keys)]
             gains = [value.get((keys[0], key, "ridge")) for key in keys[1:]]
