@@ -103,11 +103,15 @@ def ablation(
 
 
 def show(result: Ablation) -> None:
-    """Print RMSE of every selection of blocks, trained and untrained, with the differences."""
+    """Print RMSE of every selection of blocks under ridge (and least squares, ``ols``).
+
+    Beside it stand the differences to untrained encoders and to all blocks, with intervals.
+    """
     record = result.table.record
     say(record.protocol)
     rows: list[dict[str, Any]] = result.summary.to_pylist()
-    names = list(record.config["blocks"])
+    named = dict.fromkeys(row["feature_set"] for row in rows if ": " in row["feature_set"])
+    names = list(dict.fromkeys(key.partition(": ")[0] for key in named))
     for name, unit in dict.fromkeys((row["property"], row["unit"]) for row in rows):
         own = [row for row in rows if row["property"] == name]
         value = {
@@ -116,17 +120,15 @@ def show(result: Ablation) -> None:
             if row["metric"] in ("rmse", "rmse_difference")
         }
         lines: list[list[str]] = []
-        for part in [key.partition(": ")[2] for key in record.labels if ": " in key]:
-            if any(line[0] == part for line in lines):
-                continue
+        for part in dict.fromkeys(key.partition(": ")[2] for key in named):
             keys = [f"{source}: {part}" for source in names]
-            alone = [value.get((key, "", model)) for key in keys for model in ("ridge", "ols")]
+            alone = [value.get((keys[0], "", "ols")), *(value.get((k, "", "ridge")) for k in keys)]
             gains = [value.get((keys[0], key, "ridge")) for key in keys[1:]]
             loss = value.get((keys[0], f"{names[0]}: all", "ridge"))
             lines.append([part, *map(_mean, alone), *map(_interval, [*gains, loss])])
-        heads = [f"{source}, {model}" for source in names for model in ("ridge", "least squares")]
-        gained = [f"less {source}" for source in names[1:]]
-        title = f"Ablation, {name}{f' ({unit})' if unit else ''}: RMSE, and differences under ridge"
+        heads = [f"{names[0]}, ols", *(f"{source}" for source in names)]
+        gained = [f"{names[0]} less {source}" for source in names[1:]]
+        title = f"Ablation, {name}{f' ({unit})' if unit else ''}: RMSE of ridge, and differences"
         grid(title, ["blocks", *heads, *gained, "less all blocks"], lines)
 
 
@@ -135,4 +137,4 @@ def _mean(row: dict[str, Any] | None) -> str:
 
 
 def _interval(row: dict[str, Any] | None) -> str:
-    return "" if row is None else f"{row['mean']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+    return "" if row is None else f"{row['mean']:+.3f} [{row['low']:+.3f} {row['high']:+.3f}]"

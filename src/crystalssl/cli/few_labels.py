@@ -62,7 +62,7 @@ def few_shot(
     draws: Annotated[int, typer.Option(help="Draws of each share below 100 percent.", min=1)] = 5,
     full_draws: FullDraws = 1,
     heads: Heads = "ridge,lightgbm,mlp",
-    residual: ResidualShares = "1,5,10",
+    residual: ResidualShares = "1",
     folds: Annotated[int, typer.Option(help="Folds that residuals are taken from.", min=2)] = 5,
     untrained: Untrained = True,
     drop_seen: DropSeenOption = "none",
@@ -102,6 +102,7 @@ def few_shot(
         others[probing.UNTRAINED] = feature_files.untrained_features(
             crystals, out, blocks_behind(found), strict=strict, symprec=symprec, seed=seed
         )
+    chosen = tuple(word.strip() for word in heads.split(","))
     sets = feature_files.with_baselines(crystals, found, others, out / "cache")
     own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]
     store = Store(out / FOLDER)
@@ -115,7 +116,8 @@ def few_shot(
             protocol,
             store,
             config=FewShotConfig(
-                heads=tuple(word.strip() for word in heads.split(",")),
+                heads=chosen,
+                residual_heads=tuple(head for head in chosen if head != "ridge"),
                 residual_fractions=explained,
                 folds=folds,
                 explainers=(*own, *([probing.UNTRAINED] if probing.UNTRAINED in others else [])),
@@ -165,7 +167,7 @@ def _show_cells(title: str, rows: list[dict[str, Any]], labels: dict[str, str]) 
     shares = list(dict.fromkeys((row["train_fraction"], row["n_train"]) for row in rows))
     cells = {
         (row["feature_set"], row["model"], row["train_fraction"]): (
-            f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+            f"{row['mean']:.3f} [{row['low']:.3f} {row['high']:.3f}]"
         )
         for row in rows
     }

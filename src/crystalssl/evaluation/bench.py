@@ -38,7 +38,7 @@ class FewShotConfig:
     """Heads of the direct comparison."""
     residual_heads: tuple[str, ...] = ("lightgbm", "mlp")
     """Heads of the residual protocol, both steps with the same."""
-    residual_fractions: tuple[float, ...] = (0.01, 0.05, 0.1)
+    residual_fractions: tuple[float, ...] = (0.01,)
     """Shares of the labels for which the residual protocol is run."""
     folds: int = 5
     """Folds of the training rows, from which residuals are taken."""

@@ -99,6 +99,8 @@ class LabelDraws:
             else "Test rows are a fifth of the crystals with formulas kept whole; labels are drawn "
             "from the rest"
         )
+        if self.fractions == (1.0,) and self.full_draws == 1:
+            return f"{where}; all of them are used."
         return (
             f"{where}. {shares} of the training labels, {self.draws} draws each "
             f"({self.full_draws} where all are used, with the seed of the head), the same rows for "

@@ -83,13 +83,15 @@ class LightGBM:
         lightgbm = import_lightgbm()
         columns = label_columns(labels, rows, self.kind)[rows]
         settings = self._settings(matrix.shape[1], seed)
+        # binned once; parts of it share the bins, which know no label
+        data = lightgbm.Dataset(matrix[rows], params=settings).construct()
         fit, check = inner_split(rows, groups, seed)
-        data = lightgbm.Dataset(matrix[rows[fit]], params=settings).construct()
-        inner = lightgbm.Dataset(matrix[rows[check]], reference=data, params=settings).construct()
+        outer = data.subset(fit.tolist()).construct()
+        inner = data.subset(check.tolist()).construct()
         boosters = [
             lightgbm.train(
                 settings,
-                data.set_label(column[fit]),
+                outer.set_label(column[fit]),
                 num_boost_round=self.rounds,
                 valid_sets=[inner.set_label(column[check])],
                 callbacks=[lightgbm.early_stopping(self.patience, verbose=False)],
@@ -98,8 +100,6 @@ class LightGBM:
         ]
         rounds = [booster.best_iteration for booster in boosters]
         if len(rows) < self.refit_below:
-            del data, inner
-            data = lightgbm.Dataset(matrix[rows], params=settings).construct()
             boosters = [
                 lightgbm.train(settings, data.set_label(column), num_boost_round=count)
                 for column, count in zip(columns.T, rounds, strict=True)
