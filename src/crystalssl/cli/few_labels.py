@@ -38,6 +38,8 @@ Labelled = Annotated[
 Untrained = Annotated[
     bool, typer.Option(help="Also compare with encoders that were never trained.")
 ]
+Draws = Annotated[int, typer.Option(help="Draws of each share below 100 percent.", min=1)]
+Folds = Annotated[int, typer.Option(help="Folds that residuals are taken from.", min=2)]
 Fractions = Annotated[
     str, typer.Option(help="Shares of the training labels, in percent, joined by commas.")
 ]
@@ -59,11 +61,11 @@ def few_shot(
     out: Annotated[Path, typer.Option("--out", help="Folder for rows and summary.")],
     also: Also = None,
     fractions: Fractions = "1,5,10,100",
-    draws: Annotated[int, typer.Option(help="Draws of each share below 100 percent.", min=1)] = 5,
+    draws: Draws = 5,
     full_draws: FullDraws = 1,
     heads: Heads = "ridge,lightgbm,mlp",
     residual: ResidualShares = "1",
-    folds: Annotated[int, typer.Option(help="Folds that residuals are taken from.", min=2)] = 5,
+    folds: Folds = 5,
     untrained: Untrained = True,
     drop_seen: DropSeenOption = "none",
     strict: Strict = False,
@@ -89,9 +91,8 @@ def few_shot(
     use_threads(threads)
     shares = feature_files.percentages(fractions, "--fractions")
     explained = feature_files.percentages(residual, "--residual")
-    files = feature_files.named_files(also or [])
     found = load_features(features)
-    others = {name: load_features(path) for name, path in files.items()}
+    others = {n: load_features(p) for n, p in feature_files.named_files(also or []).items()}
     loaded = load(structures)
     report_skipped(loaded.skipped, loaded.total, out, strict)
     crystals = probing.labelled(loaded.crystals, target)
