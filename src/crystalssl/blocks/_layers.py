@@ -85,9 +85,38 @@ def pool(
     column = weight.unsqueeze(-1)
     total = segment_sum(column, crystal, count).clamp_min(1e-12)
     mean = segment_sum(tokens * column, crystal, count) / total
-    spread = (tokens - mean[crystal]) ** 2 * column
-    variance = segment_sum(spread, crystal, count) / total
+    spread = tokens - mean.index_select(0, crystal)
+    variance = segment_sum(spread * spread * column, crystal, count) / total
     return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=-1)
+
+
+def both(
+    layer: nn.Linear, states: Float[Tensor, "item channel"], split: Sequence[int]
+) -> list[Float[Tensor, "item part"]]:
+    """The outputs of a linear layer in parts that lie together in memory each."""
+    weights = layer.weight.split(list(split))
+    biases = layer.bias.split(list(split))
+    return [functional.linear(states, w, b) for w, b in zip(weights, biases, strict=True)]
+
+
+def rows_at(
+    padded: Float[Tensor, "crystal row channel"], kept: Bool[Tensor, "crystal row"]
+) -> tuple[Float[Tensor, "token channel"], Int[Tensor, "token"]]:
+    """The kept rows one below the other, and the crystal of each."""
+    place = kept.flatten().nonzero()[:, 0]
+    tokens = padded.flatten(0, 1).index_select(0, place)
+    return tokens, place.div(kept.shape[1], rounding_mode="floor")
+
+
+def on_planes(
+    layers: nn.Sequential, planes: Float[Tensor, "channel crystal row row"]
+) -> Float[Tensor, "crystal head row row"]:
+    """Apply an ``mlp`` of two layers to the leading axis: pairs of rows need no copies then."""
+    first, last = layers[0], layers[-1]
+    flat = planes.flatten(1)
+    hidden = functional.silu(torch.addmm(first.bias.unsqueeze(1), first.weight, flat))
+    heads = torch.addmm(last.bias.unsqueeze(1), last.weight, hidden)
+    return heads.unflatten(1, planes.shape[1:]).transpose(0, 1)
 
 
 class Taps(nn.Module):
@@ -170,13 +199,14 @@ def shell_sizes(
     return counts.gather(1, shell)
 
 
-def even_powers(cosine: Float[Tensor, "..."], count: int) -> Float[Tensor, "... basis"]:
+def even_powers(cosine: Float[Tensor, "..."], count: int) -> list[Float[Tensor, "..."]]:
     """Even Chebyshev polynomials of a cosine: unchanged when a vector is replaced by minus it."""
-    doubled = 2 * cosine.clamp(-1, 1) ** 2 - 1
+    bounded = cosine.clamp(-1, 1)
+    doubled = 2 * bounded * bounded - 1
     terms = [torch.ones_like(doubled), doubled]
     while len(terms) <= count:
         terms.append(2 * doubled * terms[-1] - terms[-2])
-    return torch.stack(terms[1 : count + 1], dim=-1)
+    return terms[1 : count + 1]
 
 
 def scale_init(module: nn.Linear, factor: float) -> nn.Linear:

@@ -25,12 +25,15 @@ from crystalssl.blocks._layers import (
     even_powers,
     key_bias,
     mlp,
+    on_planes,
     pool,
+    rows_at,
     shell_sizes,
     shells,
     whole_shells,
 )
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
+from crystalssl.blocks._squash import Squash
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
 
 FIRST_VECTOR = 4
@@ -92,6 +95,7 @@ class Lattice(Block):
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.squash = Squash(self.width, limit=4.0)
         self.head = nn.Sequential(
             nn.LayerNorm(self.width), mlp(self.width, dim, len(CRYSTAL_SYSTEMS))
         )
@@ -107,9 +111,8 @@ class Lattice(Block):
         square = torch.exp(-((cosine / 0.02) ** 2))
         sixty = torch.exp(-(((cosine.abs() - 0.5) / 0.02) ** 2))
         equal = torch.exp(-((ratio / 0.02) ** 2))
-        basis = torch.stack([square, sixty, equal, ratio, ratio**2], dim=-1)
-        pair: Tensor = self.pair(torch.cat([basis, even_powers(cosine, 4)], dim=-1))
-        return pair.permute(0, 3, 1, 2)
+        planes = [square, sixty, equal, ratio, ratio * ratio, *even_powers(cosine, 4)]
+        return on_planes(self.pair, torch.stack(planes))
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are lattice vectors in whole shells, the shortest first."""
@@ -133,8 +136,9 @@ class Lattice(Block):
         layers = [states]
         for layer in self.encoder:
             layers.append(layer(layers[-1], bias))
-        tokens, crystal = self.taps(layers)[kept], kept.nonzero()[:, 0]
-        return Encoded(tokens=tokens, crystal=crystal, features=pool(tokens, crystal, len(kept)))
+        tokens, crystal = rows_at(self.taps(layers), kept)
+        features = self.squash(pool(tokens, crystal, len(kept)))
+        return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Crystal system, balanced over classes, and the crystal-level objective."""

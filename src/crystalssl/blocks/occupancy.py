@@ -21,6 +21,7 @@ from crystalssl.blocks._layers import (
     ElementEmbedding,
     GaussianBasis,
     Taps,
+    both,
     mlp,
     pool,
     segment_sum,
@@ -85,15 +86,17 @@ class GraphAttention(nn.Module):
         """Attend once and update every site."""
         count = len(states)
         normed = self.norm(states)
-        key, value = self.neighbour(normed)[edges.target].split(self.split, dim=1)
-        near, pass_through = self.edge(basis).split(self.split, dim=1)
-        hidden = functional.leaky_relu(key + near + self.centre(normed)[edges.source], 0.2)
+        key, value = both(self.neighbour, normed, self.split)
+        near, pass_through = both(self.edge, basis, self.split)
+        hidden = key.index_select(0, edges.target) + near
+        hidden = hidden + self.centre(normed).index_select(0, edges.source)
         # clamped, so that no running maximum is needed
-        weight = torch.exp(self.score(hidden).clamp(-15, 15))
+        weight = torch.exp(self.score(functional.leaky_relu(hidden, 0.2)).clamp(-15, 15))
         total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
-        weight = weight / total[edges.source]
-        message = (value * pass_through).view(len(weight), self.heads, -1) * weight.unsqueeze(2)
-        states = states + self.out(segment_sum(message.flatten(1), edges.source, count))
+        message = (value.index_select(0, edges.target) * pass_through).unflatten(1, (self.heads, -1))
+        mixed = segment_sum((message * weight.unsqueeze(2)).flatten(1), edges.source, count)
+        mixed = mixed.unflatten(1, (self.heads, -1)) / total.unsqueeze(2)
+        states = states + self.out(mixed.flatten(1))
         updated: Tensor = states + self.feed(self.norm_feed(states))
         return updated
 

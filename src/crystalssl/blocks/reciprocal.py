@@ -27,7 +27,9 @@ from crystalssl.blocks._layers import (
     even_powers,
     key_bias,
     mlp,
+    on_planes,
     pool,
+    rows_at,
     shell_sizes,
     shells,
     whole_shells,
@@ -41,6 +43,7 @@ from crystalssl.blocks._objectives import (
     error_result,
     structure_task,
 )
+from crystalssl.blocks._squash import Squash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class ReciprocalConfig:
     """Attention layers."""
     heads: int = 4
     """Attention heads."""
-    points: int = 48
+    points: int = 32
     """Most reciprocal points read, in whole shells."""
     dropout: float = 0.0
     """Dropout during training."""
@@ -138,6 +141,7 @@ class Reciprocal(Block):
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.squash = Squash(self.width)
         self.tell_length = mlp(self.width // 2, dim, 1)
         self.tell_lit = mlp(self.width // 2, dim, 1)
         self.structure = StructureHead(self.width)
@@ -166,14 +170,15 @@ class Reciprocal(Block):
         unit = points.vectors / lengths.unsqueeze(-1)
         cosine = unit @ unit.transpose(1, 2)
         square = (lengths**2).unsqueeze(2) + (lengths**2).unsqueeze(1)
-        cross = 2 * cosine.abs() * lengths.unsqueeze(2) * lengths.unsqueeze(1)
+        cross = 2 * (points.vectors @ points.vectors.transpose(1, 2)).abs()
         near = torch.sqrt((square - cross).clamp_min(0) + 1e-6)
-        far = torch.sqrt(square + cross)
-        metric = torch.stack([near, far, near**2, near * far], dim=-1)
-        known = (measured.unsqueeze(2) & measured.unsqueeze(1)).unsqueeze(-1)
-        metric = torch.where(known, metric, self.pair_hidden)
-        pair: Tensor = self.pair(torch.cat([even_powers(cosine, 4), metric], dim=-1))
-        return pair.permute(0, 3, 1, 2)
+        far = torch.sqrt(square + cross + 1e-12)
+        known = measured.unsqueeze(2) & measured.unsqueeze(1)
+        metric = [
+            torch.where(known, value, self.pair_hidden[index])
+            for index, value in enumerate((near, far, near * near, near * far))
+        ]
+        return on_planes(self.pair, torch.stack([*even_powers(cosine, 4), *metric]))
 
     def _tokens(
         self,
@@ -207,9 +212,9 @@ class Reciprocal(Block):
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are reciprocal points in whole shells, the shortest first."""
         points = self._points(batch)
-        tokens = self._tokens(points, points.kept, points.kept)[points.kept]
-        crystal = points.kept.nonzero()[:, 0]
-        features = pool(tokens, crystal, len(batch.rows))
+        padded = self._tokens(points, points.kept, points.kept)
+        tokens, crystal = rows_at(padded, points.kept)
+        features = self.squash(pool(tokens, crystal, len(batch.rows)))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def corrupt(
@@ -236,8 +241,7 @@ class Reciprocal(Block):
             lit=points.lit.masked_fill(left_out, 0.0),
         )
         tokens = self._tokens(seen, points.kept & ~unmeasured, points.kept & ~left_out)
-        read = points.kept & ~left_out
-        features = pool(tokens[read], read.nonzero()[:, 0], len(batch.rows))
+        features = self.squash(pool(*rows_at(tokens, points.kept & ~left_out), len(batch.rows)))
         return [
             self._length_result(points, tokens, unmeasured, left_out),
             self._lit_result(points, tokens, left_out),

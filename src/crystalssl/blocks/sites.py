@@ -21,6 +21,7 @@ from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_grap
 from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, segment_sum
 from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.blocks._squash import Squash
 from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
 
 
@@ -85,10 +86,10 @@ class Interaction(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Pass messages once; ``share`` divides the sums by the number of neighbours."""
         count = len(scalars)
-        message = self.send(self.norm(scalars))[edges.target] * self.filter(basis)
+        message = self.send(self.norm(scalars)).index_select(0, edges.target) * self.filter(basis)
         plain, along, carried = message.split(self.split, dim=1)
         pushed = unit.unsqueeze(2) * along.unsqueeze(1)
-        pushed = pushed + vectors[edges.target] * carried.unsqueeze(1)
+        pushed = pushed + vectors.index_select(0, edges.target) * carried.unsqueeze(1)
         scalars = scalars + segment_sum(plain, edges.source, count) * share
         flat = segment_sum(pushed.flatten(1), edges.source, count) * share
         vectors = vectors + flat.view_as(vectors)
@@ -142,6 +143,7 @@ class Sites(Block):
             [Interaction(dim, config.vectors, config.basis) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.squash = Squash(self.width)
         self.place = nn.Linear(config.vectors, 1, bias=False)
         self.gate = mlp(self.width // 2, dim, config.vectors)
         self.distance = mlp(self.width + 1, dim, 1)
@@ -185,7 +187,7 @@ class Sites(Block):
             raise ValueError("the sites block needs the periodic graph, got a batch without edges")
         geometry = self._geometry(batch)
         tokens, _ = self._states(geometry, batch.edges, None)
-        features = pool(tokens, geometry.crystal, len(batch.rows))
+        features = self.squash(pool(tokens, geometry.crystal, len(batch.rows)))
         return Encoded(tokens=tokens, crystal=geometry.crystal, features=features)
 
     def corrupt(
@@ -216,7 +218,7 @@ class Sites(Block):
         answer = self.place(vectors * self.gate(tokens).unsqueeze(1)).squeeze(2)
         sites = torch.bincount(geometry.crystal, minlength=len(batch.rows))[geometry.crystal]
         scored = moved & (sites > 1)  # a lone atom cannot move against its own images
-        features = pool(tokens, geometry.crystal, len(batch.rows))
+        features = self.squash(pool(tokens, geometry.crystal, len(batch.rows)))
         return [
             self._displacement_result(answer[scored], -step[scored]),
             self._distance_result(geometry, edges, tokens, generator),

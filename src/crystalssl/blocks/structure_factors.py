@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
-from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, shell_sizes, shells
+from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, rows_at, shell_sizes, shells
 from crystalssl.blocks._masking import shell_draw
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.representation.layout import group
@@ -156,8 +156,8 @@ class StructureFactors(Block):
         lengths, shell, factors = self._sorted(batch)
         hidden = torch.zeros_like(batch.valid)
         size = shell_sizes(shell, batch.valid)
-        tokens = self._tokens(lengths, size, factors, hidden, batch.valid)[batch.valid]
-        crystal = batch.valid.nonzero()[:, 0]
+        padded = self._tokens(lengths, size, factors, hidden, batch.valid)
+        tokens, crystal = rows_at(padded, batch.valid)
         features = pool(tokens, crystal, len(batch.rows))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
@@ -168,8 +168,7 @@ class StructureFactors(Block):
         seen = factors.masked_fill(hidden.unsqueeze(-1), 0.0)
         size = shell_sizes(shell, batch.valid)
         tokens = self._tokens(lengths, size, seen, hidden, batch.valid)
-        crystal = batch.valid.nonzero()[:, 0]
-        features = pool(tokens[batch.valid], crystal, len(batch.rows))
+        features = pool(*rows_at(tokens, batch.valid), len(batch.rows))
         return [
             self._factor_result(lengths, factors, tokens, hidden, batch.valid),
             *self._mapping_results(features, lengths, factors, batch),

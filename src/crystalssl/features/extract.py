@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._contract import Block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
@@ -108,6 +109,7 @@ def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     on_cpu = device.type == "cpu"
     try:
         if on_cpu:
+            keep_freed_memory()
             torch.set_num_threads(1)
         with ThreadPoolExecutor(threads if on_cpu else 1) as pool:
             yield pool

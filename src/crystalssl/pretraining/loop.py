@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._contract import Block, BlockBatch
 from crystalssl.config import TrainConfig, write_json
 from crystalssl.datasets.corpus import Corpus
@@ -220,6 +221,7 @@ def pretrain(
         folder.clear()
     if is_main_process():
         write_json(settings, folder.config)
+    keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     last = folder.last if resume and folder.last.is_file() else None
