@@ -106,7 +106,7 @@ def with_baselines(
         others: further features by name.
         cache: folder that keeps element statistics.
     """
-    from crystalssl.evaluation.feature_sets import concatenate, given, raw_ftcp
+    from crystalssl.evaluation.feature_sets import given, raw_ftcp, side_by_side
     from crystalssl.evaluation.magpie import magpie
 
     with console.status("Baselines: raw FTCP and composition statistics"):
@@ -118,5 +118,6 @@ def with_baselines(
     for name, found in {**others, SSL: features}.items():
         label = LABELS.get(name, name.replace("_", " ").capitalize())
         sets.append(given(name, label, found.ids, found.matrix, crystals))
-    both = concatenate(HYBRID, "Raw FTCP beside pre-trained", [sets[0], sets[-1]])
+    label = "Raw FTCP beside pre-trained"
+    both, (sets[0], sets[-1]) = side_by_side(HYBRID, label, [sets[0], sets[-1]])
     return [*sets, both]
