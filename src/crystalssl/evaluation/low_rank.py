@@ -37,7 +37,9 @@ def principal_axes(gram: Floats, size: int) -> tuple[Floats, Floats]:
     factor, pivots, rank, _ = dpstrf(gram, lower=0, overwrite_a=1)  # leaves the lower triangle
     if rank > WORTHWHILE * len(gram):
         np.fill_diagonal(factor, diagonal)
-        values, vectors = eigh(factor, lower=True, overwrite_a=True, check_finite=False, driver="evd")
+        values, vectors = eigh(
+            factor, lower=True, overwrite_a=True, check_finite=False, driver="evd"
+        )
         values, vectors = values[::-1], vectors[:, ::-1]
     else:
         rows = np.empty((len(gram), rank))  # gram = rows @ rows'
