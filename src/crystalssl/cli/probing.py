@@ -31,7 +31,9 @@ LABELS = {
     UNTRAINED: "Untrained encoders",
 }
 """Their names for people."""
-TAKEN = (SSL, "raw_ftcp", "raw_ftcp_pca", "magpie", "mean")
+HYBRID = "hybrid"
+"""Name of raw FTCP beside features."""
+TAKEN = (SSL, HYBRID, "raw_ftcp", "raw_ftcp_pca", "magpie", "mean")
 """Names that no further features may have."""
 PROTOCOLS = ("held-out", "repeated", "both")
 """Choices of a protocol."""
