@@ -148,8 +148,8 @@ class Composition(Block):
         """Convolutions over the periodic table, the second one only at elements ``index``."""
         present = (fraction > 0).unsqueeze(-1).to(fraction.dtype)
         axis = torch.cat([slots(fraction), present], dim=-1).transpose(1, 2)
-        first, bend, second = self.axis
-        hidden = bend(first(axis)).transpose(1, 2)
+        first, second = (layer for layer in self.axis if isinstance(layer, nn.Conv1d))
+        hidden = functional.silu(first(axis)).transpose(1, 2)
         half = self.config.kernel // 2
         padded = functional.pad(hidden, (0, 0, half, half)).contiguous()
         windows = torch.arange(self.config.kernel, device=index.device) + index.unsqueeze(-1)

@@ -93,9 +93,10 @@ class GraphAttention(nn.Module):
         # clamped, so that no running maximum is needed
         weight = torch.exp(self.score(functional.leaky_relu(hidden, 0.2)).clamp(-15, 15))
         total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
-        message = (value.index_select(0, edges.target) * pass_through).unflatten(1, (self.heads, -1))
-        mixed = segment_sum((message * weight.unsqueeze(2)).flatten(1), edges.source, count)
-        mixed = mixed.unflatten(1, (self.heads, -1)) / total.unsqueeze(2)
+        message = value.index_select(0, edges.target) * pass_through
+        message = message.view(len(message), self.heads, -1) * weight.unsqueeze(2)
+        mixed = segment_sum(message.flatten(1), edges.source, count)
+        mixed = mixed.view(count, self.heads, -1) / total.unsqueeze(2)
         states = states + self.out(mixed.flatten(1))
         updated: Tensor = states + self.feed(self.norm_feed(states))
         return updated

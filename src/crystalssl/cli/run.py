@@ -233,9 +233,7 @@ def describe(
     weights = steps.blocks_folder(out)
     trained = steps.load_encoders(weights, ",".join(b.name for b in blocks))
     features = steps.extract_features(prepared.corpus, trained, weights)
-    untrained = steps.untrained_features(
-        prepared.corpus, [block.name for block in blocks], seed
-    )
+    untrained = steps.untrained_features(prepared.corpus, [block.name for block in blocks], seed)
     save_parquet(features, table)
     save_npy(features, array)
     save_parquet(untrained, baseline)
