@@ -50,7 +50,7 @@ class LatticeConfig:
     """Attention layers."""
     heads: int = 4
     """Attention heads."""
-    vectors: int = 32
+    vectors: int = 16
     """Most lattice vectors read, in whole shells."""
     dropout: float = 0.1
     """Dropout during training."""
