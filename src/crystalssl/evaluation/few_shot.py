@@ -173,8 +173,8 @@ def _scored(bench: Bench, split: Split, steps: _Steps) -> list[few_shot_summary.
     found = [*_by_target(bench, split, bench.mean(split))]
     for name in bench.sets:
         for model in bench.config.heads:
-            for own in bench.for_head(model):
-                found += _by_target(own, split, own.direct(split, name, own.head(model)))
+            for own, part in bench.direct_each(split, name, model):
+                found += _by_target(own, split, part)
             steps.advance(f"{bench.sets[name].label}, {model}, {share}")
     for model, explainer in _residual_units(bench, split):
         for own in bench.for_head(model):
