@@ -86,8 +86,9 @@ def _verdict(task: TaskFigure, order: Sequence[str]) -> tuple[str, str]:
     """In words and as a mark; a block that only beats the trivial baseline is not simply better."""
     if task.model is None or not task.beats_trivial:
         return "not better", "no"
-    sign = 1.0 if task.higher_is_better else -1.0
-    losing = [name for name in order if sign * (task.model - task.baselines[name]) <= 0]
+    model = task.model if task.higher_is_better else -task.model
+    known = [(name, value) for name in order if (value := task.baselines[name]) is not None]
+    losing = [n for n, value in known if model <= (value if task.higher_is_better else -value)]
     return (f"not better than {listed(losing)}", "partly") if losing else ("better", "yes")
 
 
