@@ -217,6 +217,28 @@ def test_units_of_a_target_are_found_again_beside_another_target(world, tmp_path
     assert len(both.table.where(metric="r2", model="random_forest")) == 6
 
 
+@pytest.mark.parametrize("head", ["lightgbm", "mlp"])
+def test_targets_fitted_together_get_the_numbers_that_each_gets_alone(world, tmp_path, head):
+    pytest.importorskip("lightgbm")
+    sets, target = world
+    other = Target(name="gap", unit="eV", values=np.cos(target.values))
+    config = FewShotConfig(heads=(head,), residual_heads=(), ours=("ssl",))
+    found = [
+        few_shot(
+            sets, targets, GROUPS, IDS, draws((0.2,), 1), Store(tmp_path / str(n)), config=config
+        )
+        for n, targets in enumerate([[target, other], [target], [other]])
+    ]
+    together, *alone = (dict(_values(one)) for one in found)
+    assert together == alone[0] | alone[1]
+
+
+def _values(found):
+    for row in found.table.rows:
+        if row.metric != "fit_seconds":
+            yield (row.property, row.feature_set, row.model, row.metric), row.value
+
+
 def test_a_stopped_run_goes_on_where_it_was(world, tmp_path):
     def stop(done, total, text):
         if done == 5:

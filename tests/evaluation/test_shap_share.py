@@ -276,6 +276,9 @@ def test_a_stopped_run_goes_on_and_repeats_its_numbers(both, quick, tmp_path):
     assert resumed.explained.equals(fresh.explained)
     run(both, target, replace(config, draws=50), store)
     assert store.computed == 2  # the bootstrap is not part of a unit
+    assert len(list(tmp_path.glob("*.json"))) == 6
+    run(both, target, replace(config, heads=("lightgbm",)), store)
+    assert len(list(tmp_path.glob("*.json"))) == 3  # parts of the forest are gone
 
 
 def test_seen_crystals_can_be_left_out_and_are_counted(both, quick):

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from crystalssl.evaluation.linear_probe import LinearProbe
 from crystalssl.evaluation.scenario import ResultTable
 from crystalssl.report import projection
 from crystalssl.report.ablation_page import ablation_section
+from crystalssl.report.block_runs import read_weights
 from crystalssl.report.few_shot_page import few_shot_section
 from crystalssl.report.html import write_report
 from crystalssl.report.page import judged
 from crystalssl.report.probe_page import checks, probe_section
 from crystalssl.report.probe_tables import comparison_table, settings_of
 from crystalssl.report.shap_page import shap_section
+from crystalssl.report.task_tables import task_row
+from crystalssl.report.wording import number, signed, words
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +153,24 @@ def test_the_map_of_neighbours_is_made_once(tmp_path, monkeypatch):
     assert projection.neighbour_map(matrix[:100], tmp_path) is None
     monkeypatch.setattr(projection, "has_umap", lambda: False)
     assert projection.neighbour_map(matrix, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "mark", "verdict"),
+    [(0.9, "yes", "better"), (0.5, "partly", "not better than rule"), (0.1, "no", "not better")],
+)
+def test_a_task_is_better_only_where_it_beats_every_baseline(run_folder, model, mark, verdict):
+    block = read_weights(run_folder, []).blocks[0]
+    figure = replace(
+        block.figures[0], model=model, higher_is_better=True, trivial="majority",
+        baselines={"majority": 0.2, "rule": 0.6},
+    )  # fmt: skip
+    row = task_row(block, figure)
+    assert (row.mark, row.verdict) == (mark, verdict)
+
+
+def test_numbers_rounded_to_zero_have_no_sign_and_logarithms_are_words():
+    assert [number(-0.0002), signed(-0.0002), signed(0.0002)] == ["0.000"] * 3
+    assert signed(0.5) == "+0.500"
+    assert number(-1234.0) == "\N{MINUS SIGN}1,234"
+    assert words("log10(bulk_modulus_vrh)") == "Log10 of bulk modulus vrh"

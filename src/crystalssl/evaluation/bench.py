@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -163,20 +164,45 @@ class Bench:
 
     def direct(self, split: Split, name: str, head: Head) -> Part:
         """One head on one feature set in one draw: rows, and predictions of the test part."""
+        key = self.key(DIRECT, split, head, [name])
+        return self.store.once(key, lambda: self._fitted(split, name, head))
 
-        def compute() -> Part:
-            matrix = self.sets[name].matrix
-            start = time.perf_counter()
-            fitted = head.fit(matrix, split.train, self.labels, self.groups, split.seed)
-            seconds = time.perf_counter() - start
-            guess = fitted.predict(matrix, split.test)
-            found = [
-                scores(truth, values) | {"fit_seconds": seconds / len(self.targets)}
-                for truth, values in zip(self.labels[split.test].T, guess.T, strict=True)
-            ]
-            return Part(rows=self.rows(split, name, head.name, found), arrays={"guess": guess})
+    def _fitted(self, split: Split, name: str, head: Head) -> Part:
+        """Fit, predict and score."""
+        matrix = self.sets[name].matrix
+        start = time.perf_counter()
+        fitted = head.fit(matrix, split.train, self.labels, self.groups, split.seed)
+        seconds = time.perf_counter() - start
+        guess = fitted.predict(matrix, split.test)
+        found = [
+            scores(truth, values) | {"fit_seconds": seconds / len(self.targets)}
+            for truth, values in zip(self.labels[split.test].T, guess.T, strict=True)
+        ]
+        return Part(rows=self.rows(split, name, head.name, found), arrays={"guess": guess})
 
-        return self.store.once(self.key(DIRECT, split, head, [name]), compute)
+    def direct_each(self, split: Split, name: str, model: str) -> list[tuple[Bench, Part]]:
+        """The units of :meth:`direct` for every bench of a head.
+
+        Those that are missing are fitted together, so that columns are standardised or binned once
+        for all targets; each is stored alone, and equals what it would be alone.
+        """
+        head, benches = self.head(model), self.for_head(model)
+        keys = {own.targets[0].name: own.key(DIRECT, split, head, [name]) for own in benches}
+        missing = [
+            own.targets[0] for own in benches if not self.store.has(keys[own.targets[0].name])
+        ]
+        fresh: dict[str, Part] = {}
+        if len(benches) > 1 and len(missing) > 1:
+            part = replace(self, targets=missing)._fitted(split, name, head)
+            for number, target in enumerate(missing):
+                rows = tuple(row for row in part.rows if row.property == target.name)
+                guess = {"guess": part.arrays["guess"][:, [number]]}
+                compute = partial(Part, rows=rows, arrays=guess)
+                fresh[target.name] = self.store.once(keys[target.name], compute)
+        return [
+            (own, fresh.get(own.targets[0].name) or own.direct(split, name, head))
+            for own in benches
+        ]
 
     def mean(self, split: Split) -> Part:
         """The mean of the training labels, the least that any model has to beat."""

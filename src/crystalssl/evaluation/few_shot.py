@@ -8,8 +8,9 @@ raw FTCP leaves over. Finished units are kept, so that a stopped run goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from crystalssl.evaluation.draws import LabelDraws
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.heads import build_head, head_settings
 from crystalssl.evaluation.intervals import Estimate, estimate_table
+from crystalssl.evaluation.lanes import Lanes, Task
 from crystalssl.evaluation.linear_probe import _check, _label_groups
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Progress
@@ -121,6 +123,8 @@ def few_shot(
     _check(sets, targets, groups, ids, ("ridge",), ())
     for name in {*chosen.heads, *chosen.residual_heads}:
         build_head(name)
+    lanes = Lanes.plan([*chosen.heads, *chosen.residual_heads], chosen.threads)
+    shared = replace(chosen, threads=lanes.trees)
     common = np.logical_and.reduce([part.valid for part in sets])
     hashes = {part.name: digest([part.matrix]) for part in sets}
     work = []
@@ -132,14 +136,15 @@ def few_shot(
             splits = [overlap.drop(split, drop_seen) for split in splits]
         by_name = {part.name: part for part in sets}
         bench = Bench(
-            sets=by_name, targets=same, groups=groups, config=chosen, store=store, hashes=hashes
+            sets=by_name, targets=same, groups=groups, config=shared, store=store, hashes=hashes
         )
         work.append((bench, splits))
     steps = _Steps(total=sum(_units(b, s) for b, splits in work for s in splits), show=progress)
     rows: list[ScenarioResult] = []
     estimates: list[Estimate] = []
     for bench, splits in work:
-        found = [entry for split in splits for entry in _scored(bench, split, steps)]
+        tasks = [task for split in splits for task in _tasks(bench, split)]
+        found = [entry for entries in lanes.run(tasks, steps.advance) for entry in entries]
         rows += [row for entry in found for row in entry.rows]
         rows += few_shot_summary.differences(found, chosen.ours)
         estimates += few_shot_summary.estimates(found, groups, chosen.ours, chosen.base)
@@ -167,33 +172,57 @@ class _Steps:
             self.show(self.done, self.total, text)
 
 
-def _scored(bench: Bench, split: Split, steps: _Steps) -> list[few_shot_summary.Scored]:
+def _tasks(bench: Bench, split: Split) -> list[Task[list[few_shot_summary.Scored]]]:
     """All units of one draw."""
     share = f"{100 * split.train_fraction:g} %"
-    found = [*_by_target(bench, split, bench.mean(split))]
-    for name in bench.sets:
-        for model in bench.config.heads:
-            for own in bench.for_head(model):
-                found += _by_target(own, split, own.direct(split, name, own.head(model)))
-            steps.advance(f"{bench.sets[name].label}, {model}, {share}")
-    for model, explainer in _residual_units(bench, split):
-        for own in bench.for_head(model):
-            part = residual.explained(own, split, explainer, own.head(model))
-            found += _by_target(own, split, part)
-        steps.advance(f"residual, {model}, {share}")
-    return found
+    mean = Task(head=MEAN, text="", run=lambda: _by_target(bench, split, bench.mean(split)))
+    direct = [
+        Task(
+            head=model,
+            text=f"{part.label}, {model}, {share}",
+            run=partial(_direct, bench, split, name, model),
+        )
+        for name, part in bench.sets.items()
+        for model in bench.config.heads
+    ]
+    explained = [
+        Task(
+            head=model,
+            text=f"residual, {model}, {share}",
+            run=partial(_residual, bench, split, model, name),
+        )
+        for model, name in _residual_units(bench, split)
+    ]
+    return [mean, *direct, *explained]
 
 
-def _by_target(bench: Bench, split: Split, part: Part) -> Iterator[few_shot_summary.Scored]:
+def _direct(bench: Bench, split: Split, name: str, model: str) -> list[few_shot_summary.Scored]:
+    """One head on one feature set, for every target."""
+    found = bench.direct_each(split, name, model)
+    return [entry for own, part in found for entry in _by_target(own, split, part)]
+
+
+def _residual(bench: Bench, split: Split, model: str, name: str) -> list[few_shot_summary.Scored]:
+    """One head on what the base leaves over, for every target."""
+    return [
+        entry
+        for own in bench.for_head(model)
+        for entry in _by_target(own, split, residual.explained(own, split, name, own.head(model)))
+    ]
+
+
+def _by_target(bench: Bench, split: Split, part: Part) -> list[few_shot_summary.Scored]:
     """Rows and predictions of each target of a unit."""
     truth = part.arrays.get("truth", bench.labels[split.test])
-    for number, target in enumerate(bench.targets):
-        yield few_shot_summary.Scored(
+    return [
+        few_shot_summary.Scored(
             rows=tuple(row for row in part.rows if row.property == target.name),
             test=split.test,
             truth=truth[:, number],
             guess=part.arrays["guess"][:, number],
         )
+        for number, target in enumerate(bench.targets)
+    ]
 
 
 def _residual_units(bench: Bench, split: Split) -> list[tuple[str, str]]:

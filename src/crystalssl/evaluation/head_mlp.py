@@ -94,9 +94,9 @@ class MLP:
         inputs = torch.from_numpy(scaler.whole(matrix, rows))
         fit, check = inner_split(rows, groups, seed)
         networks = []
-        for number, target in enumerate(torch.from_numpy(targets).T):
+        for target in torch.from_numpy(targets).T:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed * 1009 + number)
+                torch.manual_seed(seed * 1009)  # a label gets the same network alone
                 networks.append(
                     self._train(inputs, target, torch.from_numpy(fit), torch.from_numpy(check))
                 )
@@ -116,7 +116,10 @@ class MLP:
         per_epoch = max(1, len(fit) // batch)
         epochs = max(self.epochs, -(-self.steps // per_epoch))
         optimizer = torch.optim.AdamW(
-            network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+            network.parameters(),
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            fused=True,
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, total_steps=epochs * per_epoch

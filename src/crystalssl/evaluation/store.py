@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -70,6 +71,7 @@ class Store:
         self.reused = 0
         self.computed = 0
         self._versions = installed_versions()
+        self._lock = Lock()  # units may be computed side by side
 
     def key(
         self,
@@ -100,11 +102,13 @@ class Store:
         """The part of a key: as stored, else computed and stored."""
         part = self.get(key)
         if part is not None:
-            self.reused += 1
+            with self._lock:
+                self.reused += 1
             return part
         part = compute()
         self.put(key, part)
-        self.computed += 1
+        with self._lock:
+            self.computed += 1
         return part
 
     def has(self, key: str) -> bool:

@@ -61,7 +61,7 @@ def _checks(view: View, several: bool) -> list[Check]:
             _verdict(
                 f"{where}a trained block alone does no better than the same block untrained",
                 {block: (-e.mean, -e.high, -e.low) for block, e in gains.items()},
-                "is lower by",
+                "lower",
             )
         )
     losses = {block: entry for block in view.blocks if (entry := view.loss(block))}
@@ -70,14 +70,14 @@ def _checks(view: View, several: bool) -> list[Check]:
             _verdict(
                 f"{where}a block can be left out and nothing gets worse",
                 {block: (e.mean, e.low, e.high) for block, e in losses.items()},
-                "grows by",
+                "higher",
             )
         )
     return found
 
 
 def _verdict(
-    failure: str, margins: dict[str, tuple[float, float | None, float | None]], verb: str
+    failure: str, margins: dict[str, tuple[float, float | None, float | None]], way: str
 ) -> Check:
     """The worst of several margins that should all be positive, with the names of the losers."""
     judgements = {name: judged(*margin) for name, margin in margins.items()}
@@ -92,9 +92,18 @@ def _verdict(
     return Check(
         failure=failure,
         outcome=worst,  # type: ignore[arg-type]  # one of three words
-        detail=f"{detail[:1].upper()}{detail[1:]}. Least: {words(least).lower()}, whose error "
-        f"{verb} {signed(margins[least][0])}.",
+        detail=f"{detail[:1].upper()}{detail[1:]}. Least: {words(least).lower()}, "
+        f"{_changed(margins[least][0], way)}.",
     )
+
+
+def _changed(margin: float, way: str) -> str:
+    """By how much the error is lower or higher; a margin below zero is a change the other way."""
+    amount = number(abs(margin))
+    if amount == number(0.0):
+        return "whose error hardly differs"
+    other = {"lower": "higher", "higher": "lower"}[way]
+    return f"whose error is {way if margin > 0 else other} by {amount}"
 
 
 def _parts(view: View) -> list[Part]:

@@ -64,7 +64,7 @@ def _headline(view: View) -> str:
     )
     if base is None:
         return f"{text}."
-    label = label_of(view.labels, view.base)
+    label = in_sentence(label_of(view.labels, view.base))
     return f"{text}; {label} with its best head, {model_name(base.model)}, {_with_interval(base)}."
 
 
@@ -137,8 +137,8 @@ def _parts(view: View) -> list[Part]:
     parts = [
         Part(
             title=f"{title}: R² against the number of labels",
-            words="A panel for each head; every line is one feature set. Ours are in blue, dashed "
-            "where they stand beside raw FTCP or are mixed.",
+            words="A panel for each head; every line is one feature set. Ours are in blue; dashed "
+            "are raw FTCP beside them, and further sets of ours.",
             drawings=tuple(learning_curves(view)),
         ),
         Part(

@@ -12,7 +12,7 @@ from crystalssl.hub.card import TaskFigure
 from crystalssl.report.block_runs import BlockRun
 from crystalssl.report.probe_tables import champion_of, margins_of
 from crystalssl.report.run_folder import RunData
-from crystalssl.report.wording import number, words
+from crystalssl.report.wording import listed, number, words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,8 @@ class TaskRow:
         figure: name and unit of its figure, with the direction.
         model: figure of the block.
         baselines: every baseline with its figure; the trivial one first.
-        beats: whether the block is better than the trivial baseline.
+        verdict: whether the block is better than its baselines, in words.
+        mark: ``yes``, ``partly`` (better than the trivial one alone) or ``no``.
     """
 
     block: BlockRun
@@ -37,7 +38,8 @@ class TaskRow:
     figure: str
     model: str
     baselines: tuple[tuple[str, str], ...]
-    beats: bool
+    verdict: str
+    mark: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +67,7 @@ def task_rows(blocks: Sequence[BlockRun]) -> list[TaskRow]:
 def task_row(block: BlockRun, task: TaskFigure) -> TaskRow:
     """One task of one block."""
     order = sorted(task.baselines, key=lambda name: name != task.trivial)
+    verdict, mark = _verdict(task, order)
     direction = "higher is better" if task.higher_is_better else "lower is better"
     return TaskRow(
         block=block,
@@ -74,8 +77,19 @@ def task_row(block: BlockRun, task: TaskFigure) -> TaskRow:
         figure=f"{task.figure}, {direction}",
         model=number(task.model),
         baselines=tuple((name, number(task.baselines[name])) for name in order),
-        beats=task.beats_trivial,
+        verdict=verdict,
+        mark=mark,
     )
+
+
+def _verdict(task: TaskFigure, order: Sequence[str]) -> tuple[str, str]:
+    """In words and as a mark; a block that only beats the trivial baseline is not simply better."""
+    if task.model is None or not task.beats_trivial:
+        return "not better", "no"
+    model = task.model if task.higher_is_better else -task.model
+    known = [(name, value) for name in order if (value := task.baselines[name]) is not None]
+    losing = [n for n, value in known if model <= (value if task.higher_is_better else -value)]
+    return (f"not better than {listed(losing)}", "partly") if losing else ("better", "yes")
 
 
 def tiles(run: RunData) -> list[Tile]:

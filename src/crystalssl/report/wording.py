@@ -24,13 +24,13 @@ def number(value: float | None) -> str:
     if value is None or value != value:
         return ""
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
-    return text.replace("-", MINUS)
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("-")
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign."""
+    """A difference with its sign; none where it is rounded to zero."""
     text = number(value)
-    return f"+{text}" if text and not text.startswith(MINUS) else text
+    return text if not text or text.startswith(MINUS) or text == number(0.0) else f"+{text}"
 
 
 def ranged(low: float | None, high: float | None) -> str:
@@ -47,6 +47,8 @@ def percent(value: float, digits: int = 0) -> str:
 def words(name: str) -> str:
     """A column or task name as words, first letter large."""
     text = name.replace("_", " ")
+    if text.startswith("log10(") and text.endswith(")"):
+        text = f"log10 of {text[6:-1]}"
     return text[:1].upper() + text[1:]
 
 
