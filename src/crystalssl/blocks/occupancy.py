@@ -70,7 +70,7 @@ class GraphAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, basis: int, score_width: int) -> None:
         super().__init__()
-        self.split, self.heads = [score_width, dim], heads
+        self.split, self.heads, self.lot = [score_width, dim], heads, dim // heads
         self.norm, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.centre = nn.Linear(dim, score_width)
         self.neighbour = nn.Linear(dim, score_width + dim)
@@ -112,9 +112,11 @@ class GraphAttention(nn.Module):
         # clamped, so that no running maximum is needed
         weight = torch.exp(self.score(functional.leaky_relu(hidden, 0.2)).clamp(-15, 15))
         total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
-        message = (value.index_select(0, edges.target) * pass_through).unflatten(1, (self.heads, -1))
-        mixed = segment_sum((message * weight.unsqueeze(2)).flatten(1), edges.source, count)
-        return (mixed.unflatten(1, (self.heads, -1)) / total.unsqueeze(2)).flatten(1)
+        message = value.index_select(0, edges.target) * pass_through
+        message = message.view(len(message), self.heads, self.lot) * weight.unsqueeze(2)
+        mixed = segment_sum(message.flatten(1), edges.source, count)
+        averaged: Tensor = mixed.view(count, self.heads, self.lot) / total.unsqueeze(2)
+        return averaged.flatten(1)
 
 
 def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:

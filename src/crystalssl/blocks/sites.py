@@ -106,7 +106,8 @@ class Interaction(nn.Module):
         """
         sent = self.send(self.norm(scalars))
         if isinstance(near, TabledEdges):
-            plain, pushed = passed(sent, vectors, unit, self.table.of(self.filter, near.basis), near)
+            table = self.table.of(self.filter, near.basis)
+            plain, pushed = passed(sent, vectors, unit, table, near)
         else:
             plain, pushed = self._sums(sent, vectors, edges, unit, near)
         scalars = scalars + plain * share
