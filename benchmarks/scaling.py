@@ -2,6 +2,9 @@
 
 Each size runs in a process of its own, so that its peak memory is its own. The slope is that of
 log CPU time against log size, start-up (imports, weights) measured on a handful and taken off.
+
+``python benchmarks/scaling.py COUNT [WORKERS]`` does one size and prints a line of JSON; with two
+workers and two quiet cores its ``rate`` is that of structure table to features, by the clock.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ MEAN_SITES = 26.0
 HANDFUL = 32
 
 
-def run_one(count: int, dtype: str = "float16") -> dict[str, Any]:
-    """Generate and stream so many crystals in this process."""
+def run_one(count: int, workers: int = 1, dtype: str = "float16") -> dict[str, Any]:
+    """Generate so many crystals and stream them to features, here or in worker processes."""
     import torch
 
     from crystalssl.datasets.bundled import load_bundled
@@ -38,14 +41,20 @@ def run_one(count: int, dtype: str = "float16") -> dict[str, Any]:
             Path(folder) / "made.parquet", load_bundled(), count, mean_sites=MEAN_SITES
         )
         out = Path(folder) / "features.parquet"
-        done = stream_features(table, out, Recipe(device="cpu"), dtype=dtype)
-        used = resource.getrusage(resource.RUSAGE_SELF)
+        middle = time.perf_counter()
+        done = stream_features(table, out, Recipe(device="cpu"), dtype=dtype, workers=workers)
+        end = time.perf_counter()
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        # of its children a process knows the peak of the largest only
+        peak = used[0].ru_maxrss + (workers if workers > 1 else 0) * used[1].ru_maxrss
         return {
             "crystals": count,
+            "workers": workers,
             "written": done.written,
-            "seconds": time.perf_counter() - start,
-            "cpu_seconds": used.ru_utime + used.ru_stime,
-            "peak_gb": used.ru_maxrss / 1e6,
+            "seconds": end - start,
+            "rate": count / (end - middle),
+            "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in used),
+            "peak_gb": peak / 1e6,
             "table_gb": table.stat().st_size / 1e9,
             "output_gb": out.stat().st_size / 1e9,
         }
@@ -69,4 +78,4 @@ def measure(counts: Sequence[int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run_one(int(sys.argv[1]))))
+    print(json.dumps(run_one(*map(int, sys.argv[1:]))))

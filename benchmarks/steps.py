@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from message_passing import layers_of
 from peers_ftcp import amplitudes_loop, ftcp_loop, graph_loop, structures_of
 
+from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._contract import Block
 from crystalssl.blocks._registry import build_block, list_blocks
 from crystalssl.config import get_preset
@@ -26,6 +28,7 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.features.extract import BATCH_ATOMS, BATCH_CRYSTALS, extract
+from crystalssl.features.recipe import Recipe
 from crystalssl.hub.weights import load_run
 from crystalssl.pretraining.loop import generator_for
 from crystalssl.representation.ftcp import encode
@@ -203,6 +206,22 @@ def encoders(crystals: Crystals, peers: int) -> list[Measured]:
     return found
 
 
+def message_passing(crystals: Crystals, peers: int) -> list[Measured]:
+    """A layer of graph attention, beside PyTorch Geometric's and one over all pairs of sites."""
+    del peers
+    keep_freed_memory()
+    corpus = Corpus.from_crystals(canonicalize(crystals.take(range(min(512, len(crystals))))))
+    layers, count = layers_of(corpus, len(corpus))
+    for layer in layers.values():
+        layer()
+    rates = {name: rate_of(layer, count) for name, layer in layers.items()}
+    step = "one layer of graph attention"
+    return [
+        _with_peer(step, rates["ours"], corpus, name, rates[name], 0)
+        for name in ("PyTorch Geometric", "dense")
+    ]
+
+
 def _train(block: Block, corpus: Corpus, plan: list[Index]) -> None:
     """One optimizer step on each batch."""
     optimizer = torch.optim.AdamW(block.parameters(), lr=1e-4)
@@ -217,10 +236,10 @@ def table_to_features(crystals: Crystals, peers: int) -> list[Measured]:
     from matminer.featurizers.composition import ElementProperty
     from matminer.featurizers.structure import DensityFeatures, GlobalSymmetryFeatures
 
-    chain = load_run("default")
+    chain = Recipe(device="cpu").extractor()
 
     def ours(path: Path) -> None:
-        extract(canonicalize(read_table(path).crystals), chain, device="cpu")
+        chain.features_of(canonicalize(read_table(path).crystals))
 
     def theirs() -> None:
         for structure in structures:
@@ -242,7 +261,15 @@ def table_to_features(crystals: Crystals, peers: int) -> list[Measured]:
 
 STEPS = {
     step.__name__: step
-    for step in (read_cif, canonical_cell, raw_ftcp, graph_and_panel, encoders, table_to_features)
+    for step in (
+        read_cif,
+        canonical_cell,
+        raw_ftcp,
+        graph_and_panel,
+        message_passing,
+        encoders,
+        table_to_features,
+    )
 }
 """Every measurement by name."""
 
@@ -260,7 +287,7 @@ def batch_shape() -> str:
 
 
 def _with_peer(
-    step: str, rate: float, crystals: Crystals, peer: str, peer_rate: float, target: float
+    step: str, rate: float, crystals: Crystals | Corpus, peer: str, peer_rate: float, target: float
 ) -> Measured:
     return Measured(
         step=step,

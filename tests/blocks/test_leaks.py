@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
-from crystalssl.blocks._layers import shells
 from crystalssl.blocks._registry import build_block, list_blocks
 from crystalssl.blocks.composition import slots
 from crystalssl.datasets.bundled import load_bundled
@@ -171,11 +170,12 @@ def test_hidden_structure_factors_do_not_reach_the_answer(corpus):
     model, batch = model_and_batch("structure_factors", corpus)
     with answers_of(model.tell) as said:
         first = model.pretext(batch, seeded())
-        drawn = torch.rand(batch.valid.shape, generator=seeded())
-        lengths = batch.rows[..., 0]
-        hidden = drawn.gather(1, shells(lengths, batch.valid)) < model.config.mask_ratio
+        shell = model._pattern(batch).shell
+        drawn = torch.rand(shell.shape, generator=seeded())
+        hidden = (drawn.gather(1, shell) < model.config.mask_ratio).unsqueeze(-1)
         rows = batch.rows.clone()
-        rows[..., 1:] = torch.where(hidden.unsqueeze(-1), 1 - rows[..., 1:], rows[..., 1:])
+        read = rows[:, : shell.shape[1], 1:]
+        rows[:, : shell.shape[1], 1:] = torch.where(hidden, 1 - read, read)
         second = model.pretext(replace(batch, rows=rows), seeded())
     assert torch.allclose(said[0], said[1], atol=1e-5)
     assert not torch.allclose(first[0].sums["model"], second[0].sums["model"])

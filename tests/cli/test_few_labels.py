@@ -76,7 +76,7 @@ def test_ablation_prints_every_block_alone_and_left_out(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--also", "ssl=x.parquet"], "expected NAME=FILE"),
+        (["--also", "ssl=x.parquet"], "is in use"),
         (["--also", "x.parquet"], "expected NAME=FILE"),
         (["--fractions", "one"], "numbers joined by commas"),
         (["--fractions", "0"], "at most 100 percent"),

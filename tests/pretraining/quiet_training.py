@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from crystalssl.blocks._squash import Squash
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.extract import extract
@@ -34,13 +36,19 @@ TRAIN, VAL = np.arange(32), np.arange(32, 40)
 
 
 class QuietToy(Toy):
-    """The toy without dropout and with the same noise for a crystal at any time."""
+    """The toy without dropout, with the same noise for a crystal at any time, and squashed."""
 
     def __init__(self, config):
         super().__init__(config)
         self.layer = self.layer[:2]
+        self.squash = Squash(self.width)
+
+    def encode(self, batch):
+        found = super().encode(batch)
+        return replace(found, features=self.squash(found.features))
 
     def pretext(self, batch, generator):
+        self.encode(batch)  # statistics of the squash, over both processes
         frozen = torch.sin(1e3 * batch.rows.double().sum(-1)).abs().float()
         asked = torch.rand
         torch.rand = lambda *shape, **options: frozen

@@ -94,8 +94,8 @@ def both(
     layer: nn.Linear, states: Float[Tensor, "item channel"], split: Sequence[int]
 ) -> list[Float[Tensor, "item part"]]:
     """The outputs of a linear layer in parts that lie together in memory each."""
-    weights = layer.weight.split(list(split))
-    biases = layer.bias.split(list(split))
+    weights = torch.split(layer.weight, list(split))
+    biases = torch.split(layer.bias, list(split))
     return [functional.linear(states, w, b) for w, b in zip(weights, biases, strict=True)]
 
 
@@ -112,11 +112,11 @@ def on_planes(
     layers: nn.Sequential, planes: Float[Tensor, "channel crystal row row"]
 ) -> Float[Tensor, "crystal head row row"]:
     """Apply an ``mlp`` of two layers to the leading axis: pairs of rows need no copies then."""
-    first, last = layers[0], layers[-1]
+    first, last = (layer for layer in layers if isinstance(layer, nn.Linear))
     flat = planes.flatten(1)
     hidden = functional.silu(torch.addmm(first.bias.unsqueeze(1), first.weight, flat))
     heads = torch.addmm(last.bias.unsqueeze(1), last.weight, hidden)
-    return heads.unflatten(1, planes.shape[1:]).transpose(0, 1)
+    return heads.view(len(heads), *planes.shape[1:]).transpose(0, 1)
 
 
 class Taps(nn.Module):

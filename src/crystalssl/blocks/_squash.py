@@ -40,9 +40,7 @@ class Squash(nn.Module):
         if self.training:
             self._watch(features.detach().to(self.mean))
         spread = torch.sqrt((self.square - self.mean**2).clamp_min(1e-8))
-        squashed: Tensor = self.limit * torch.tanh(
-            (features - self.mean) / (spread * self.limit)
-        )
+        squashed: Tensor = self.limit * torch.tanh((features - self.mean) / (spread * self.limit))
         return squashed
 
     @torch.no_grad()

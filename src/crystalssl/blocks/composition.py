@@ -26,6 +26,7 @@ from crystalssl.blocks._layers import (
     key_bias,
     mlp,
     pool,
+    rows_at,
 )
 from crystalssl.blocks._masking import one_per_segment
 from crystalssl.blocks._objectives import (
@@ -128,24 +129,39 @@ class Composition(Block):
     ) -> tuple[Tensor, Bool[Tensor, "crystal row"], Float[Tensor, "crystal row"]]:
         """Tokens of the present elements in padded rows; row 0 is the mask token."""
         present = fraction > 0
-        axis = torch.cat([slots(fraction), present.unsqueeze(-1).to(fraction.dtype)], dim=-1)
-        along = self.axis(axis.transpose(1, 2)).transpose(1, 2)  # (crystal, element, dim)
-        states = self.elements.table()[1:] + along + self.amount(fraction)
         most = int(present.sum(1).max())
         index = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-        rows = states.gather(1, index.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
-        token = self.mask_token.expand(len(rows), 1, -1)
-        states = torch.cat([token, rows], dim=1)
+        amount = fraction.gather(1, index)
+        rows = functional.embedding(index, self.elements.table()[1:])
+        rows = rows + self._along(fraction, index) + self.amount(amount)
+        states = torch.cat([self.mask_token.expand(len(rows), 1, -1), rows], dim=1)
         readable = torch.cat([masked.unsqueeze(1), present.gather(1, index)], dim=1)
-        weight = torch.cat([torch.zeros_like(fraction[:, :1]), fraction.gather(1, index)], dim=1)
+        weight = torch.cat([torch.zeros_like(amount[:, :1]), amount], dim=1)
         layers, bias = [states], key_bias(readable)
         for layer in self.encoder:
             layers.append(layer(layers[-1], bias))
         return self.taps(layers), readable, weight
 
+    def _along(
+        self, fraction: Float[Tensor, "crystal element"], index: Int[Tensor, "crystal row"]
+    ) -> Float[Tensor, "crystal row channel"]:
+        """Convolutions over the periodic table, the second one only at elements ``index``."""
+        present = (fraction > 0).unsqueeze(-1).to(fraction.dtype)
+        axis = torch.cat([slots(fraction), present], dim=-1).transpose(1, 2)
+        first, second = (layer for layer in self.axis if isinstance(layer, nn.Conv1d))
+        hidden = functional.silu(first(axis)).transpose(1, 2)
+        half = self.config.kernel // 2
+        padded = functional.pad(hidden, (0, 0, half, half)).contiguous()
+        windows = torch.arange(self.config.kernel, device=index.device) + index.unsqueeze(-1)
+        start = torch.arange(len(index), device=index.device) * padded.shape[1]
+        place = (windows + start[:, None, None]).flatten()
+        near = padded.flatten(0, 1).index_select(0, place).view(*index.shape, -1)
+        weight = second.weight.transpose(1, 2).flatten(1)
+        return functional.linear(near, weight, second.bias)
+
     def _features(self, tokens: Tensor, weight: Float[Tensor, "crystal row"]) -> Tensor:
         kept = weight > 0
-        return pool(tokens[kept], kept.nonzero()[:, 0], len(tokens), weight[kept])
+        return pool(*rows_at(tokens, kept), len(tokens), weight[kept])
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are the present elements by atomic number; features are fraction-weighted."""

@@ -10,14 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
-from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, rows_at, shell_sizes, shells
+from crystalssl.blocks._layers import (
+    GaussianBasis,
+    Taps,
+    mlp,
+    pool,
+    rows_at,
+    shell_sizes,
+    shells,
+    whole_shells,
+)
 from crystalssl.blocks._masking import shell_draw
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.representation.layout import group
@@ -34,6 +43,8 @@ class StructureFactorsConfig:
     """Residual blocks."""
     kernel: int = 5
     """Width of the convolutions along the rows."""
+    reflections: int = 64
+    """Most reflections read, in whole shells."""
     latent: int = 48
     """Width of the space shared by real and reciprocal space."""
     mask_ratio: float = 0.3
@@ -45,6 +56,24 @@ class StructureFactorsConfig:
 
 
 FACTORS = group("structure_factors").width - 1
+
+
+class Pattern(NamedTuple):
+    """The first reflections of a batch, padded, in whole shells.
+
+    Attributes:
+        lengths: |g| in 1/angstrom.
+        shell: shell index.
+        size: reflections in the shell.
+        factors: weighted structure factors, sorted by magnitude within a shell.
+        kept: rows that hold a reflection.
+    """
+
+    lengths: Float[Tensor, "crystal row"]
+    shell: Int[Tensor, "crystal row"]
+    size: Float[Tensor, "crystal row"]
+    factors: Float[Tensor, "crystal row factor"]
+    kept: Bool[Tensor, "crystal row"]
 
 
 class Residual(nn.Module):
@@ -125,25 +154,24 @@ class StructureFactors(Block):
         self.mean_factor, self.mean_pattern = TargetMean(FACTORS), TargetMean(FACTORS)
         self.mean_distances = TargetMean(BINS)
 
-    def _sorted(self, batch: BlockBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Lengths, shells, and factors sorted by magnitude within every shell."""
-        lengths, factors = batch.rows[..., 0], batch.rows[..., 1:]
-        shell = shells(lengths, batch.valid)
+    def _pattern(self, batch: BlockBatch) -> Pattern:
+        """The shortest shells, with factors sorted by magnitude within every shell."""
+        shell = shells(batch.rows[..., 0], batch.valid)
+        kept = whole_shells(shell, batch.valid, self.config.reflections)
+        rows = slice(0, max(1, int(kept.sum(1).max())))
+        shell, kept, size = shell[:, rows], kept[:, rows], shell_sizes(shell, kept)[:, rows]
+        lengths, factors = batch.rows[:, rows, 0], batch.rows[:, rows, 1:]
         order = (2.0 * shell.unsqueeze(-1) - factors.clamp(0, 1)).argsort(dim=1, stable=True)
-        return lengths, shell, factors.gather(1, order)
+        return Pattern(lengths, shell, size, factors.gather(1, order), kept)
 
     def _tokens(
-        self,
-        lengths: Float[Tensor, "crystal row"],
-        size: Float[Tensor, "crystal row"],
-        factors: Float[Tensor, "crystal row factor"],
-        hidden: Bool[Tensor, "crystal row"],
-        valid: Bool[Tensor, "crystal row"],
+        self, pattern: Pattern, hidden: Bool[Tensor, "crystal row"]
     ) -> Float[Tensor, "crystal row channel"]:
         """Tokens of every row; hidden rows enter with zero factors and a flag."""
-        flags = torch.stack([torch.log(size.clamp_min(1.0)), hidden.to(lengths.dtype)], dim=-1)
-        shown = valid.unsqueeze(-1).to(lengths.dtype)
-        entry = torch.cat([self.position(lengths), factors, flags], dim=-1)
+        lengths, factors = pattern.lengths, pattern.factors
+        flags = [torch.log(pattern.size.clamp_min(1.0)), hidden.to(lengths.dtype)]
+        shown = pattern.kept.unsqueeze(-1).to(lengths.dtype)
+        entry = torch.cat([self.position(lengths), factors, torch.stack(flags, dim=-1)], dim=-1)
         states = self.embed(entry) * shown
         layers = [states]
         for layer in self.encoder:
@@ -153,47 +181,43 @@ class StructureFactors(Block):
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are reflections by increasing |g|."""
-        lengths, shell, factors = self._sorted(batch)
-        hidden = torch.zeros_like(batch.valid)
-        size = shell_sizes(shell, batch.valid)
-        padded = self._tokens(lengths, size, factors, hidden, batch.valid)
-        tokens, crystal = rows_at(padded, batch.valid)
+        pattern = self._pattern(batch)
+        padded = self._tokens(pattern, torch.zeros_like(pattern.kept))
+        tokens, crystal = rows_at(padded, pattern.kept)
         features = pool(tokens, crystal, len(batch.rows))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Hidden structure factors, both mappings, and the crystal-level objective."""
-        lengths, shell, factors = self._sorted(batch)
-        hidden = (shell_draw(shell, generator) < self.config.mask_ratio) & batch.valid
-        seen = factors.masked_fill(hidden.unsqueeze(-1), 0.0)
-        size = shell_sizes(shell, batch.valid)
-        tokens = self._tokens(lengths, size, seen, hidden, batch.valid)
-        features = pool(*rows_at(tokens, batch.valid), len(batch.rows))
+        pattern = self._pattern(batch)
+        hidden = (shell_draw(pattern.shell, generator) < self.config.mask_ratio) & pattern.kept
+        seen = pattern.factors.masked_fill(hidden.unsqueeze(-1), 0.0)
+        tokens = self._tokens(pattern._replace(factors=seen), hidden)
+        features = pool(*rows_at(tokens, pattern.kept), len(batch.rows))
         return [
-            self._factor_result(lengths, factors, tokens, hidden, batch.valid),
-            *self._mapping_results(features, lengths, factors, batch),
+            self._factor_result(pattern, tokens, hidden),
+            *self._mapping_results(features, pattern, batch),
             self.structure(self.name, features, batch, self.config.structure_weight),
         ]
 
-    def _factor_result(
-        self, lengths: Tensor, factors: Tensor, tokens: Tensor, hidden: Tensor, valid: Tensor
-    ) -> PretextResult:
-        target = factors[hidden]
-        between = interpolate(lengths, factors, valid & ~hidden)[hidden]
+    def _factor_result(self, pattern: Pattern, tokens: Tensor, hidden: Tensor) -> PretextResult:
+        target = pattern.factors[hidden]
+        seen = pattern.kept & ~hidden
+        between = interpolate(pattern.lengths, pattern.factors, seen)[hidden]
         baselines = {"mean": self.mean_factor(target), "interpolation in |g|": between}
         answer = self.tell(tokens[hidden])
         return error_result("masked_structure_factors", answer, target, baselines, scale=0.1)
 
     def _mapping_results(
-        self, features: Tensor, lengths: Tensor, factors: Tensor, batch: BlockBatch
+        self, features: Tensor, pattern: Pattern, batch: BlockBatch
     ) -> list[PretextResult]:
         """Pattern to distances, and distances to pattern, through the shared latent space."""
         distances, weight = batch.histogram, self.config.mapping_weight
         from_pattern, from_distances = self.from_pattern(features), self.from_distances(distances)
         to_real = self.to_distances(from_pattern)
-        latent = from_distances.unsqueeze(1).expand(-1, lengths.shape[1], -1)
-        pattern = self.to_pattern(torch.cat([latent, self.position(lengths)], dim=-1))
-        answer, target = pattern[batch.valid], factors[batch.valid]
+        latent = from_distances.unsqueeze(1).expand(-1, pattern.lengths.shape[1], -1)
+        told = self.to_pattern(torch.cat([latent, self.position(pattern.lengths)], dim=-1))
+        answer, target = told[pattern.kept], pattern.factors[pattern.kept]
         histogram_mean = {"mean": self.mean_distances(distances)}
         pattern_mean = {"mean": self.mean_pattern(target)}
         there = error_result("reciprocal_to_real", to_real, distances, histogram_mean, weight, 0.5)

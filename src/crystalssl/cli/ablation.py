@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystalssl.cli import feature_files, probing
+from crystalssl.cli import probing
 from crystalssl.cli.console import (
     grid,
     load,
@@ -67,20 +67,22 @@ def ablation(
     if untrained_features is not None:
         sources[probing.UNTRAINED] = load_features(untrained_features)
     loaded = load(structures)
-    report_skipped(loaded.skipped, loaded.total, out, strict)
     crystals = probing.labelled(loaded.crystals, target)
     if untrained and probing.UNTRAINED not in sources:
-        sources[probing.UNTRAINED] = feature_files.untrained_features(
+        sources[probing.UNTRAINED] = probing.untrained_features(
             crystals,
             out,
             blocks_behind(sources[probing.SSL]),
             strict=strict,
             symprec=symprec,
             seed=seed,
+            skipped=loaded.skipped,
         )
+    else:
+        report_skipped(loaded.skipped, loaded.total, out, strict)
     sets = [
         BlockSet(
-            part=given(name, feature_files.LABELS[name], found.ids, found.matrix, crystals),
+            part=given(name, probing.LABELS[name], found.ids, found.matrix, crystals),
             widths=found.widths,
         )
         for name, found in sources.items()

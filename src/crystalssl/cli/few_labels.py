@@ -21,15 +21,10 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import DropSeenOption, Seed, Strict, Symprec, Target, Threads
+from crystalssl.cli.options import Also, DropSeenOption, Seed, Strict, Symprec, Target, Threads
 
 if TYPE_CHECKING:
     from crystalssl.evaluation.few_shot import FewShot
-
-Also = Annotated[
-    list[str] | None,
-    typer.Option("--also", help="Another feature set, NAME=FILE; may be repeated."),
-]
 
 Labelled = Annotated[
     list[Path],
@@ -92,22 +87,31 @@ def few_shot(
     shares = feature_files.percentages(fractions, "--fractions")
     explained = feature_files.percentages(residual, "--residual")
     found = load_features(features)
-    others = {n: load_features(p) for n, p in feature_files.named_files(also or []).items()}
+    others = probing.read_named(also or [])
     loaded = load(structures)
-    report_skipped(loaded.skipped, loaded.total, out, strict)
     crystals = probing.labelled(loaded.crystals, target)
     protocol = label_draws(
         crystals, fractions=shares, draws=draws, full_draws=full_draws, seed=seed
     )
     if untrained and probing.UNTRAINED not in others:
-        others[probing.UNTRAINED] = feature_files.untrained_features(
-            crystals, out, blocks_behind(found), strict=strict, symprec=symprec, seed=seed
+        others[probing.UNTRAINED] = probing.untrained_features(
+            crystals,
+            out,
+            blocks_behind(found),
+            strict=strict,
+            symprec=symprec,
+            seed=seed,
+            skipped=loaded.skipped,
         )
+    else:
+        report_skipped(loaded.skipped, loaded.total, out, strict)
     chosen = tuple(word.strip() for word in heads.split(","))
     sets = feature_files.with_baselines(crystals, found, others, out / "cache")
     own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]
+    explainers = (*own, *([probing.UNTRAINED] if probing.UNTRAINED in others else []))
     store = Store(out / FOLDER)
     overlap = find_overlap([o for f in (found, *others.values()) for o in f.origins], crystals)
+    del found, others  # the sets hold copies
     with progress_bar("Few labels") as advance:
         result = scenario.few_shot(
             sets,
@@ -121,8 +125,8 @@ def few_shot(
                 residual_heads=tuple(head for head in chosen if head != "ridge"),
                 residual_fractions=explained,
                 folds=folds,
-                explainers=(*own, *([probing.UNTRAINED] if probing.UNTRAINED in others else [])),
-                ours=(*own, feature_files.HYBRID),
+                explainers=explainers,
+                ours=(*own, probing.HYBRID),
                 threads=threads or 0,
             ),
             overlap=overlap,

@@ -31,7 +31,9 @@ LABELS = {
     UNTRAINED: "Untrained encoders",
 }
 """Their names for people."""
-TAKEN = (SSL, "raw_ftcp", "raw_ftcp_pca", "magpie", "mean")
+HYBRID = "hybrid"
+"""Name of raw FTCP beside features."""
+TAKEN = (SSL, HYBRID, "raw_ftcp", "raw_ftcp_pca", "magpie", "mean")
 """Names that no further features may have."""
 PROTOCOLS = ("held-out", "repeated", "both")
 """Choices of a protocol."""
@@ -193,7 +195,6 @@ def untrained_features(
         seed: seed of the encoders.
         skipped: structures left out before, to be reported with those left out here.
     """
-    from crystalssl.blocks._registry import build_block
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
     from crystalssl.features.store import load_features, save_features
@@ -205,8 +206,7 @@ def untrained_features(
         report_skipped(skipped, len(crystals) + len(skipped), out, strict)
         return load_features(path)
     canonical = make_canonical(crystals, out, strict=strict, symprec=symprec, skipped=skipped)
-    fresh = {name: build_block(name, seed=seed) for name in blocks}
-    features = steps.extract_features(canonical, fresh, UNTRAINED, "Untrained encoders")
+    features = steps.untrained_features(canonical, blocks, seed)
     save_features(features, path)
     stages.finish("untrained", digest, settings)
     return features

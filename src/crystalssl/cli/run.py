@@ -220,9 +220,7 @@ def describe(
     seed: int,
 ) -> tuple[Features, Features, str]:
     """Features of trained encoders and of untrained ones, and the digest of the stage."""
-    from crystalssl.blocks._registry import build_block
     from crystalssl.cli import steps
-    from crystalssl.features.container import UNTRAINED
     from crystalssl.features.store import load_features, save_npy, save_parquet
 
     out = stages.folder
@@ -235,8 +233,7 @@ def describe(
     weights = steps.blocks_folder(out)
     trained = steps.load_encoders(weights, ",".join(b.name for b in blocks))
     features = steps.extract_features(prepared.corpus, trained, weights)
-    fresh = {block.name: build_block(block.name, seed=seed) for block in blocks}
-    untrained = steps.extract_features(prepared.corpus, fresh, UNTRAINED)
+    untrained = steps.untrained_features(prepared.corpus, [block.name for block in blocks], seed)
     save_parquet(features, table)
     save_npy(features, array)
     save_parquet(untrained, baseline)

@@ -209,3 +209,19 @@ def extract_features(
     origins = [origin_of(weights, encoders)]
     with progress_bar(title) as advance:
         return extract(source, encoders, origins=origins, progress=advance)
+
+
+def untrained_features(
+    source: Corpus | CanonicalResult,
+    blocks: Sequence[str],
+    seed: int,
+    title: str = "Untrained encoders",
+) -> Features:
+    """Features of fresh encoders of ``blocks``: what architecture alone is worth."""
+    from crystalssl.blocks._registry import build_block
+    from crystalssl.features.container import UNTRAINED
+    from crystalssl.features.extract import settle_encoders
+
+    fresh = {name: build_block(name, seed=seed) for name in blocks}
+    settle_encoders(source, fresh)
+    return extract_features(source, fresh, UNTRAINED, title)

@@ -8,7 +8,7 @@ them. Finished selections are kept, so that a stopped run goes on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -152,20 +152,9 @@ def ablation(
     record = _record(sets, targets, protocol, common, hashes)
     if overlap is not None:
         tested = np.concatenate([split.test for _, splits in work for split in splits])
-        record = _with_overlap(record, overlap, overlap.counts(tested, groups), drop_seen)
+        record = overlap.noted(record, tested, groups, drop_seen)
     return Ablation(
         table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
-    )
-
-
-def _with_overlap(
-    record: RunRecord, overlap: Overlap, counts: dict[str, int], drop_seen: DropSeen
-) -> RunRecord:
-    """The record with what the weights had seen of the test rows."""
-    return replace(
-        record,
-        counts=record.counts | counts,
-        config=record.config | {"overlap": overlap.settings(drop_seen)},
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +147,7 @@ def few_shot(
     record = _record(sets, targets, draws, chosen, common, hashes)
     if overlap is not None:
         tested = np.concatenate([split.test for _, splits in work for split in splits])
-        record = replace(
-            record,
-            counts=record.counts | overlap.counts(tested, groups),
-            config=record.config | {"overlap": overlap.settings(drop_seen)},
-        )
+        record = overlap.noted(record, tested, groups, drop_seen)
     return FewShot(
         table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
     )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.feature_sets import FeatureSet, concatenate
+from crystalssl.evaluation.feature_sets import FeatureSet, side_by_side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ def hybrid(raw: FeatureSet, ssl: FeatureSet, widths: Mapping[str, int]) -> Hybri
             f"Blocks of {sum(widths.values())} features for {ssl.matrix.shape[1]} columns; "
             "expected as many. Extract the features again."
         )
-    both = concatenate("hybrid", f"{raw.label} + {ssl.label}", [raw, ssl])
+    both, views = side_by_side("hybrid", f"{raw.label} + {ssl.label}", [raw, ssl])
     edge = raw.matrix.shape[1]
     sections = [
         Section(name=raw.name, label=raw.label, start=0, stop=edge, width=raw.width, learned=False)
@@ -107,14 +107,4 @@ def hybrid(raw: FeatureSet, ssl: FeatureSet, widths: Mapping[str, int]) -> Hybri
             Section(name=name, label=label, start=place, stop=stop, width=width, learned=True)
         )
         place = stop
-    views = [
-        FeatureSet(
-            name=part.name,
-            label=part.label,
-            matrix=both.matrix[:, columns],
-            valid=both.valid,
-            width=part.width,
-        )
-        for part, columns in ((raw, slice(0, edge)), (ssl, slice(edge, None)))
-    ]
     return Hybrid(both=both, raw=views[0], ssl=views[1], sections=tuple(sections))

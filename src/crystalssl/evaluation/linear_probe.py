@@ -133,9 +133,8 @@ def linear_probe(
         rows=tuple(found.rows), record=_record(sets, targets, protocol, models, common)
     )
     if overlap is not None:
-        counts = table.record.counts | overlap.counts(found.tested, groups)
-        config = table.record.config | {"overlap": overlap.settings(drop_seen)}
-        table = replace(table, record=replace(table.record, counts=counts, config=config))
+        record = overlap.noted(table.record, found.tested, groups, drop_seen)
+        table = replace(table, record=record)
     against = [c for name in champions for model in models for c in compare(table, name, model)]
     return LinearProbe(
         table=table,

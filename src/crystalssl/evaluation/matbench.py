@@ -107,7 +107,8 @@ def matbench(
         details: what else the record should say, such as the weights in use.
         overlap: which readable structures the weights have seen; counted in the record. No row is
             left out for it: the benchmark wants all.
-        store: keeps finished folds, so that a stopped run goes on; None computes all.
+        store: keeps finished folds, so that a stopped run goes on; those that this run did not
+            ask for are removed. None computes all.
         progress: called with folds done, folds in all, and what is being done.
 
     Raises:
@@ -120,6 +121,7 @@ def matbench(
         )
     if head.kind != task.kind:
         raise InputError(f"Got a head for {head.kind}; the labels of {task.name} are {task.kind}.")
+    keys: list[str] = []
     rows: list[ScenarioResult] = []
     tables: list[pa.Table] = []
     results: dict[str, Any] = {}
@@ -137,12 +139,15 @@ def matbench(
                 data=[record.data_hash],
                 code=[*head_code(head), sys.modules[__name__]],
             )
+            keys.append(key)
             part = store.once(key, partial(unit.compute, seed))
         rows += part.rows
         same = [task.target, task.unit, "random", fold, features.name, head.name]
         guess = part.arrays["predictions"]
         tables.append(prediction_table(same, task.mbids[test], task.labels[test], guess))
         results[f"fold_{fold}"] = unit.entry(guess)
+    if store is not None:
+        store.keep_only(keys)
     if progress is not None:
         progress(FOLDS, FOLDS, "")
     return Matbench(

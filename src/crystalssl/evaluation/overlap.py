@@ -5,7 +5,7 @@ it carries over to new ones. Every scenario asks once and says the counts:
 
     overlap = find_overlap(features.origins, crystals)
     split = overlap.drop(split, drop_seen)          # test rows; training rows stay
-    counts |= overlap.counts(tested_rows, formulas)
+    record = overlap.noted(record, tested_rows, formulas, drop_seen)
     say(overlap.words(tested_rows, formulas))
 """
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from crystalssl.errors import CrystalSSLError, InputError, unknown_name
 from crystalssl.evaluation.protocols import Index, Split
+from crystalssl.evaluation.scenario import RunRecord
 from crystalssl.features.container import UNTRAINED, Origin
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.seen import Seen
@@ -103,6 +104,16 @@ class Overlap:
     def settings(self, mode: DropSeen) -> dict[str, Any]:
         """For ``RunRecord.config``: the weights, what is not known of them, what was dropped."""
         return {"weights": self.weights, "seen_unknown": self.unknown, "drop_seen": mode}
+
+    def noted(
+        self, record: RunRecord, tested: Index, formulas: npt.NDArray[np.str_], mode: DropSeen
+    ) -> RunRecord:
+        """A record with these counts and settings; arguments as in :meth:`counts`."""
+        return replace(
+            record,
+            counts=record.counts | self.counts(tested, formulas),
+            config=record.config | {"overlap": self.settings(mode)},
+        )
 
     def words(self, tested: Index, formulas: npt.NDArray[np.str_]) -> str:
         """The counts in a sentence; arguments as in :meth:`counts`."""

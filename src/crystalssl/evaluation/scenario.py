@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 from crystalssl.config import read_json, write_json
 from crystalssl.errors import InputError
 
+DIGEST_ROWS = 4096
+"""Rows of a view that are copied at a time for its digest."""
 PACKAGES = (
     "crystalssl",
     "numpy",
@@ -240,5 +242,10 @@ def digest(parts: Iterable[npt.NDArray[Any] | str]) -> str:
             state.update(part.encode())
             continue
         state.update(f"{part.dtype}{part.shape}".encode())
-        state.update(np.ascontiguousarray(part).view(np.uint8).data if part.size else b"")
+        if part.flags.c_contiguous:
+            state.update(part.reshape(-1).view(np.uint8).data if part.size else b"")
+            continue
+        for start in range(0, len(part), DIGEST_ROWS):  # a view is copied a few rows at a time
+            rows = np.ascontiguousarray(part[start : start + DIGEST_ROWS])
+            state.update(rows.reshape(-1).view(np.uint8).data)
     return state.hexdigest()

@@ -37,6 +37,7 @@ from crystalssl.evaluation.shap_units import (
     explained_table,
     mean_rows,
     share_rows,
+    unit_key,
     unit_part,
 )
 from crystalssl.evaluation.store import Part, Store
@@ -104,7 +105,8 @@ def shap_share(
         overlap: which crystals the weights of the features have seen; counted in the record.
         drop_seen: test crystals to leave out because the weights have seen them.
         threads: threads of trees; 0 for all cores.
-        store: keeps finished units, so that a stopped run goes on; None computes all.
+        store: keeps finished units, so that a stopped run goes on; those that this run did not
+            ask for are removed. None computes all.
         progress: called with units done, units in all, and what is being done.
 
     Raises:
@@ -142,9 +144,7 @@ def shap_share(
     record = _record(hybrid, targets, splits, config, base)
     if overlap is not None:
         tested = np.concatenate([split.test for split in splits])
-        settings = {**record.config, "overlap": overlap.settings(drop_seen)}
-        counts = record.counts | overlap.counts(tested, groups)
-        record = replace(record, config=settings, counts=counts)
+        record = overlap.noted(record, tested, groups, drop_seen)
     return _gathered(units, _computed(units, store, base, progress), record)
 
 
@@ -158,6 +158,8 @@ def _computed(
             words = f"{unit.target.name}, {unit.head.name} on {unit.features.label}"
             progress(done, len(units), words)
         parts.append(unit_part(unit, store, base))
+    if store is not None:
+        store.keep_only([unit_key(unit, store, base) for unit in units])
     if progress is not None:
         progress(len(units), len(units), "")
     return parts

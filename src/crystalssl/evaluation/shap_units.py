@@ -124,11 +124,16 @@ class Unit:
 
 def unit_part(unit: Unit, store: Store | None, base: str) -> Part:
     """The result of a unit, from the store where it is there."""
-    if store is None:
-        return unit.compute()
+    return (
+        unit.compute() if store is None else store.once(unit_key(unit, store, base), unit.compute)
+    )
+
+
+def unit_key(unit: Unit, store: Store, base: str) -> str:
+    """Key of a unit in a store; ``base`` is a digest of what all units share."""
     code = [*head_code(unit.head), attribution, sys.modules[__name__]]
     data = [base, digest([unit.target.values, unit.split.train, unit.split.test])]
-    return store.once(store.key(SCENARIO, unit.settings(), data=data, code=code), unit.compute)
+    return store.key(SCENARIO, unit.settings(), data=data, code=code)
 
 
 def explained_rows(split: Split, config: ShapConfig) -> Index:

@@ -188,7 +188,10 @@ def decompose(
         scaler = fit_scaler(matrix, rows)
         gram, along = _row_gram(matrix, rows, scaler), labels
     else:
-        scaler, gram, along = _column_gram(moments or Moments.of(matrix, targets, rows))
+        # sums made here are nobody else's, and their Gram matrix may be written over
+        known = moments or Moments.of(matrix, targets, rows)
+        scaler, gram, along = _column_gram(known, spare=moments is None)
+        del known
     count, width = len(rows), len(scaler.columns)
     values, basis = principal_axes(gram, max(count, width))
     del gram
@@ -207,14 +210,23 @@ def decompose(
     )
 
 
-def _column_gram(moments: Moments) -> tuple[Scaler, Floats, Floats]:
-    """The scaler, (p, p) Xs' Xs (upper triangle) and (p, t) Xs' y for centred labels."""
+def _column_gram(moments: Moments, *, spare: bool) -> tuple[Scaler, Floats, Floats]:
+    """The scaler, (p, p) Xs' Xs (upper triangle) and (p, t) Xs' y for centred labels.
+
+    Where the moments are spare, their Gram matrix becomes the one that is returned.
+    """
     count = moments.count
     mean = moments.total / count
     scaler = _scaler(moments.origin, mean, np.diag(moments.gram) / count)
     columns = scaler.columns
     gram = moments.gram
-    gram = gram[np.ix_(columns, columns)] if len(columns) < len(gram) else gram.copy(order="F")
+    if len(columns) < len(gram):
+        # indexed as its transpose, which is row-major, so that the copy is column-major
+        gram = gram.T[np.ix_(columns, columns)].T
+    elif not spare:
+        gram = gram.copy(order="F")
+    if spare:
+        moments.gram = gram  # frees the wider one
     shift = mean[columns] / scaler.scale
     gram /= scaler.scale
     gram /= scaler.scale[:, None]

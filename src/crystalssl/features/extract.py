@@ -17,6 +17,7 @@ import torch
 
 from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._contract import Block
+from crystalssl.blocks._squash import settle
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.features.container import Features, Origin, feature_names
@@ -27,6 +28,8 @@ __all__ = ["Features", "extract", "feature_names"]
 
 CHUNK_ATOMS = 131_072
 """Sites that are turned into a corpus at a time."""
+SETTLED = 4_096
+"""Crystals from which untrained encoders take the spread of their features."""
 BATCH_ATOMS = {"cpu": 1_536, "cuda": 16_384}
 """Sites encoded at a time, by device: on a CPU what stays in its caches."""
 BATCH_CRYSTALS = {"cpu": 64, "cuda": 512}
@@ -85,6 +88,33 @@ def extract(
                     progress(done, total)
             first += len(corpus)
     return Features(ids=crystals.ids, blocks=blocks, origins=tuple(origins))
+
+
+def settle_encoders(
+    source: CanonicalResult | Corpus,
+    encoders: Mapping[str, Block],
+    *,
+    device: torch.device | str | None = None,
+) -> None:
+    """Let encoders that were never trained take the spread of their features from crystals.
+
+    Trained ones know it from training; a comparison is fair when untrained ones know it as well.
+
+    Args:
+        source: crystals; up to ``SETTLED`` of them, evenly spaced, are looked at.
+        encoders: block of each name; changed in place, weights excepted.
+        device: where to compute; a CUDA GPU if there is one by default.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    crystals = source.crystals if isinstance(source, CanonicalResult) else source
+    rows = np.unique(np.linspace(0, max(len(crystals) - 1, 0), SETTLED).astype(np.int64))
+    some = crystals.take(rows[: len(crystals)])
+    corpus = some if isinstance(some, Corpus) else Corpus.from_crystals(some, targets=False)
+    corpus = corpus.to(place)
+    plan = pack(np.arange(len(corpus)), corpus.site_counts, BATCH_CRYSTALS["cpu"], CHUNK_ATOMS)
+    for block in encoders.values():
+        with _ready(block, place):
+            settle(block, (corpus.batch(part, block) for part in plan))
 
 
 def _encode(
