@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.blocks._contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks._edge_kernels import FilterTable, TabledEdges, attended, tabled
 from crystalssl.blocks._layers import (
     ElementEmbedding,
     GaussianBasis,
@@ -69,23 +70,41 @@ class GraphAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, basis: int, score_width: int) -> None:
         super().__init__()
-        self.split, self.heads = [score_width, dim], heads
+        self.split, self.heads, self.lot = [score_width, dim], heads, dim // heads
         self.norm, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.centre = nn.Linear(dim, score_width)
         self.neighbour = nn.Linear(dim, score_width + dim)
         self.edge = nn.Linear(basis, score_width + dim)
         self.score = nn.Linear(score_width, heads, bias=False)
         self.out, self.feed = nn.Linear(dim, dim), mlp(dim, 2 * dim, dim)
+        self.table = FilterTable()
 
     def forward(
         self,
         states: Float[Tensor, "site channel"],
         edges: Edges,
+        near: Float[Tensor, "edge basis"] | TabledEdges,
+    ) -> Float[Tensor, "site channel"]:
+        """Attend once and update every site; ``near`` holds the distances, expanded or tabled."""
+        normed = self.norm(states)
+        if isinstance(near, TabledEdges):
+            table = self.table.of(self.edge, near.basis)
+            sent, centre = self.neighbour(normed), self.centre(normed)
+            mixed = attended(sent, centre, self.score.weight, table, near)
+        else:
+            mixed = self._mixed(normed, edges, near)
+        states = states + self.out(mixed)
+        updated: Tensor = states + self.feed(self.norm_feed(states))
+        return updated
+
+    def _mixed(
+        self,
+        normed: Float[Tensor, "site channel"],
+        edges: Edges,
         basis: Float[Tensor, "edge basis"],
     ) -> Float[Tensor, "site channel"]:
-        """Attend once and update every site."""
-        count = len(states)
-        normed = self.norm(states)
+        """Filtered values of the neighbours, weighted by their scores."""
+        count = len(normed)
         key, value = both(self.neighbour, normed, self.split)
         near, pass_through = both(self.edge, basis, self.split)
         hidden = key.index_select(0, edges.target) + near
@@ -94,12 +113,10 @@ class GraphAttention(nn.Module):
         weight = torch.exp(self.score(functional.leaky_relu(hidden, 0.2)).clamp(-15, 15))
         total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
         message = value.index_select(0, edges.target) * pass_through
-        message = message.view(len(message), self.heads, -1) * weight.unsqueeze(2)
+        message = message.view(len(message), self.heads, self.lot) * weight.unsqueeze(2)
         mixed = segment_sum(message.flatten(1), edges.source, count)
-        mixed = mixed.view(count, self.heads, -1) / total.unsqueeze(2)
-        states = states + self.out(mixed.flatten(1))
-        updated: Tensor = states + self.feed(self.norm_feed(states))
-        return updated
+        averaged: Tensor = mixed.view(count, self.heads, self.lot) / total.unsqueeze(2)
+        return averaged.flatten(1)
 
 
 def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:
@@ -164,10 +181,12 @@ class Occupancy(Block):
     ) -> Float[Tensor, "site channel"]:
         """Tokens of every site; hidden sites enter as the mask token alone."""
         states = torch.where(hidden.unsqueeze(1), self.mask_token, species @ self.elements.table())
-        basis = self.basis(edges.distance)
+        near = tabled(self.basis, edges, edges.distance, len(states))
+        if near is None:
+            near = self.basis(edges.distance)
         layers = [states]
         for layer in self.encoder:
-            layers.append(layer(layers[-1], edges, basis))
+            layers.append(layer(layers[-1], edges, near))
         tokens: Tensor = self.taps(layers)
         return tokens
 

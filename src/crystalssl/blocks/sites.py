@@ -17,6 +17,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from crystalssl.blocks._contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks._edge_kernels import (
+    FilterTable,
+    TabledEdges,
+    arrows,
+    passed,
+    summed,
+    tabled,
+    tables_apply,
+)
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
 from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, segment_sum
 from crystalssl.blocks._masking import normal, sites_to_hide, uniform
@@ -74,6 +83,7 @@ class Interaction(nn.Module):
         self.mix = nn.Linear(vectors, 2 * vectors, bias=False)
         self.norm = nn.LayerNorm(dim)
         self.update = mlp(dim + vectors, dim, dim + vectors)
+        self.table = FilterTable()
 
     def forward(
         self,
@@ -81,24 +91,50 @@ class Interaction(nn.Module):
         vectors: Float[Tensor, "site 3 vector"],
         edges: Edges,
         unit: Float[Tensor, "edge 3"],
-        basis: Float[Tensor, "edge basis"],
+        near: Float[Tensor, "edge basis"] | TabledEdges,
         share: Float[Tensor, "site 1"],
     ) -> tuple[Tensor, Tensor]:
-        """Pass messages once; ``share`` divides the sums by the number of neighbours."""
-        count = len(scalars)
-        message = self.send(self.norm(scalars)).index_select(0, edges.target) * self.filter(basis)
-        plain, along, carried = message.split(self.split, dim=1)
-        pushed = unit.unsqueeze(2) * along.unsqueeze(1)
-        pushed = pushed + vectors.index_select(0, edges.target) * carried.unsqueeze(1)
-        scalars = scalars + segment_sum(plain, edges.source, count) * share
-        flat = segment_sum(pushed.flatten(1), edges.source, count) * share
-        vectors = vectors + flat.view_as(vectors)
+        """Pass messages once.
+
+        Args:
+            scalars: scalar states.
+            vectors: vector states.
+            edges: the graph.
+            unit: direction of every edge.
+            near: length of every edge, expanded or tabled.
+            share: factor of the sums of every site, one over its number of neighbours.
+        """
+        sent = self.send(self.norm(scalars))
+        if isinstance(near, TabledEdges):
+            table = self.table.of(self.filter, near.basis)
+            plain, pushed = passed(sent, vectors, unit, table, near)
+        else:
+            plain, pushed = self._sums(sent, vectors, edges, unit, near)
+        scalars = scalars + plain * share
+        vectors = vectors + pushed * share.unsqueeze(2)
         left, right = self.mix(vectors).chunk(2, dim=2)
         norm = torch.sqrt((left**2).sum(1) + 1e-6)
         change, gate = self.update(torch.cat([self.norm(scalars), norm], dim=1)).split(
             [scalars.shape[1], norm.shape[1]], dim=1
         )
         return scalars + change, vectors + right * gate.unsqueeze(1)
+
+    def _sums(
+        self,
+        sent: Float[Tensor, "site message"],
+        vectors: Float[Tensor, "site 3 vector"],
+        edges: Edges,
+        unit: Float[Tensor, "edge 3"],
+        basis: Float[Tensor, "edge basis"],
+    ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site 3 vector"]]:
+        """Filtered messages of the neighbours, added up into scalars and vectors."""
+        count = len(sent)
+        message = sent.index_select(0, edges.target) * self.filter(basis)
+        plain, along, carried = message.split(self.split, dim=1)
+        pushed = unit.unsqueeze(2) * along.unsqueeze(1)
+        pushed = pushed + vectors.index_select(0, edges.target) * carried.unsqueeze(1)
+        flat = segment_sum(pushed.flatten(1), edges.source, count)
+        return segment_sum(plain, edges.source, count), flat.view_as(vectors)
 
 
 @final
@@ -137,6 +173,7 @@ class Sites(Block):
         self.config = config
         dim = config.dim
         self.basis = GaussianBasis(0.5, config.cutoff, config.basis)
+        self.table = FilterTable()
         self.local = mlp(config.basis + 2, dim, dim)
         self.moved = nn.Parameter(torch.randn(dim) * 0.3)
         self.encoder = nn.ModuleList(
@@ -158,26 +195,39 @@ class Sites(Block):
             crystal=held.nonzero()[:, 0],
         )
 
+    def _directions(
+        self, geometry: Geometry, edges: Edges
+    ) -> tuple[Float[Tensor, "edge 3"], Float[Tensor, "edge"]]:
+        """Unit vectors from centre to neighbour and lengths in angstrom."""
+        if tables_apply(self.basis, geometry.frac):
+            return arrows(*geometry, edges)
+        arrow = edge_vectors(*geometry, edges)
+        length = torch.sqrt((arrow**2).sum(1) + 1e-12)
+        return arrow / length.unsqueeze(1), length
+
     def _states(
         self, geometry: Geometry, edges: Edges, moved: Bool[Tensor, "site"] | None
     ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site 3 vector"]]:
         """Tokens and vectors of every site."""
         frac, lattice, crystal = geometry
-        arrow = edge_vectors(frac, lattice, crystal, edges)
-        length = torch.sqrt((arrow**2).sum(1) + 1e-12)
-        unit, basis = arrow / length.unsqueeze(1), self.basis(length)
-        one = torch.ones_like(length).unsqueeze(1)
-        degree = segment_sum(one, edges.source, len(frac)).clamp_min(1.0)
+        unit, length = self._directions(geometry, edges)
+        degree = torch.bincount(edges.source, minlength=len(frac)).to(frac).clamp_min(1.0)
+        degree = degree.unsqueeze(1)
         sites = torch.bincount(crystal, minlength=len(lattice)).clamp_min(1)
         room = torch.log(torch.linalg.det(lattice).abs() / sites).unsqueeze(1)[crystal]
-        near = segment_sum(basis, edges.source, len(frac)) / degree
-        scalars = self.local(torch.cat([near, degree.log(), room - 2.5], dim=1))
+        near = tabled(self.basis, edges, length, len(frac))
+        if near is None:
+            near = self.basis(length)
+            around = segment_sum(near, edges.source, len(frac))
+        else:
+            around = summed(self.table.of(nn.Identity(), self.basis), near)
+        scalars = self.local(torch.cat([around / degree, degree.log(), room - 2.5], dim=1))
         if moved is not None:
             scalars = scalars + moved.unsqueeze(1) * self.moved
         vectors = frac.new_zeros(len(frac), 3, self.config.vectors)
         layers = [scalars]
         for layer in self.encoder:
-            scalars, vectors = layer(scalars, vectors, edges, unit, basis, 1 / degree)
+            scalars, vectors = layer(scalars, vectors, edges, unit, near, 1 / degree)
             layers.append(scalars)
         return self.taps(layers), vectors
 
