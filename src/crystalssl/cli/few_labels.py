@@ -6,6 +6,7 @@ protocol and the models are in ``evaluation``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from crystalssl.cli.console import (
 from crystalssl.cli.options import Also, DropSeenOption, Seed, Strict, Symprec, Target, Threads
 
 if TYPE_CHECKING:
+    from crystalssl.evaluation.bench import FewShotConfig
     from crystalssl.evaluation.few_shot import FewShot
 
 Labelled = Annotated[
@@ -73,7 +75,6 @@ def few_shot(
     Stopped, it goes on where it was when the same command is given again.
     """
     from crystalssl.evaluation import few_shot as scenario
-    from crystalssl.evaluation.bench import FewShotConfig
     from crystalssl.evaluation.draws import label_draws
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
@@ -105,10 +106,8 @@ def few_shot(
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)
-    chosen = tuple(word.strip() for word in heads.split(","))
     sets = feature_files.with_baselines(crystals, found, others, out / "cache")
-    own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]
-    explainers = (*own, *([probing.UNTRAINED] if probing.UNTRAINED in others else []))
+    config = _config(heads, explained, folds, list(others), threads)
     store = Store(out / FOLDER)
     overlap = find_overlap([o for f in (found, *others.values()) for o in f.origins], crystals)
     del found, others  # the sets hold copies
@@ -120,15 +119,7 @@ def few_shot(
             crystals.ids,
             protocol,
             store,
-            config=FewShotConfig(
-                heads=chosen,
-                residual_heads=tuple(head for head in chosen if head != "ridge"),
-                residual_fractions=explained,
-                folds=folds,
-                explainers=explainers,
-                ours=(*own, probing.HYBRID),
-                threads=threads or 0,
-            ),
+            config=config,
             overlap=overlap,
             drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
             progress=advance,
@@ -138,6 +129,25 @@ def few_shot(
     if store.reused:
         say(f"{store.reused} of {store.reused + store.computed} fits were there from before")
     say(f"Rows and summary: {out}")
+
+
+def _config(
+    heads: str, explained: Sequence[float], folds: int, others: Sequence[str], threads: int | None
+) -> FewShotConfig:
+    """Settings of the scenario; untrained encoders explain what is left over, but are not ours."""
+    from crystalssl.evaluation.bench import FewShotConfig
+
+    chosen = tuple(word.strip() for word in heads.split(","))
+    own = [name for name in (*others, probing.SSL) if name != probing.UNTRAINED]
+    return FewShotConfig(
+        heads=chosen,
+        residual_heads=tuple(head for head in chosen if head != "ridge"),
+        residual_fractions=tuple(explained),
+        folds=folds,
+        explainers=(*own, *(name for name in others if name == probing.UNTRAINED)),
+        ours=(*own, probing.HYBRID),
+        threads=threads or 0,
+    )
 
 
 def show(result: FewShot) -> None:
