@@ -207,7 +207,7 @@ def encoders(crystals: Crystals, peers: int) -> list[Measured]:
 
 
 def message_passing(crystals: Crystals, peers: int) -> list[Measured]:
-    """A layer of graph attention, beside PyTorch Geometric's and one over all pairs of sites."""
+    """A layer of graph attention: compiled, in plain torch, PyTorch Geometric's, over all pairs."""
     del peers
     keep_freed_memory()
     corpus = Corpus.from_crystals(canonicalize(crystals.take(range(min(512, len(crystals))))))
@@ -218,7 +218,7 @@ def message_passing(crystals: Crystals, peers: int) -> list[Measured]:
     step = "one layer of graph attention"
     return [
         _with_peer(step, rates["ours"], corpus, name, rates[name], 0)
-        for name in ("PyTorch Geometric", "dense")
+        for name in ("plain torch", "PyTorch Geometric", "dense")
     ]
 
 
