@@ -110,7 +110,7 @@ def few_shot(
     config = _config(heads, explained, folds, list(others), threads)
     store = Store(out / FOLDER)
     overlap = find_overlap([o for f in (found, *others.values()) for o in f.origins], crystals)
-    del found, others  # the sets hold copies
+    del found, others, loaded  # the sets hold what is needed of them
     with progress_bar("Few labels") as advance:
         result = scenario.few_shot(
             sets,
