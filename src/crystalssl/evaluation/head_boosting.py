@@ -118,6 +118,8 @@ class LightGBM:
             "bagging_freq": 1,
             "lambda_l2": self.ridge,
             "max_bin": self.bins,
+            # a bundle of sparse columns is counted whole when a tree draws one of them
+            "enable_bundle": False,
             "force_col_wise": True,
             "deterministic": True,
             "seed": seed,
