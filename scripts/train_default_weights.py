@@ -1,6 +1,6 @@
 """Pre-train the weights that ship with the package, without labels; repeatable.
 
-    python scripts/train_default_weights.py TABLE... --epochs N --out RUN
+    python scripts/train_default_weights.py TABLE... --out RUN
 
 Structure tables go in; a column ``split`` names rows to leave out (``test``) and rows that choose
 the best epoch (``val``), all others are trained on, unless their formula is among those rows: no
@@ -27,6 +27,15 @@ from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.formulas import reduced_formulas
 
+EPOCHS = {
+    "composition": 24,
+    "lattice": 6,
+    "sites": 5,
+    "occupancy": 24,
+    "reciprocal": 10,
+    "structure_factors": 6,
+}
+"""Epochs of the weights that ship; each has a learning-rate schedule of its own length."""
 BUNDLED = Path(__file__).resolve().parents[1] / "src" / "crystalssl" / "hub" / "bundled"
 
 
@@ -59,28 +68,29 @@ def main() -> None:
     """Train, and put the weights into the package."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+", type=Path)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="the same for all blocks; see EPOCHS")
     parser.add_argument("--block", default="all", help="names or numbers, separated by commas")
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/default"))
     parser.add_argument("--name", default="default", help="name the weights are found by")
     options = parser.parse_args()
     crystals, parts = gather(options.tables)
-    canonical = canonicalize(crystals, processes=options.workers)
+    canonical = canonicalize(crystals)
     corpus, parts = Corpus.from_crystals(canonical), parts[canonical.kept]
     print(f"{(parts == 'train').sum():,} to train on, {(parts == 'val').sum():,} to validate with")
-    pretrain_blocks(
-        corpus,
-        [block.name for block in resolve_blocks(options.block)],
-        np.flatnonzero(parts == "train"),
-        np.flatnonzero(parts == "val"),
-        get_preset("quick").updated(
-            {"epochs": options.epochs, "progress": False, "monitor_crystals": 2048}
-        ),
-        options.out,
-        workers=options.workers,
-        watch=lambda block, epochs: print(f"{block}: {epochs} epochs", flush=True),
-    )
+    for block in resolve_blocks(options.block):
+        epochs = options.epochs or EPOCHS[block.name]
+        pretrain_blocks(
+            corpus,
+            [block.name],
+            np.flatnonzero(parts == "train"),
+            np.flatnonzero(parts == "val"),
+            get_preset("quick").updated(
+                {"epochs": epochs, "progress": False, "monitor_crystals": 2048}
+            ),
+            options.out,
+            workers=1,
+            watch=lambda block, epochs: print(f"{block}: {epochs} epochs", flush=True),
+        )
     target = BUNDLED / options.name
     export_run(options.out, target)
     add_sources(target, [path.name for path in options.tables])
