@@ -143,8 +143,7 @@ def few_shot(
     rows: list[ScenarioResult] = []
     estimates: list[Estimate] = []
     for bench, splits in work:
-        tasks = [task for split in splits for task in _tasks(bench, split)]
-        found = [entry for entries in lanes.run(tasks, steps.advance) for entry in entries]
+        found = _run(bench, splits, lanes, chosen, steps)
         rows += [row for entry in found for row in entry.rows]
         rows += few_shot_summary.differences(found, chosen.ours)
         estimates += few_shot_summary.estimates(found, groups, chosen.ours, chosen.base)
@@ -170,6 +169,19 @@ class _Steps:
         self.done += 1
         if self.show is not None:
             self.show(self.done, self.total, text)
+
+
+def _run(
+    bench: Bench, splits: Sequence[Split], lanes: Lanes, config: FewShotConfig, steps: _Steps
+) -> list[few_shot_summary.Scored]:
+    """All units of the draws; with all labels a model takes memory and cores for itself."""
+    found = []
+    for side_by_side, whole in ((lanes, False), (Lanes(), True)):
+        own = replace(bench, config=config) if whole else bench
+        parts = [split for split in splits if (split.train_fraction == 1.0) == whole]
+        tasks = [task for split in parts for task in _tasks(own, split)]
+        found += [entry for entries in side_by_side.run(tasks, steps.advance) for entry in entries]
+    return found
 
 
 def _tasks(bench: Bench, split: Split) -> list[Task[list[few_shot_summary.Scored]]]:
