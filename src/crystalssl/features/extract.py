@@ -30,9 +30,9 @@ CHUNK_ATOMS = 131_072
 """Sites that are turned into a corpus at a time."""
 SETTLED = 4_096
 """Crystals from which untrained encoders take the spread of their features."""
-BATCH_ATOMS = {"cpu": 1_536, "cuda": 16_384}
+BATCH_ATOMS = {"cpu": 2_304, "cuda": 16_384}
 """Sites encoded at a time, by device: on a CPU what stays in its caches."""
-BATCH_CRYSTALS = {"cpu": 64, "cuda": 512}
+BATCH_CRYSTALS = {"cpu": 96, "cuda": 512}
 """Crystals encoded at a time, by device."""
 
 

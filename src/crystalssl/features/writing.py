@@ -198,7 +198,10 @@ class _Table:
             fields.append(pa.field(name, pa.list_(_ARROW[dtype], width), metadata=notes))
         origins = json.dumps(record_origins(shape.origins, path))
         self._schema = pa.schema(fields, {ORIGINS: origins} if shape.origins else None)
-        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        # hardly a number comes twice: dictionaries cost time and save nothing
+        self._writer = pq.ParquetWriter(
+            self._partial, self._schema, compression="zstd", use_dictionary=False
+        )
 
     def write(self, rows: Features) -> None:
         columns = [pa.array(rows.ids.tolist(), pa.string())]
