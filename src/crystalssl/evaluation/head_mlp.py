@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crystalssl.allocator import keep_freed_memory
 from crystalssl.evaluation.head_linear import Standardised
 from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
 from crystalssl.evaluation.moments import Features, Floats, Index, parts
@@ -84,6 +85,7 @@ class MLP:
         self, matrix: Features, rows: Index, labels: Floats, groups: Groups | None, seed: int
     ) -> FittedMLP:
         """See :meth:`crystalssl.evaluation.heads.Head.fit`."""
+        keep_freed_memory()
         columns = label_columns(labels, rows, self.kind)[rows]
         centre, scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
         if self.kind == "regression":
@@ -131,7 +133,7 @@ class MLP:
             for step in range(per_epoch):
                 rows = order[step * batch : (step + 1) * batch]
                 optimizer.zero_grad(set_to_none=True)
-                loss = self._loss(network(inputs[rows])[:, 0], target[rows])
+                loss = self._loss(network(inputs.index_select(0, rows))[:, 0], target[rows])
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
