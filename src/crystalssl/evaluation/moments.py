@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 128 * 2**20
 """Size of one float64 chunk of the matrix."""
 
 
@@ -92,26 +92,32 @@ class Moments:
 
     def _add(self, matrix: Features, labels: Floats, rows: Index) -> None:
         pieces = list(parts(len(rows), matrix.shape[1]))
+        # two rooms, used in turn: fresh memory would be zeroed page by page for every chunk
+        largest = max((piece.stop - piece.start for piece in pieces), default=0)
+        rooms = np.empty((min(2, len(pieces)), largest, matrix.shape[1]))
         # the next chunk is converted while BLAS works on this one
         with ThreadPoolExecutor(1) as pool:
-            coming = [pool.submit(self._chunk, matrix, rows[piece]) for piece in pieces[:1]]
+            coming = [pool.submit(self._chunk, matrix, rows[p], rooms[0]) for p in pieces[:1]]
             for place, piece in enumerate(pieces):
                 chunk, low, high = coming.pop().result()
                 if place + 1 < len(pieces):
-                    coming.append(pool.submit(self._chunk, matrix, rows[pieces[place + 1]]))
+                    room = rooms[(place + 1) % 2]
+                    after = rows[pieces[place + 1]]
+                    coming.append(pool.submit(self._chunk, matrix, after, room))
                 known = labels[rows[piece]] - self.label_origin
                 self.gram = dsyrk(1.0, chunk.T, beta=1.0, c=self.gram, overwrite_c=True)
-                self.along += chunk.T @ known
-                self.total += chunk.sum(axis=0)
+                sums = chunk.T @ np.column_stack([known, np.ones(len(known))])
+                self.along += sums[:, :-1]
+                self.total += sums[:, -1]
                 self.label_total += known.sum(axis=0)
                 np.minimum(self.low, low, out=self.low)
                 np.maximum(self.high, high, out=self.high)
         self.count += len(rows)
 
-    def _chunk(self, matrix: Features, rows: Index) -> tuple[Floats, Floats, Floats]:
-        """Differences to the origin, least and greatest values of some rows."""
-        part = take(matrix, rows)
-        chunk = part.astype(np.float64)
+    def _chunk(self, matrix: Features, rows: Index, room: Floats) -> tuple[Floats, Floats, Floats]:
+        """Differences to the origin (in ``room``), least and greatest values of some rows."""
+        part, chunk = take(matrix, rows), room[: len(rows)]
+        np.copyto(chunk, part)
         chunk -= self.origin
         return chunk, part.min(axis=0).astype(float), part.max(axis=0).astype(float)
 
