@@ -198,9 +198,9 @@ class _Table:
             fields.append(pa.field(name, pa.list_(_ARROW[dtype], width), metadata=notes))
         origins = json.dumps(record_origins(shape.origins, path))
         self._schema = pa.schema(fields, {ORIGINS: origins} if shape.origins else None)
-        # hardly a number comes twice: dictionaries cost time and save nothing
+        # of 256 values a dictionary saves space; other numbers hardly come twice
         self._writer = pq.ParquetWriter(
-            self._partial, self._schema, compression="zstd", use_dictionary=False
+            self._partial, self._schema, compression="zstd", use_dictionary=dtype == "int8"
         )
 
     def write(self, rows: Features) -> None:
