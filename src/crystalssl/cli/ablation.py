@@ -21,7 +21,7 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Seed, Strict, Symprec, Target, Threads
+from crystalssl.cli.options import Labelled, Seed, Strict, Symprec, Target, Threads
 
 if TYPE_CHECKING:
     from crystalssl.evaluation.ablation import Ablation
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 
 def ablation(
     features: Annotated[Path, typer.Argument(help="Features, .parquet or .npy with names.")],
-    structures: Annotated[
-        list[Path],
-        typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
-    ],
+    structures: Labelled,
     target: Target,
     out: Annotated[Path, typer.Option("--out", help="Folder for rows and summary.")],
     untrained: Annotated[
@@ -57,7 +54,6 @@ def ablation(
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.store import FOLDER, Store
-    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
 
@@ -70,13 +66,7 @@ def ablation(
     crystals = probing.labelled(loaded.crystals, target)
     if untrained and probing.UNTRAINED not in sources:
         sources[probing.UNTRAINED] = probing.untrained_features(
-            crystals,
-            out,
-            blocks_behind(sources[probing.SSL]),
-            strict=strict,
-            symprec=symprec,
-            seed=seed,
-            skipped=loaded.skipped,
+            crystals, sources[probing.SSL], loaded, out, strict=strict, symprec=symprec, seed=seed
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)

@@ -22,16 +22,21 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Also, DropSeenOption, Seed, Strict, Symprec, Target, Threads
+from crystalssl.cli.options import (
+    Also,
+    DropSeenOption,
+    Labelled,
+    Seed,
+    Strict,
+    Symprec,
+    Target,
+    Threads,
+)
 
 if TYPE_CHECKING:
     from crystalssl.evaluation.bench import FewShotConfig
     from crystalssl.evaluation.few_shot import FewShot
 
-Labelled = Annotated[
-    list[Path],
-    typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
-]
 Untrained = Annotated[
     bool, typer.Option(help="Also compare with encoders that were never trained.")
 ]
@@ -79,7 +84,6 @@ def few_shot(
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.store import FOLDER, Store
-    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
 
@@ -96,13 +100,7 @@ def few_shot(
     )
     if untrained and probing.UNTRAINED not in others:
         others[probing.UNTRAINED] = probing.untrained_features(
-            crystals,
-            out,
-            blocks_behind(found),
-            strict=strict,
-            symprec=symprec,
-            seed=seed,
-            skipped=loaded.skipped,
+            crystals, found, loaded, out, strict=strict, symprec=symprec, seed=seed
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)

@@ -19,16 +19,22 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Also, DropSeenOption, Seed, Strict, Symprec, Target, Threads
+from crystalssl.cli.options import (
+    Also,
+    DropSeenOption,
+    Labelled,
+    Seed,
+    Strict,
+    Symprec,
+    Target,
+    Threads,
+)
 from crystalssl.cli.probe_tables import show_results
 
 
 def linear_probe(
     features: Annotated[Path, typer.Argument(help="Features, .parquet or .npy.")],
-    structures: Annotated[
-        list[Path],
-        typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
-    ],
+    structures: Labelled,
     target: Target,
     out: Annotated[Path, typer.Option("--out", help="Folder for rows and predictions.")],
     also: Also = None,
@@ -60,7 +66,6 @@ def linear_probe(
     threads: Threads = None,
 ) -> None:  # fmt: skip
     """Scenario 1: ridge and least squares on features and every baseline, in the same splits."""
-    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features
 
     make_folder(out)
@@ -73,13 +78,7 @@ def linear_probe(
     blank = None
     if untrained and probing.UNTRAINED not in others:
         blank = probing.untrained_features(
-            crystals,
-            out,
-            blocks_behind(trained[probing.SSL]),
-            strict=strict,
-            symprec=symprec,
-            seed=seed,
-            skipped=loaded.skipped,
+            crystals, trained[probing.SSL], loaded, out, strict=strict, symprec=symprec, seed=seed
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)

@@ -19,6 +19,10 @@ Sources = Annotated[
         show_default=False,
     ),
 ]
+Labelled = Annotated[
+    list[Path],
+    typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop if any structure cannot be used.")]
 Symprec = Annotated[float, typer.Option(help="Symmetry tolerance in angstrom.", min=1e-6, max=0.5)]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.", min=0)]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalssl.cli.console import console, make_canonical, progress_bar, report_skipped, say
-from crystalssl.errors import InputError, MissingExtraError, Skip, unknown_name
+from crystalssl.errors import InputError, MissingExtraError, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from crystalssl.cli.console import Loaded
     from crystalssl.evaluation.feature_sets import FeatureSet
     from crystalssl.evaluation.linear_probe import LinearProbe
     from crystalssl.evaluation.overlap import Overlap
@@ -176,31 +177,34 @@ def overlap_of(
 
 def untrained_features(
     crystals: Crystals,
+    trained: Features,
+    loaded: Loaded,
     out: Path,
-    blocks: Sequence[str],
     *,
     strict: bool,
     symprec: float,
     seed: int,
-    skipped: Sequence[Skip] = (),
 ) -> Features:
     """Features of encoders that were never trained; kept in ``out/cache`` for the next time.
 
     Args:
         crystals: crystals of the comparison.
+        trained: features to be compared with; they say which blocks.
+        loaded: what the crystals are from; what it left out is reported too.
         out: folder of the results; gets ``skipped.csv``.
-        blocks: names of the blocks, those of the features to be compared with.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
         seed: seed of the encoders.
-        skipped: structures left out before, to be reported with those left out here.
     """
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
+    from crystalssl.features.extract import SETTLED
+    from crystalssl.features.origins import blocks_behind
     from crystalssl.features.store import load_features, save_features
 
+    blocks, skipped = blocks_behind(trained), loaded.skipped
     stages, path = Stages(out / "cache"), out / "cache" / "untrained_features.parquet"
-    settings = {"seed": seed, "symprec": symprec, "blocks": list(blocks)}
+    settings = {"seed": seed, "symprec": symprec, "blocks": list(blocks), "settled": SETTLED}
     digest = stages.digest("untrained", settings, [crystals_digest(crystals.with_columns(None))])
     if stages.is_done("untrained", digest, path):
         report_skipped(skipped, len(crystals) + len(skipped), out, strict)

@@ -20,7 +20,7 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Seed, Strict, Target, Threads
+from crystalssl.cli.options import Labelled, Seed, Strict, Target, Threads
 from crystalssl.cli.probing import SSL, labelled
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 
 def shap_share(
     features: Annotated[Path, typer.Argument(help="Features, .parquet or .npy.")],
-    structures: Annotated[
-        list[Path],
-        typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
-    ],
+    structures: Labelled,
     target: Target,
     out: Annotated[Path, typer.Option("--out", help="Folder for rows and predictions.")],
     explained: Annotated[int, typer.Option(help="Test rows that are explained.", min=2)] = 500,

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation.block_fits import ALL, SCENARIO, WITHOUT, BlockBench, BlockSet
@@ -35,15 +34,14 @@ from crystalssl.evaluation.scenario import (
     ScenarioResult,
     digest,
     installed_versions,
-    read_table,
-    write_table,
 )
 from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.store import Store
+from crystalssl.evaluation.summarised import Summarised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ablation:
+class Ablation(Summarised):
     """What the scenario found.
 
     Attributes:
@@ -52,29 +50,7 @@ class Ablation:
             the first set of features against the others, selection by selection.
     """
 
-    table: ResultTable
-    summary: pa.Table
-
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``ablation.parquet``, ``.csv``, ``.json`` and ``ablation_summary.parquet``."""
-        return [
-            self.table.save(folder / f"{SCENARIO}.csv"),
-            self.table.save(folder / f"{SCENARIO}.parquet"),
-            write_table(self.summary, folder / f"{SCENARIO}_summary.csv"),
-            write_table(self.summary, folder / f"{SCENARIO}_summary.parquet"),
-        ]
-
-    @staticmethod
-    def load(folder: Path) -> Ablation:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            InputError: if a file is missing or damaged.
-        """
-        return Ablation(
-            table=ResultTable.load(folder / f"{SCENARIO}.parquet"),
-            summary=read_table(folder / f"{SCENARIO}_summary.parquet"),
-        )
+    scenario: ClassVar[str] = SCENARIO
 
 
 def ablation(

@@ -11,11 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from crystalssl.evaluation import few_shot_summary, residual
 from crystalssl.evaluation.bench import SCENARIO, THEN, Bench, FewShotConfig
@@ -34,15 +33,14 @@ from crystalssl.evaluation.scenario import (
     ScenarioResult,
     digest,
     installed_versions,
-    read_table,
-    write_table,
 )
 from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.evaluation.summarised import Summarised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FewShot:
+class FewShot(Summarised):
     """What the scenario found.
 
     Attributes:
@@ -53,29 +51,7 @@ class FewShot:
             :class:`~crystalssl.evaluation.intervals.Estimate`.
     """
 
-    table: ResultTable
-    summary: pa.Table
-
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``few_shot.parquet``, ``.csv``, ``.json`` and ``few_shot_summary.parquet``."""
-        return [
-            self.table.save(folder / f"{SCENARIO}.csv"),
-            self.table.save(folder / f"{SCENARIO}.parquet"),
-            write_table(self.summary, folder / f"{SCENARIO}_summary.csv"),
-            write_table(self.summary, folder / f"{SCENARIO}_summary.parquet"),
-        ]
-
-    @staticmethod
-    def load(folder: Path) -> FewShot:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            InputError: if a file is missing or damaged.
-        """
-        return FewShot(
-            table=ResultTable.load(folder / f"{SCENARIO}.parquet"),
-            summary=read_table(folder / f"{SCENARIO}_summary.parquet"),
-        )
+    scenario: ClassVar[str] = SCENARIO
 
 
 def few_shot(
