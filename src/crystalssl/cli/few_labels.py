@@ -25,6 +25,7 @@ from crystalssl.cli.console import (
 from crystalssl.cli.options import (
     Also,
     DropSeenOption,
+    Fits,
     Labelled,
     Seed,
     Strict,
@@ -69,6 +70,7 @@ def few_shot(
     residual: ResidualShares = "1",
     folds: Folds = 5,
     untrained: Untrained = True,
+    fits: Fits = None,
     drop_seen: DropSeenOption = "none",
     strict: Strict = False,
     symprec: Symprec = 0.01,
@@ -83,6 +85,7 @@ def few_shot(
     from crystalssl.evaluation.draws import label_draws
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
+    from crystalssl.evaluation.shared_fits import SharedFits
     from crystalssl.evaluation.store import FOLDER, Store
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
@@ -118,6 +121,7 @@ def few_shot(
             protocol,
             store,
             config=config,
+            fits=None if fits is None else SharedFits(store=Store(fits)),
             overlap=overlap,
             drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
             progress=advance,

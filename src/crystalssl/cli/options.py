@@ -62,6 +62,15 @@ Also = Annotated[
         show_default=False,
     ),
 ]
+Fits = Annotated[
+    Path | None,
+    typer.Option(
+        "--fits",
+        help="Folder of fits shared by shap-share and few-shot, so that what both ask for is "
+        "fitted once.",
+        show_default=False,
+    ),
+]
 DropSeenOption = Annotated[
     str,
     typer.Option(

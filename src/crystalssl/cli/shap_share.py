@@ -20,7 +20,7 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Labelled, Seed, Strict, Target, Threads
+from crystalssl.cli.options import Fits, Labelled, Seed, Strict, Target, Threads
 from crystalssl.cli.probing import SSL, labelled
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def shap_share(
         str,
         typer.Option(help="Test crystals to leave out as seen: none, formulas or structures."),
     ] = "none",
+    fits: Fits = None,
     strict: Strict = False,
     seed: Seed = 0,
     threads: Threads = None,
@@ -55,6 +56,7 @@ def shap_share(
     from crystalssl.evaluation.linear_probe import targets_of
     from crystalssl.evaluation.overlap import find_overlap
     from crystalssl.evaluation.shap_units import ShapConfig
+    from crystalssl.evaluation.shared_fits import SharedFits
     from crystalssl.evaluation.store import FOLDER, Store
     from crystalssl.features.store import load_features
     from crystalssl.structures.formulas import reduced_formulas
@@ -86,6 +88,7 @@ def shap_share(
             drop_seen=drop_seen,  # type: ignore[arg-type]  # checked above
             threads=threads or 0,
             store=Store(out / FOLDER),
+            fits=None if fits is None else SharedFits(store=Store(fits)),
             progress=advance,
         )
     result.save(out)

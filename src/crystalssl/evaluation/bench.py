@@ -20,6 +20,7 @@ from crystalssl.evaluation.heads import Head, build_head, head_code, head_settin
 from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Target, scores
+from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.spectrum import Floats
 from crystalssl.evaluation.store import Part, Store
 
@@ -65,6 +66,7 @@ class Bench:
         store: finished units.
         labels: (n, t) labels.
         hashes: digest of each feature set.
+        fits: models on all labels, shared with other scenarios; None: not shared.
         labels_hash: digest of the labels and formulas.
         keys: keys of all units asked for so far.
     """
@@ -75,6 +77,7 @@ class Bench:
     config: FewShotConfig
     store: Store
     hashes: dict[str, str]
+    fits: SharedFits | None = None
     labels: Floats = field(init=False)
     labels_hash: str = field(init=False)
     keys: set[str] = field(default_factory=set)
@@ -169,16 +172,41 @@ class Bench:
 
     def _fitted(self, split: Split, name: str, head: Head) -> Part:
         """Fit, predict and score."""
-        matrix = self.sets[name].matrix
-        start = time.perf_counter()
-        fitted = head.fit(matrix, split.train, self.labels, self.groups, split.seed)
-        seconds = time.perf_counter() - start
-        guess = fitted.predict(matrix, split.test)
+        guess, seconds = self._predicted(split, name, head)
         found = [
-            scores(truth, values) | {"fit_seconds": seconds / len(self.targets)}
-            for truth, values in zip(self.labels[split.test].T, guess.T, strict=True)
+            scores(truth, values) | {"fit_seconds": spent}
+            for truth, values, spent in zip(
+                self.labels[split.test].T, guess.T, seconds, strict=True
+            )
         ]
         return Part(rows=self.rows(split, name, head.name, found), arrays={"guess": guess})
+
+    def _predicted(self, split: Split, name: str, head: Head) -> tuple[Floats, list[float]]:
+        """(m, t) predictions and the seconds that each fit took; shared fits are read, not made."""
+        if self.fits is None or split.train_fraction < 1.0:
+            return self._fit(split, name, head, self.labels)
+        keys = [
+            self.fits.key(head, self.hashes[name], split, labels, self.groups, split.seed)
+            for labels in self.labels.T
+        ]
+        known = [self.fits.get(key) for key in keys]
+        missing = [place for place, found in enumerate(known) if found is None]
+        if missing:
+            guess, seconds = self._fit(split, name, head, self.labels[:, missing])
+            self.fits.put([keys[place] for place in missing], guess, seconds[0])
+            known = [self.fits.get(key) for key in keys]
+        both = [found for found in known if found is not None]
+        return np.stack([one.guess for one in both], axis=1), [one.seconds for one in both]
+
+    def _fit(
+        self, split: Split, name: str, head: Head, labels: Floats
+    ) -> tuple[Floats, list[float]]:
+        """Fit one model a label; an equal part of the seconds for each."""
+        matrix, count = self.sets[name].matrix, labels.shape[1]
+        start = time.perf_counter()
+        fitted = head.fit(matrix, split.train, labels, self.groups, split.seed)
+        seconds = (time.perf_counter() - start) / count
+        return fitted.predict(matrix, split.test), [seconds] * count
 
     def direct_each(self, split: Split, name: str, model: str) -> list[tuple[Bench, Part]]:
         """The units of :meth:`direct` for every bench of a head.

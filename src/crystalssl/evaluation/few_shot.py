@@ -35,6 +35,7 @@ from crystalssl.evaluation.scenario import (
     installed_versions,
 )
 from crystalssl.evaluation.scoring import MEAN, Target
+from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Part, Store
 from crystalssl.evaluation.summarised import Summarised
 
@@ -63,6 +64,7 @@ def few_shot(
     store: Store,
     *,
     config: FewShotConfig | None = None,
+    fits: SharedFits | None = None,
     overlap: Overlap | None = None,
     drop_seen: DropSeen = "none",
     progress: Progress | None = None,
@@ -85,6 +87,7 @@ def few_shot(
         draws: which rows are trained on and tested.
         store: keeps finished units; parts that this run did not ask for are removed.
         config: settings; None for the defaults.
+        fits: models on all labels that shap_share.py fits too; None: not shared.
         overlap: which crystals the weights have seen, counted in the record; None: not asked.
         drop_seen: test crystals to leave out because the weights have seen them.
         progress: called with units done, units in all, and what is being done.
@@ -112,7 +115,13 @@ def few_shot(
             splits = [overlap.drop(split, drop_seen) for split in splits]
         by_name = {part.name: part for part in sets}
         bench = Bench(
-            sets=by_name, targets=same, groups=groups, config=shared, store=store, hashes=hashes
+            sets=by_name,
+            targets=same,
+            groups=groups,
+            config=shared,
+            store=store,
+            hashes=hashes,
+            fits=fits,
         )
         work.append((bench, splits))
     steps = _Steps(total=sum(_units(b, s) for b, splits in work for s in splits), show=progress)

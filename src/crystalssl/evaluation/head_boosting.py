@@ -81,7 +81,7 @@ class LightGBM:
     ) -> FittedLightGBM:
         """See :meth:`crystalssl.evaluation.heads.Head.fit`."""
         lightgbm = import_lightgbm()
-        columns = label_columns(labels, rows, self.kind)[rows]
+        columns = np.ascontiguousarray(label_columns(labels, rows, self.kind)[rows].T)
         settings = self._settings(matrix.shape[1], seed)
         # binned once; parts of it share the bins, which know no label
         data = lightgbm.Dataset(matrix[rows], params=settings).construct()
@@ -96,13 +96,13 @@ class LightGBM:
                 valid_sets=[inner.set_label(column[check])],
                 callbacks=[lightgbm.early_stopping(self.patience, verbose=False)],
             )
-            for column in columns.T
+            for column in columns
         ]
         rounds = [booster.best_iteration for booster in boosters]
         if len(rows) < self.refit_below:
             boosters = [
                 lightgbm.train(settings, data.set_label(column), num_boost_round=count)
-                for column, count in zip(columns.T, rounds, strict=True)
+                for column, count in zip(columns, rounds, strict=True)
             ]
         return FittedLightGBM(boosters=boosters, rounds=rounds, single=labels.ndim == 1)
 

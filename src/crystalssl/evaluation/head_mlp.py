@@ -86,17 +86,18 @@ class MLP:
     ) -> FittedMLP:
         """See :meth:`crystalssl.evaluation.heads.Head.fit`."""
         keep_freed_memory()
-        columns = label_columns(labels, rows, self.kind)[rows]
-        centre, scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
+        # one row a label, so that a label is summed as it would be alone
+        columns = np.ascontiguousarray(label_columns(labels, rows, self.kind)[rows].T)
+        centre, scale = np.zeros(len(columns)), np.ones(len(columns))
         if self.kind == "regression":
-            centre, scale = columns.mean(axis=0), columns.std(axis=0)
+            centre, scale = columns.mean(axis=1), columns.std(axis=1)
             scale[scale == 0] = 1.0
-        targets = ((columns - centre) / scale).astype(np.float32)
+        targets = ((columns - centre[:, None]) / scale[:, None]).astype(np.float32)
         scaler = Standardised.fit(matrix, rows, self.widest)
         inputs = torch.from_numpy(scaler.whole(matrix, rows))
         fit, check = inner_split(rows, groups, seed)
         networks = []
-        for target in torch.from_numpy(targets).T:
+        for target in torch.from_numpy(targets):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed * 1009)  # a label gets the same network alone
                 networks.append(

@@ -40,6 +40,7 @@ from crystalssl.evaluation.shap_units import (
     unit_key,
     unit_part,
 )
+from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Part, Store
 
 Progress = Callable[[int, int, str], None]
@@ -82,6 +83,7 @@ def shap_share(
     drop_seen: DropSeen = "none",
     threads: int = 0,
     store: Store | None = None,
+    fits: SharedFits | None = None,
     progress: Progress | None = None,
 ) -> ShapShare:
     """Measure what features add to raw FTCP, and how much of a joint model's output is theirs.
@@ -107,6 +109,7 @@ def shap_share(
         threads: threads of trees; 0 for all cores.
         store: keeps finished units, so that a stopped run goes on; those that this run did not
             ask for are removed. None computes all.
+        fits: models that few_shot.py fits too; None: not shared.
         progress: called with units done, units in all, and what is being done.
 
     Raises:
@@ -125,6 +128,7 @@ def shap_share(
     for split in splits:
         check_split(split, groups)
     heads = [_head(name, config, threads) for name in config.heads]
+    hashes = {part.name: digest([part.matrix]) for part in hybrid.feature_sets() if fits}
     units = [
         Unit(
             hybrid=hybrid,
@@ -135,6 +139,8 @@ def shap_share(
             ids=ids,
             head=head,
             config=config,
+            fits=fits,
+            content=hashes.get(features.name, ""),
         )
         for target, split in zip(targets, splits, strict=True)
         for head in heads

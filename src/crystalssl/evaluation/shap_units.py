@@ -22,6 +22,7 @@ from crystalssl.evaluation.hybrid import Hybrid
 from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Scorer, Target
+from crystalssl.evaluation.shared_fits import Prediction, SharedFits
 from crystalssl.evaluation.shares import share_values
 from crystalssl.evaluation.spectrum import Floats, Index, fit_scaler
 from crystalssl.evaluation.store import Part, Store
@@ -64,6 +65,8 @@ class Unit:
     ids: npt.NDArray[np.str_]
     head: Head
     config: ShapConfig
+    fits: SharedFits | None = None
+    content: str = ""
 
     @property
     def is_explained(self) -> bool:
@@ -86,11 +89,8 @@ class Unit:
 
     def compute(self) -> Part:
         """Scores, test predictions, and the SHAP sums of the explained rows."""
-        matrix, rows, labels = self.features.matrix, self.split, self.target.values
-        start = time.perf_counter()
-        fitted = self.head.fit(matrix, rows.train, labels, self.groups, self.config.seed)
-        seconds = time.perf_counter() - start
-        guess = fitted.predict(matrix, rows.test)
+        prediction, fitted = self._predicted()
+        guess, rows, labels = prediction.guess, self.split, self.target.values
         score = Scorer(
             scenario=SCENARIO,
             targets=[self.target],
@@ -98,13 +98,30 @@ class Unit:
             labels=labels[:, None],
             ids=self.ids,
         )
-        score.add(self.features, self.head.name, guess[:, None], seconds=seconds)
+        score.add(self.features, self.head.name, guess[:, None], seconds=prediction.seconds)
         arrays = {"predictions": guess}
         if self.is_explained:
             found = self._explain(fitted)
             arrays |= {"absolute": found.absolute, "gaps": found.gaps}
             arrays |= {"base": np.array([found.base])}
         return Part(rows=tuple(score.rows), arrays=arrays)
+
+    def _predicted(self) -> tuple[Prediction, Any]:
+        """Predictions, and the fitted head; None instead of it where nobody has to fit it again."""
+        matrix, rows, labels = self.features.matrix, self.split, self.target.values
+        key, seed = "", self.config.seed
+        if self.fits is not None:
+            key = self.fits.key(self.head, self.content, rows, labels, self.groups, seed)
+            known = self.fits.get(key)
+            if known is not None and not self.is_explained:
+                return known, None
+        start = time.perf_counter()
+        fitted = self.head.fit(matrix, rows.train, labels, self.groups, seed)
+        seconds = time.perf_counter() - start
+        guess = fitted.predict(matrix, rows.test)
+        if self.fits is not None:
+            self.fits.put([key], guess[:, None], seconds)
+        return Prediction(guess=guess, seconds=seconds), fitted
 
     def _explain(self, fitted: Any) -> Attribution:
         matrix, rows = self.features.matrix, explained_rows(self.split, self.config)
