@@ -107,6 +107,19 @@ def test_an_error_of_the_watcher_stops_the_work_and_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
+def test_reading_a_long_table_holds_a_small_part_of_it(tmp_path: Path) -> None:
+    one = to_arrow(load_bundled().take(np.arange(4 * stream.PIECE)).with_columns(None))
+    path, place = tmp_path / "long.parquet", one.column_names.index("immutable_id")
+    with pq.ParquetWriter(path, one.schema) as writer:
+        for part in range(12):
+            ids = pa.array([f"id-{part}-{row}" for row in range(len(one))])
+            writer.write_table(one.set_column(place, one.schema.field(place), ids))
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in stream.pieces(path)]
+    assert len(held) == 48
+    assert max(held) < 0.5 * path.stat().st_size
+
+
 def test_a_table_without_rows_gives_features_without_rows(tmp_path: Path) -> None:
     empty = write_table(load_bundled().take([]), tmp_path / "empty.parquet")
     outcome = stream_features(empty, tmp_path / "f.parquet", RECIPE)

@@ -73,6 +73,8 @@ class LightGBM:
     """L2 penalty of leaf values."""
     bins: int = 63
     """Bins of a column at most."""
+    bin_rows: int = 5_000
+    """Rows from which bins are made at most; no label is looked at."""
     refit_below: int = 10_000
     """Training rows below which the model is fitted anew to all of them, inner part included."""
 
@@ -118,6 +120,7 @@ class LightGBM:
             "bagging_freq": 1,
             "lambda_l2": self.ridge,
             "max_bin": self.bins,
+            "bin_construct_sample_cnt": self.bin_rows,
             # a bundle of sparse columns is counted whole when a tree draws one of them
             "enable_bundle": False,
             "force_col_wise": True,

@@ -264,7 +264,7 @@ def _renamed_ids(file: pq.ParquetFile) -> pa.ChunkedArray | None:
 @contextmanager
 def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # a buffer that is kept grows with the file
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path} cannot be read as Parquet ({error}). Make a structure table with: "
