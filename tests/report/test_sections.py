@@ -17,8 +17,8 @@ from crystalssl.report.block_runs import read_weights
 from crystalssl.report.few_shot_page import few_shot_section
 from crystalssl.report.html import write_report
 from crystalssl.report.page import judged
-from crystalssl.report.probe_page import checks, probe_section
-from crystalssl.report.probe_tables import comparison_table, settings_of
+from crystalssl.report.probe_page import checks, headline, probe_section
+from crystalssl.report.probe_tables import comparison_table, margins_of, settings_of
 from crystalssl.report.shap_page import shap_section
 from crystalssl.report.task_tables import task_row
 from crystalssl.report.wording import number, signed, words
@@ -108,6 +108,24 @@ def test_a_block_that_nothing_misses_is_named(tmp_path):
     assert untrained.outcome == "open"  # no better, but its interval reaches over zero
     assert left_out.outcome == "failed"
     assert f"not better: {last}".lower() in left_out.detail.lower()
+
+
+def test_the_first_sentence_tells_the_error_of_the_mixture_too(probe):
+    assert "; on the" not in headline(probe)[0]
+    entry, *_ = margins_of(probe, "ssl", "ridge")
+    mixed = [
+        replace(row, feature_set="bottleneck", value=0.5 * row.value)
+        for row in probe.table.rows
+        if row.feature_set == "ssl"
+    ]
+    labels = {**probe.table.record.labels, "bottleneck": "Bottleneck of these"}
+    table = replace(
+        probe.table,
+        rows=(*probe.table.rows, *mixed),
+        record=replace(probe.table.record, labels=labels),
+    )
+    first, _ = headline(replace(probe, table=table))
+    assert first.endswith(f"; on the bottleneck of these, {0.5 * entry.champion_rmse:.3f}.")
 
 
 def test_every_section_says_what_was_asked_and_compared(probe):

@@ -110,7 +110,8 @@ def headline(probe: LinearProbe) -> tuple[str, str]:
         return f"{label}: {tested:,} test crystals, no baseline beside them.", ""
     first = (
         f"Ridge on {in_sentence(label_of(labels, champion))} predicts {name} with an error of "
-        f"{margins['ridge'][0].champion_rmse:.3f}{unit} (RMSE) on {tested:,} crystals {where}."
+        f"{margins['ridge'][0].champion_rmse:.3f}{unit} (RMSE) on {tested:,} crystals {where}"
+        f"{_mixture(probe, setting)}."
     )
     ridge = [
         f"{verb} {listed(_named(labels, side))}."
@@ -126,6 +127,16 @@ def headline(probe: LinearProbe) -> tuple[str, str]:
 
 
 MODELS = ("ridge", "ols")
+
+
+def _mixture(probe: LinearProbe, setting: Setting) -> str:
+    """What ridge makes of our other set, the mixture, as the end of a sentence."""
+    told = ""
+    for name in ours_of(probe.table)[1:]:
+        errors = [e.champion_rmse for e in margins_of(probe, name, "ridge") if setting.is_of(e)]
+        label = in_sentence(label_of(probe.table.record.labels, name))
+        told += f"; on the {label}, {number(errors[0])}" if errors else ""
+    return told
 
 
 def _named(labels: dict[str, str], entries: list[Comparison]) -> list[str]:
