@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from crystalssl.cli import steps
 from crystalssl.datasets.bundled import load_bundled
+from crystalssl.evaluation import magpie
+from crystalssl.evaluation.head_boosting import LightGBM
 from crystalssl.features.container import Features
 from crystalssl.features.store import save_parquet
 from crystalssl.structures.table import write_table
@@ -59,6 +62,32 @@ def test_few_shot_writes_rows_and_summary_and_goes_on_where_it_was(
     again = invoke(*words)
     assert "15 of 15 fits were there from before" in again.output
     assert result.output.split("Rows and summary")[0] in again.output
+
+
+def test_what_scenarios_have_in_common_is_made_once(
+    files: tuple[Path, Path], tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures, _ = files
+    features = tmp_path / "features.parquet"
+    assert invoke("extract", structures, "--weights", "tiny", "-o", features).exit_code == 0
+    words = [features, "--structures", structures, "--target", LABEL, "--shared", tmp_path / "both"]
+    first = invoke("evaluate", "linear-probe", *words, "--out", tmp_path / "probe")
+    assert first.exit_code == 0, first.output
+
+    def never(*given: Any) -> None:
+        raise AssertionError("made twice")
+
+    monkeypatch.setattr(steps, "untrained_features", never)
+    monkeypatch.setattr(magpie, "_statistics", never)
+    words += ["--fractions", "100", "--heads", "lightgbm", "--residual", ""]
+    second = invoke("evaluate", "few-shot", *words, "--out", tmp_path / "few")
+    assert second.exit_code == 0, second.output
+    monkeypatch.setattr(LightGBM, "fit", never)
+    third = invoke("evaluate", "few-shot", *words, "--out", tmp_path / "again")
+    assert third.exit_code == 0, third.output
+    assert (tmp_path / "again" / "few_shot_summary.csv").read_bytes() == (
+        tmp_path / "few" / "few_shot_summary.csv"
+    ).read_bytes()
 
 
 def test_ablation_prints_every_block_alone_and_left_out(

@@ -25,9 +25,9 @@ from crystalssl.cli.console import (
 from crystalssl.cli.options import (
     Also,
     DropSeenOption,
-    Fits,
     Labelled,
     Seed,
+    Shared,
     Strict,
     Symprec,
     Target,
@@ -70,7 +70,7 @@ def few_shot(
     residual: ResidualShares = "1",
     folds: Folds = 5,
     untrained: Untrained = True,
-    fits: Fits = None,
+    shared: Shared = None,
     drop_seen: DropSeenOption = "none",
     strict: Strict = False,
     symprec: Symprec = 0.01,
@@ -103,11 +103,11 @@ def few_shot(
     )
     if untrained and probing.UNTRAINED not in others:
         others[probing.UNTRAINED] = probing.untrained_features(
-            crystals, found, loaded, out, strict=strict, symprec=symprec, seed=seed
+            crystals, found, loaded, out, strict=strict, symprec=symprec, seed=seed, shared=shared
         )
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)
-    sets = feature_files.with_baselines(crystals, found, others, out / "cache")
+    sets = feature_files.with_baselines(crystals, found, others, shared or out / "cache")
     config = _config(heads, explained, folds, list(others), threads)
     store = Store(out / FOLDER)
     overlap = find_overlap([o for f in (found, *others.values()) for o in f.origins], crystals)
@@ -121,7 +121,7 @@ def few_shot(
             protocol,
             store,
             config=config,
-            fits=None if fits is None else SharedFits(store=Store(fits)),
+            fits=None if shared is None else SharedFits(store=Store(shared)),
             overlap=overlap,
             drop_seen=drop_seen,  # type: ignore[arg-type]  # any word; a wrong one is an error
             progress=advance,

@@ -24,6 +24,7 @@ from crystalssl.cli.options import (
     DropSeenOption,
     Labelled,
     Seed,
+    Shared,
     Strict,
     Symprec,
     Target,
@@ -60,6 +61,7 @@ def linear_probe(
     untrained: Annotated[
         bool, typer.Option(help="Also compare with encoders that were never trained.")
     ] = True,
+    shared: Shared = None,
     strict: Strict = False,
     symprec: Symprec = 0.01,
     seed: Seed = 0,
@@ -78,12 +80,14 @@ def linear_probe(
     blank = None
     if untrained and probing.UNTRAINED not in others:
         blank = probing.untrained_features(
-            crystals, trained[probing.SSL], loaded, out, strict=strict, symprec=symprec, seed=seed
-        )
+            crystals, trained[probing.SSL], loaded, out,
+            strict=strict, symprec=symprec, seed=seed, shared=shared,
+        )  # fmt: skip
     else:
         report_skipped(loaded.skipped, loaded.total, out, strict)
     overlap = probing.overlap_of(list(trained.values()), crystals, weights)
-    sets, champions = probing.build_sets(crystals, trained, blank, out / "cache"), list(trained)
+    cache, champions = shared or out / "cache", list(trained)
+    sets = probing.build_sets(crystals, trained, blank, cache)
     del trained, others, blank  # the sets hold copies, and a probe of raw FTCP needs the memory
     result = probing.probe(
         sets, crystals, target, splits, out,

@@ -62,12 +62,12 @@ Also = Annotated[
         show_default=False,
     ),
 ]
-Fits = Annotated[
+Shared = Annotated[
     Path | None,
     typer.Option(
-        "--fits",
-        help="Folder of fits shared by shap-share and few-shot, so that what both ask for is "
-        "fitted once.",
+        "--shared",
+        help="Folder shared by scenarios of the same structures and features: baselines are made "
+        "and models on all labels fitted once.",
         show_default=False,
     ),
 ]

@@ -184,8 +184,9 @@ def untrained_features(
     strict: bool,
     symprec: float,
     seed: int,
+    shared: Path | None = None,
 ) -> Features:
-    """Features of encoders that were never trained; kept in ``out/cache`` for the next time.
+    """Features of encoders that were never trained; kept for the next time.
 
     Args:
         crystals: crystals of the comparison.
@@ -195,6 +196,7 @@ def untrained_features(
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
         seed: seed of the encoders.
+        shared: folder that keeps them, maybe for other scenarios too; None: ``out/cache``.
     """
     from crystalssl.cli import steps
     from crystalssl.cli.stages import Stages, crystals_digest
@@ -203,7 +205,8 @@ def untrained_features(
     from crystalssl.features.store import load_features, save_features
 
     blocks, skipped = blocks_behind(trained), loaded.skipped
-    stages, path = Stages(out / "cache"), out / "cache" / "untrained_features.parquet"
+    folder = shared or out / "cache"
+    stages, path = Stages(folder), folder / "untrained_features.parquet"
     settings = {"seed": seed, "symprec": symprec, "blocks": list(blocks), "settled": SETTLED}
     digest = stages.digest("untrained", settings, [crystals_digest(crystals.with_columns(None))])
     if stages.is_done("untrained", digest, path):

@@ -20,7 +20,7 @@ from crystalssl.cli.console import (
     say,
     use_threads,
 )
-from crystalssl.cli.options import Fits, Labelled, Seed, Strict, Target, Threads
+from crystalssl.cli.options import Labelled, Seed, Shared, Strict, Target, Threads
 from crystalssl.cli.probing import SSL, labelled
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def shap_share(
         str,
         typer.Option(help="Test crystals to leave out as seen: none, formulas or structures."),
     ] = "none",
-    fits: Fits = None,
+    shared: Shared = None,
     strict: Strict = False,
     seed: Seed = 0,
     threads: Threads = None,
@@ -88,7 +88,7 @@ def shap_share(
             drop_seen=drop_seen,  # type: ignore[arg-type]  # checked above
             threads=threads or 0,
             store=Store(out / FOLDER),
-            fits=None if fits is None else SharedFits(store=Store(fits)),
+            fits=None if shared is None else SharedFits(store=Store(shared)),
             progress=advance,
         )
     result.save(out)

@@ -63,7 +63,7 @@ class Bootstrap:
         rng = np.random.default_rng(seed)
         share = np.full(len(names), 1 / len(names))
         drawn = rng.multinomial(len(names), share, size=DRAWS)
-        self._weights = drawn.astype(np.float32)  # whole numbers, exact
+        self._weights = drawn.astype(np.float64)
 
     def rmse(self, feature_set: str, model: str, target: str) -> Floats:
         """(draws,) mean over splits of the root mean square error."""
@@ -73,7 +73,7 @@ class Bootstrap:
             place = each.models.index(model), each.properties.index(target)
             squares = np.square(each.errors[feature_set][place])
             sums = np.stack([np.bincount(index, v, width) for v in (squares, np.ones(len(index)))])
-            error, count = (self._weights @ sums.T).astype(np.float64).T
+            error, count = (self._weights @ sums.T).T
             total += np.sqrt(error / np.maximum(count, 1))
         return total / len(self._found)
 
