@@ -1,4 +1,7 @@
 import types
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import sleep
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +51,25 @@ def test_a_unit_is_computed_once_and_comes_back_as_it_was(store):
     assert again.rows == part().rows
     assert again.tables["made"].equals(part().tables["made"])
     np.testing.assert_array_equal(again.arrays["guess"], part().arrays["guess"])
+
+
+def test_threads_that_ask_for_the_same_unit_compute_it_once(store):
+    key, made, barrier = store.key("any", {"seed": 1}), [], Barrier(3)
+
+    def compute():
+        made.append(1)
+        sleep(0.1)
+        return part()
+
+    def ask(_):
+        barrier.wait(10)
+        return store.once(key, compute)
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(ask, range(3)))
+    assert len(made) == 1
+    assert all(one.rows == part().rows for one in found)
+    assert (store.computed, store.reused) == (1, 2)
 
 
 def test_the_key_follows_settings_data_code_and_versions(store, monkeypatch):

@@ -1,55 +1,67 @@
-from threading import Event, get_ident
+from threading import Event, current_thread, get_ident, main_thread
 from time import sleep
 
 import pytest
+import torch
 
-from crystalssl.evaluation.lanes import Lanes, Task
-
-
-def test_lanes_need_heads_and_cores_for_both():
-    assert Lanes.plan(["ridge", "lightgbm", "mlp"], 2) == Lanes(trees=1, others=1)
-    assert Lanes.plan(["ridge", "lightgbm", "mlp"], 5) == Lanes(trees=3, others=2)
-    assert Lanes.plan(["ridge", "lightgbm"], 1) == Lanes(trees=1)
-    assert Lanes.plan(["ridge", "mlp"], 4) == Lanes(trees=4)
-    assert Lanes.plan(["lightgbm", "random_forest"], 4) == Lanes(trees=4)
+from crystalssl.evaluation.lanes import MOST, Lanes, Task
 
 
-def test_trees_and_others_run_side_by_side_and_come_back_in_order():
-    meet, ran, said = (Event(), Event()), [], []
+def test_there_is_a_lane_for_each_core_up_to_a_few():
+    assert Lanes.plan(1) == Lanes(count=1, threads=1)
+    assert Lanes.plan(2) == Lanes(count=2, threads=1)
+    assert Lanes.plan(2 * MOST) == Lanes(count=MOST, threads=2)
 
-    def work(head, number):
-        ran.append((head, number, get_ident()))
-        if number < 2:  # the first of each lane waits for that of the other
+
+def test_tasks_run_side_by_side_and_come_back_in_order():
+    meet, said, limits = (Event(), Event()), [], []
+
+    def work(number):
+        limits.append(torch.get_num_threads())
+        if number < 2:  # the first two wait for each other
             meet[number].set()
             assert meet[1 - number].wait(10)
+        return number, get_ident()
+
+    tasks = [
+        Task(text=f"{number}" if number else "", run=lambda n=number: work(n))
+        for number in range(5)
+    ]
+    before = torch.get_num_threads()
+    numbers, threads = zip(*Lanes(count=2, threads=1).run(tasks, said.append), strict=True)
+    assert numbers == (0, 1, 2, 3, 4)
+    assert sorted(said) == ["1", "2", "3", "4"]
+    assert len(set(threads)) == 2
+    assert set(limits) == {1}
+    assert torch.get_num_threads() == before
+
+
+def test_what_wants_to_be_alone_comes_last_in_the_main_thread():
+    ran = []
+
+    def work(number):
+        ran.append((number, current_thread() is main_thread()))
         return number
 
-    heads = ["mlp", "lightgbm", "ridge", "random_forest", "mlp"]
-    tasks = [
-        Task(head=head, text=f"{number}" if number else "", run=lambda h=head, n=number: work(h, n))
-        for number, head in enumerate(heads)
-    ]
-    assert Lanes(trees=1, others=1).run(tasks, said.append) == [0, 1, 2, 3, 4]
-    assert sorted(said) == ["1", "2", "3", "4"]
-    threads = {head in ("lightgbm", "random_forest"): thread for head, _, thread in ran}
-    assert len(set(threads.values())) == 2
-    assert [number for head, number, _ in ran if head in ("mlp", "ridge")] == [0, 2, 4]
+    tasks = [Task(text="", run=lambda n=n: work(n), alone=n < 2) for n in range(4)]
+    assert Lanes(count=2, threads=1).run(tasks, print) == [0, 1, 2, 3]
+    assert {number for number, main in ran[:2] if not main} == {2, 3}
+    assert ran[2:] == [(0, True), (1, True)]
 
 
-@pytest.mark.parametrize("fails", ["mlp", "lightgbm"])
-def test_an_error_in_one_lane_ends_the_other(fails):
+@pytest.mark.parametrize("fails", [0, 1])
+def test_an_error_in_one_lane_ends_the_others(fails):
     failed, done = Event(), []
 
-    def work(head):
-        if head == fails:
+    def work(number):
+        if number == fails:
             failed.set()
             raise KeyboardInterrupt
         assert failed.wait(10)
         sleep(0.05)
-        done.append(head)
+        done.append(number)
 
-    heads = ["mlp", "lightgbm", *["mlp", "lightgbm"] * 50]
-    tasks = [Task(head=head, text="", run=lambda h=head: work(h)) for head in heads]
+    tasks = [Task(text="", run=lambda n=n: work(n)) for n in range(100)]
     with pytest.raises(KeyboardInterrupt):
-        Lanes(trees=1, others=1).run(tasks, print)
+        Lanes(count=2, threads=1).run(tasks, print)
     assert len(done) <= 2

@@ -98,6 +98,10 @@ class Bench:
             return [self]
         return [replace(self, targets=[target]) for target in self.targets]
 
+    def bytes_of(self, split: Split, name: str) -> int:
+        """Bytes of the training rows of a feature set."""
+        return len(split.train) * self.sets[name].matrix[:1].nbytes
+
     def key(
         self,
         kind: str,

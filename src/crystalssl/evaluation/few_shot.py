@@ -39,6 +39,9 @@ from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Part, Store
 from crystalssl.evaluation.summarised import Summarised
 
+LARGE = 512 * 2**20
+"""Bytes of training rows above which nothing else is fitted meanwhile: two at once took 6 GB."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FewShot(Summarised):
@@ -102,8 +105,6 @@ def few_shot(
     _check(sets, targets, groups, ids, ("ridge",), ())
     for name in {*chosen.heads, *chosen.residual_heads}:
         build_head(name)
-    lanes = Lanes.plan([*chosen.heads, *chosen.residual_heads], chosen.threads)
-    shared = replace(chosen, threads=lanes.trees)
     common = np.logical_and.reduce([part.valid for part in sets])
     hashes = {part.name: digest([part.matrix]) for part in sets}
     work = []
@@ -111,14 +112,12 @@ def few_shot(
         splits = draws.splits(known, groups)
         for split in splits:
             check_split(split, groups)
-        if overlap is not None:
-            splits = [overlap.drop(split, drop_seen) for split in splits]
-        by_name = {part.name: part for part in sets}
+        splits = [overlap.drop(split, drop_seen) if overlap else split for split in splits]
         bench = Bench(
-            sets=by_name,
+            sets={part.name: part for part in sets},
             targets=same,
             groups=groups,
-            config=shared,
+            config=chosen,
             store=store,
             hashes=hashes,
             fits=fits,
@@ -128,18 +127,17 @@ def few_shot(
     rows: list[ScenarioResult] = []
     estimates: list[Estimate] = []
     for bench, splits in work:
-        found = _run(bench, splits, lanes, chosen, steps)
+        found = _run(bench, splits, steps)
         rows += [row for entry in found for row in entry.rows]
         rows += few_shot_summary.differences(found, chosen.ours)
         estimates += few_shot_summary.estimates(found, groups, chosen.ours, chosen.base)
     store.keep_only(set().union(*(bench.keys for bench, _ in work)))
     record = _record(sets, targets, draws, chosen, common, hashes)
     if overlap is not None:
-        tested = np.concatenate([split.test for _, splits in work for split in splits])
+        tested = np.concatenate([split.test for _, own in work for split in own])
         record = overlap.noted(record, tested, groups, drop_seen)
-    return FewShot(
-        table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
-    )
+    table = ResultTable(rows=tuple(rows), record=record)
+    return FewShot(table=table, summary=estimate_table(estimates))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -156,41 +154,35 @@ class _Steps:
             self.show(self.done, self.total, text)
 
 
-def _run(
-    bench: Bench, splits: Sequence[Split], lanes: Lanes, config: FewShotConfig, steps: _Steps
-) -> list[few_shot_summary.Scored]:
-    """All units of the draws; with all labels a model takes memory and cores for itself."""
-    found = []
-    for side_by_side, whole in ((lanes, False), (Lanes(), True)):
-        own = replace(bench, config=config) if whole else bench
-        parts = [split for split in splits if (split.train_fraction == 1.0) == whole]
-        tasks = [task for split in parts for task in _tasks(own, split)]
-        found += [entry for entries in side_by_side.run(tasks, steps.advance) for entry in entries]
-    return found
+def _run(bench: Bench, splits: Sequence[Split], steps: _Steps) -> list[few_shot_summary.Scored]:
+    """All units of the draws."""
+    lanes = Lanes.plan(bench.config.threads)
+    lane = replace(bench, config=replace(bench.config, threads=lanes.threads))
+    tasks = [task for split in splits for task in _tasks(lane, bench, split)]
+    return [entry for entries in lanes.run(tasks, steps.advance) for entry in entries]
 
 
-def _tasks(bench: Bench, split: Split) -> list[Task[list[few_shot_summary.Scored]]]:
-    """All units of one draw."""
+def _tasks(bench: Bench, whole: Bench, split: Split) -> list[Task[list[few_shot_summary.Scored]]]:
+    """All units of one draw: on ``bench``, which has a part of the cores, or on ``whole``."""
     share = f"{100 * split.train_fraction:g} %"
-    mean = Task(head=MEAN, text="", run=lambda: _by_target(bench, split, bench.mean(split)))
-    direct = [
-        Task(
-            head=model,
-            text=f"{part.label}, {model}, {share}",
-            run=partial(_direct, bench, split, name, model),
-        )
-        for name, part in bench.sets.items()
-        for model in bench.config.heads
-    ]
-    explained = [
-        Task(
-            head=model,
-            text=f"residual, {model}, {share}",
-            run=partial(_residual, bench, split, model, name),
-        )
-        for model, name in _residual_units(bench, split)
-    ]
-    return [mean, *direct, *explained]
+    tasks = [Task(text="", run=lambda: _by_target(bench, split, bench.mean(split)))]
+    for name, part in bench.sets.items():
+        large = bench.bytes_of(split, name) > LARGE
+        own = whole if large else bench
+        tasks += [
+            Task(
+                text=f"{part.label}, {model}, {share}",
+                run=partial(_direct, own, split, name, model),
+                alone=large,
+            )
+            for model in bench.config.heads
+        ]
+    heads, names = _residual_units(bench, split)
+    for model in heads if names else ():
+        large = bench.bytes_of(split, bench.config.base) > LARGE
+        run = partial(_residual, whole if large else bench, split, model, names)
+        tasks.append(Task(text=f"residual, {model}, {share}", run=run, alone=large))
+    return tasks
 
 
 def _direct(bench: Bench, split: Split, name: str, model: str) -> list[few_shot_summary.Scored]:
@@ -199,10 +191,13 @@ def _direct(bench: Bench, split: Split, name: str, model: str) -> list[few_shot_
     return [entry for own, part in found for entry in _by_target(own, split, part)]
 
 
-def _residual(bench: Bench, split: Split, model: str, name: str) -> list[few_shot_summary.Scored]:
-    """One head on what the base leaves over, for every target."""
+def _residual(
+    bench: Bench, split: Split, model: str, names: Sequence[str]
+) -> list[few_shot_summary.Scored]:
+    """One head on what the base leaves over, for every feature set and target."""
     return [
         entry
+        for name in names
         for own in bench.for_head(model)
         for entry in _by_target(own, split, residual.explained(own, split, name, own.head(model)))
     ]
@@ -222,17 +217,17 @@ def _by_target(bench: Bench, split: Split, part: Part) -> list[few_shot_summary.
     ]
 
 
-def _residual_units(bench: Bench, split: Split) -> list[tuple[str, str]]:
-    """Head and feature set of each residual unit of a draw."""
+def _residual_units(bench: Bench, split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Heads and feature sets of the residual units of a draw; a head has one step for all sets."""
     config = bench.config
     if config.base not in bench.sets or split.train_fraction not in config.residual_fractions:
-        return []
-    second = [name for name in config.explainers if name in bench.sets]
-    return [(model, name) for model in config.residual_heads for name in second]
+        return (), ()
+    return config.residual_heads, tuple(name for name in config.explainers if name in bench.sets)
 
 
 def _units(bench: Bench, split: Split) -> int:
-    return len(bench.sets) * len(bench.config.heads) + len(_residual_units(bench, split))
+    heads, names = _residual_units(bench, split)
+    return len(bench.sets) * len(bench.config.heads) + (len(heads) if names else 0)
 
 
 def _record(

@@ -98,11 +98,10 @@ class MLP:
         fit, check = inner_split(rows, groups, seed)
         networks = []
         for target in torch.from_numpy(targets):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed * 1009)  # a label gets the same network alone
-                networks.append(
-                    self._train(inputs, target, torch.from_numpy(fit), torch.from_numpy(check))
-                )
+            # its own, so that a label gets the same network alone, and beside other fits
+            draws = torch.Generator().manual_seed(seed * 1009)
+            parts = torch.from_numpy(fit), torch.from_numpy(check)
+            networks.append(self._train(inputs, target, *parts, draws))
         return FittedMLP(
             scaler=scaler,
             networks=networks,
@@ -112,9 +111,11 @@ class MLP:
             single=labels.ndim == 1,
         )
 
-    def _train(self, inputs: Tensor, target: Tensor, fit: Tensor, check: Tensor) -> nn.Sequential:
+    def _train(
+        self, inputs: Tensor, target: Tensor, fit: Tensor, check: Tensor, draws: torch.Generator
+    ) -> nn.Sequential:
         """One network with the weights that had the least error on the inner part."""
-        network = self._network(inputs.shape[1])
+        network = self._network(inputs.shape[1], draws)
         batch = max(2, min(self.batch_size, len(fit) // 8))
         per_epoch = max(1, len(fit) // batch)
         epochs = max(self.epochs, -(-self.steps // per_epoch))
@@ -130,7 +131,7 @@ class MLP:
         best, kept, since = np.inf, {}, 0
         for _ in range(epochs):
             network.train()
-            order = fit[torch.randperm(len(fit))]
+            order = fit[torch.randperm(len(fit), generator=draws)]
             for step in range(per_epoch):
                 rows = order[step * batch : (step + 1) * batch]
                 optimizer.zero_grad(set_to_none=True)
@@ -148,13 +149,13 @@ class MLP:
         network.load_state_dict(kept)
         return network.eval().requires_grad_(False)
 
-    def _network(self, width: int) -> nn.Sequential:
+    def _network(self, width: int, draws: torch.Generator) -> nn.Sequential:
         """Untrained network."""
         layers: list[nn.Module] = []
         for hidden in self.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(self.dropout)]
+            layers += [_linear(width, hidden, draws), nn.ReLU(), Dropout(self.dropout, draws)]
             width = hidden
-        return nn.Sequential(*layers, nn.Linear(width, 1))
+        return nn.Sequential(*layers, _linear(width, 1, draws))
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         if self.kind == "classification":
@@ -167,3 +168,27 @@ class MLP:
         with torch.inference_mode():
             outputs = torch.cat([network(inputs[part])[:, 0] for part in torch.split(rows, 4096)])
         return float(self._loss(outputs, target[rows]))
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from a generator of its own."""
+
+    def __init__(self, share: float, draws: torch.Generator) -> None:
+        super().__init__()
+        self.share, self.draws = share, draws
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs, some of them zero and the others larger while training."""
+        if not self.training or not self.share:
+            return inputs
+        kept = torch.empty_like(inputs).bernoulli_(1 - self.share, generator=self.draws)
+        return inputs * kept.div_(1 - self.share)
+
+
+def _linear(width: int, hidden: int, draws: torch.Generator) -> nn.Linear:
+    """A layer as PyTorch begins with, drawn from a generator."""
+    layer = nn.Linear(width, hidden, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-(width**-0.5), width**-0.5, generator=draws)
+    return layer

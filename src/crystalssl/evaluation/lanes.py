@@ -1,8 +1,7 @@
-"""Units of work -> their results in order, trees on some cores while other models use the rest.
+"""Units of work -> their results in order, several at a time, each on cores of its own.
 
-Neither boosted trees nor small networks keep all cores busy, so the two run side by side. Each lane
-does its units one after another, on threads of its own, and only one of them draws from PyTorch's
-generator: results are those of one lane. Used by few_shot.py.
+Neither boosted trees nor small networks keep all cores busy, and small fits least of all. No unit
+draws from a generator that others draw from: results are those of one lane. Used by few_shot.py.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import Generic, TypeVar
 
 Found = TypeVar("Found")
 
-TREES = ("lightgbm", "random_forest")
-"""Heads of the lane of trees."""
+MOST = 4
+"""Lanes at most: each holds the rows of a fit in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,14 +25,14 @@ class Task(Generic[Found]):
     """One unit of work.
 
     Attributes:
-        head: model that it fits; says which lane it goes to.
         text: what is said when it is done; empty for nothing.
         run: does it.
+        alone: whether it is done after all others, with all memory and cores for itself.
     """
 
-    head: str
     text: str
     run: Callable[[], Found]
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,63 +40,65 @@ class Lanes:
     """How cores are shared.
 
     Attributes:
-        trees: threads of trees; 0 for all.
-        others: threads of networks; 0 for those of the process.
+        count: units at a time.
+        threads: threads of each; 0 for those of the process.
     """
 
-    trees: int = 0
-    others: int = 0
+    count: int = 1
+    threads: int = 0
 
     @staticmethod
-    def plan(heads: Sequence[str], threads: int = 0) -> Lanes:
-        """Two lanes where there are heads for both and cores for both, else one.
+    def plan(threads: int = 0) -> Lanes:
+        """A lane for each core, up to ``MOST``.
 
         Args:
-            heads: heads in use.
             threads: threads at most; 0 for all cores.
         """
         cores = threads or os.cpu_count() or 1
-        of_trees = [name in TREES for name in heads]
-        if cores < 2 or all(of_trees) or not any(of_trees):
-            return Lanes(trees=threads)
-        return Lanes(trees=cores - cores // 2, others=cores // 2)
+        count = min(cores, MOST)
+        return Lanes(count=count, threads=cores // count if count > 1 else threads)
 
     def run(self, tasks: Sequence[Task[Found]], say: Callable[[str], None]) -> list[Found]:
         """Results of all tasks, in their order.
 
         Args:
-            tasks: units of work; those of one lane are done in order.
+            tasks: units of work; they are begun in order, those alone at the end.
             say: called with the text of each task that is done.
 
         Raises:
-            BaseException: the first that a task raises; the other lane ends with its unit.
+            BaseException: the first that a task raises; other lanes end with their unit.
         """
         found: dict[int, Found] = {}
         stop, lock = Event(), Lock()
 
-        def lane(places: Sequence[int]) -> None:
+        def work(place: int) -> None:
+            if stop.is_set():
+                return
             try:
-                for place in places:
-                    if stop.is_set():
-                        return
-                    found[place] = tasks[place].run()
-                    if tasks[place].text:
-                        with lock:
-                            say(tasks[place].text)
+                found[place] = tasks[place].run()
             except BaseException:
                 stop.set()
                 raise
+            if tasks[place].text:
+                with lock:
+                    say(tasks[place].text)
 
-        every = range(len(tasks))
-        trees = [place for place in every if tasks[place].head in TREES]
-        if not self.others or not trees:
-            lane(every)
-        else:
-            with ThreadPoolExecutor(1) as pool, _torch_threads(self.others):
-                beside = pool.submit(lane, trees)
-                lane([place for place in every if tasks[place].head not in TREES])
-                beside.result()
-        return [found[place] for place in every]
+        shared = [place for place, task in enumerate(tasks) if not task.alone]
+        if self.count == 1:
+            for place in shared:
+                work(place)
+        elif shared:
+            with _torch_threads(self.threads), ThreadPoolExecutor(self.count) as pool:
+                try:
+                    for done in [pool.submit(work, place) for place in shared]:
+                        done.result()
+                except BaseException:  # an interruption of this thread among them
+                    stop.set()
+                    raise
+        for place, task in enumerate(tasks):
+            if task.alone:
+                work(place)
+        return [found[place] for place in range(len(tasks))]
 
 
 @contextmanager

@@ -123,8 +123,7 @@ def shap_share(
             f"Got {len(splits)} splits for {len(targets)} properties and {len(hybrid.matrix)} rows "
             f"for {len(ids)} ids; expected as many."
         )
-    if overlap is not None:
-        splits = [overlap.drop(split, drop_seen) for split in splits]
+    splits = [overlap.drop(split, drop_seen) if overlap else split for split in splits]
     for split in splits:
         check_split(split, groups)
     heads = [_head(name, config, threads) for name in config.heads]

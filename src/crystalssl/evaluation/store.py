@@ -72,6 +72,7 @@ class Store:
         self.computed = 0
         self._versions = installed_versions()
         self._lock = Lock()  # units may be computed side by side
+        self._gates: dict[str, Lock] = {}
 
     def key(
         self,
@@ -99,16 +100,18 @@ class Store:
         return f"{scenario}-{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
     def once(self, key: str, compute: Callable[[], Part]) -> Part:
-        """The part of a key: as stored, else computed and stored."""
-        part = self.get(key)
-        if part is not None:
-            with self._lock:
-                self.reused += 1
-            return part
-        part = compute()
-        self.put(key, part)
+        """The part of a key: as stored, else computed and stored, by one thread alone."""
         with self._lock:
-            self.computed += 1
+            gate = self._gates.setdefault(key, Lock())
+        with gate:
+            part = self.get(key)
+            made = part is None
+            if part is None:
+                part = compute()
+                self.put(key, part)
+        with self._lock:
+            self.computed += made
+            self.reused += not made
         return part
 
     def has(self, key: str) -> bool:
