@@ -3,6 +3,7 @@ from time import sleep
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from crystalssl.evaluation.lanes import MOST, Lanes, Task
 
@@ -17,7 +18,8 @@ def test_tasks_run_side_by_side_and_come_back_in_order():
     meet, said, limits = (Event(), Event()), [], []
 
     def work(number):
-        limits.append(torch.get_num_threads())
+        blas = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+        limits.extend([torch.get_num_threads(), *blas])
         if number < 2:  # the first two wait for each other
             meet[number].set()
             assert meet[1 - number].wait(10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from crystalssl.evaluation.few_shot_summary import (
     difference_estimates,
 )
 from crystalssl.evaluation.intervals import Estimate, Resamples, estimate_table
+from crystalssl.evaluation.lanes import Lanes, Task
 from crystalssl.evaluation.linear_probe import MODELS, _check, _label_groups
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Progress
@@ -108,6 +110,11 @@ def ablation(
         work.append((same, splits))
     total = sum(len(s) for _, s in work) * sum(len(entry.selections()) for entry in sets)
     keys: set[str] = set()
+
+    def say(name: str) -> None:
+        if progress is not None:
+            progress(len(keys), total, name)
+
     rows: list[ScenarioResult] = []
     estimates: list[Estimate] = []
     for same, splits in work:
@@ -117,11 +124,9 @@ def ablation(
                 targets=same, split=split, groups=groups, ids=ids, store=store, keys=keys
             )
             found += bench.mean()
-            for entry in sets:
-                for name, scored in bench.fit(entry, hashes[entry.part.name]):
-                    found += scored
-                    if progress is not None:
-                        progress(len(keys), total, name)
+            fits = [partial(bench.fit, entry, hashes[entry.part.name], say) for entry in sets]
+            tasks = [Task(text="", run=fit) for fit in fits]
+            found += [one for scored in Lanes.plan().run(tasks, say) for one in scored]
         rows += [row for one in found for row in one.rows]
         estimates += _estimates(found, sets, groups)
     store.keep_only(keys)

@@ -22,7 +22,7 @@ from crystalssl.evaluation.draws import LabelDraws
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.heads import build_head, head_settings
 from crystalssl.evaluation.intervals import Estimate, estimate_table
-from crystalssl.evaluation.lanes import Lanes, Task
+from crystalssl.evaluation.lanes import LARGE, Lanes, Task
 from crystalssl.evaluation.linear_probe import _check, _label_groups
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Progress
@@ -38,9 +38,6 @@ from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Part, Store
 from crystalssl.evaluation.summarised import Summarised
-
-LARGE = 512 * 2**20
-"""Bytes of training rows above which nothing else is fitted meanwhile: two at once took 6 GB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

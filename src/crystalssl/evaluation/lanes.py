@@ -1,12 +1,12 @@
 """Units of work -> their results in order, several at a time, each on cores of its own.
 
-Neither boosted trees nor small networks keep all cores busy, and small fits least of all. No unit
-draws from a generator that others draw from: results are those of one lane. Used by few_shot.py.
+Neither boosted trees nor small networks nor decompositions keep all cores busy, and small fits
+least of all. No unit draws from a generator that others draw from: results are those of one lane,
+to rounding. Used by few_shot.py, probe_findings.py and ablation.py.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +18,8 @@ Found = TypeVar("Found")
 
 MOST = 4
 """Lanes at most: each holds the rows of a fit in memory."""
+LARGE = 512 * 2**20
+"""Bytes of rows above which nothing else is fitted meanwhile: two such fits at once took 6 GB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +54,11 @@ class Lanes:
         """A lane for each core, up to ``MOST``.
 
         Args:
-            threads: threads at most; 0 for all cores.
+            threads: threads at most; 0 for as many as networks have.
         """
-        cores = threads or os.cpu_count() or 1
+        import torch
+
+        cores = threads or torch.get_num_threads()
         count = min(cores, MOST)
         return Lanes(count=count, threads=cores // count if count > 1 else threads)
 
@@ -88,7 +92,7 @@ class Lanes:
             for place in shared:
                 work(place)
         elif shared:
-            with _torch_threads(self.threads), ThreadPoolExecutor(self.count) as pool:
+            with _limited(self.threads), ThreadPoolExecutor(self.count) as pool:
                 try:
                     for done in [pool.submit(work, place) for place in shared]:
                         done.result()
@@ -102,13 +106,15 @@ class Lanes:
 
 
 @contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Limit the threads of networks for a while."""
+def _limited(count: int) -> Iterator[None]:
+    """Limit the threads of networks and of linear algebra for a while."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with threadpool_limits(count, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)

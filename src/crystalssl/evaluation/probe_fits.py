@@ -115,8 +115,7 @@ def fit_sets(
         if missing:
             stored = _fit(sets, split, job, sums)
         if job.store is not None:
-            job.store.reused += 0 if missing else len(sets)
-            job.store.computed += len(sets) if missing else 0
+            job.store.count(**{"computed" if missing else "reused": len(sets)})
             for key, part in zip(keys, stored, strict=True):
                 if missing and part is not None:
                     job.store.put(key, part)

@@ -109,10 +109,14 @@ class Store:
             if part is None:
                 part = compute()
                 self.put(key, part)
-        with self._lock:
-            self.computed += made
-            self.reused += not made
+        self.count(computed=int(made), reused=int(not made))
         return part
+
+    def count(self, *, computed: int = 0, reused: int = 0) -> None:
+        """Count parts, from any thread."""
+        with self._lock:
+            self.computed += computed
+            self.reused += reused
 
     def has(self, key: str) -> bool:
         """Whether a part is there; used to show what is left to do."""
