@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,17 @@ def test_fractions_count_partial_occupancy_and_not_vacancies():
     )  # fmt: skip
     (shares,) = element_fractions(batch)
     assert shares[[11, 19, 17]].tolist() == pytest.approx([0.3, 0.2, 0.5])
+
+
+def test_magpie_statistics_of_workers_are_those_of_one_process(monkeypatch):
+    pytest.importorskip("matminer")
+    module = sys.modules[magpie.__module__]
+    formulas = np.zeros((9, 119))
+    formulas[np.arange(9), np.arange(3, 12)], formulas[:, 8] = 0.5, 0.5
+    monkeypatch.setattr(module, "MANY", 5)
+    found = module._statistics(formulas, processes=2)
+    np.testing.assert_array_equal(found, module._statistics(formulas, processes=1))
+    assert np.isfinite(found).all()
 
 
 def test_magpie_statistics_equal_matminer_and_are_read_from_the_cache(tmp_path, monkeypatch):

@@ -46,11 +46,12 @@ def with_baselines(
     """
     from crystalssl.evaluation.feature_sets import given, raw_ftcp, side_by_side
     from crystalssl.evaluation.magpie import magpie
+    from crystalssl.processes import usable_cores
 
     with console.status("Baselines: raw FTCP and composition statistics"):
         sets = [raw_ftcp(crystals)]
         try:
-            sets.append(magpie(crystals, cache))
+            sets.append(magpie(crystals, cache, processes=usable_cores()))
         except MissingExtraError as error:
             say(f"Left out: {error}", "yellow")
     for name, found in {**others, SSL: features}.items():

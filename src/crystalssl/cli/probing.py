@@ -232,6 +232,7 @@ def build_sets(
     """
     from crystalssl.evaluation import feature_sets
     from crystalssl.evaluation.magpie import magpie
+    from crystalssl.processes import usable_cores
 
     def of(name: str, found: Features) -> FeatureSet:
         label = LABELS.get(name, name[:1].upper() + name[1:])
@@ -241,7 +242,7 @@ def build_sets(
         raw = feature_sets.raw_ftcp(crystals)
         sets = [raw, feature_sets.principal_axes(raw)]
         try:
-            sets.append(magpie(crystals, cache))
+            sets.append(magpie(crystals, cache, processes=usable_cores()))
         except MissingExtraError as error:
             say(f"Left out: {error}", "yellow")
     if untrained is not None:

@@ -7,7 +7,9 @@ Source: Ward et al., npj Comput. Mater. 2 (2016) 16028; preset ``magpie`` of mat
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -17,26 +19,30 @@ import numpy.typing as npt
 from crystalssl.errors import missing_extra
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.scenario import digest
+from crystalssl.processes import obey_parent
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
 
 DECIMALS = 6
 """Decimals of an element's fraction that tell two formulas apart."""
+MANY = 8_000
+"""Formulas from which worker processes are worth their start."""
 
 
-def magpie(crystals: Crystals, cache: Path | None = None) -> FeatureSet:
+def magpie(crystals: Crystals, cache: Path | None = None, *, processes: int = 1) -> FeatureSet:
     """Magpie statistics of every crystal.
 
     Args:
         crystals: n crystals; partial occupancies count as fractions.
         cache: folder that keeps the result; a second call with the same formulas reads it.
+        processes: worker processes for many formulas; 1 works in this process.
 
     Raises:
         MissingExtraError: if matminer is not installed.
     """
     fractions = element_fractions(crystals)
     formulas, index = np.unique(fractions, axis=0, return_inverse=True)
-    statistics = _cached(formulas, cache)[index.reshape(-1)]
+    statistics = _cached(formulas, cache, processes)[index.reshape(-1)]
     valid: npt.NDArray[np.bool_] = np.asarray(np.isfinite(statistics).all(axis=1))
     return FeatureSet(
         name="magpie",
@@ -58,15 +64,17 @@ def element_fractions(crystals: Crystals) -> npt.NDArray[np.float64]:
     return shares
 
 
-def _cached(formulas: npt.NDArray[np.float64], cache: Path | None) -> npt.NDArray[np.float32]:
+def _cached(
+    formulas: npt.NDArray[np.float64], cache: Path | None, processes: int
+) -> npt.NDArray[np.float32]:
     """Statistics of each formula, read from the cache where they are there."""
     if cache is None:
-        return _statistics(formulas)
+        return _statistics(formulas, processes)
     path = cache / f"magpie-{digest([formulas, _version()])}.npy"
     if path.is_file():
         kept: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
         return kept
-    statistics = _statistics(formulas)
+    statistics = _statistics(formulas, processes)
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as handle:
@@ -82,9 +90,19 @@ def _version() -> str:
         raise missing_extra("matminer", "matminer", "The Magpie baseline") from error
 
 
-def _statistics(formulas: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def _statistics(formulas: npt.NDArray[np.float64], processes: int) -> npt.NDArray[np.float32]:
     """(formulas, 132) statistics; rows with an element that Magpie does not know are NaN."""
     _version()
+    if processes < 2 or len(formulas) < MANY:
+        return _of_some(formulas)
+    context = multiprocessing.get_context("spawn")
+    shares = np.array_split(formulas, processes)
+    with ProcessPoolExecutor(processes, context, initializer=obey_parent) as pool:
+        return np.concatenate(list(pool.map(_of_some, shares)))
+
+
+def _of_some(formulas: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Statistics of some of the formulas, in this process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # import-time notices of matminer and pymatgen
         from matminer.featurizers.composition import ElementProperty
