@@ -105,8 +105,7 @@ def ablation(
         splits = protocol.splits(known, groups)
         for split in splits:
             check_split(split, groups)
-        if overlap is not None:
-            splits = [overlap.drop(split, drop_seen) for split in splits]
+        splits = [overlap.drop(split, drop_seen) if overlap else split for split in splits]
         work.append((same, splits))
     total = sum(len(s) for _, s in work) * sum(len(entry.selections()) for entry in sets)
     keys: set[str] = set()
@@ -124,8 +123,8 @@ def ablation(
                 targets=same, split=split, groups=groups, ids=ids, store=store, keys=keys
             )
             found += bench.mean()
-            fits = [partial(bench.fit, entry, hashes[entry.part.name], say) for entry in sets]
-            tasks = [Task(text="", run=fit) for fit in fits]
+            runs = [partial(bench.fit, entry, hashes[entry.part.name], say) for entry in sets]
+            tasks = [Task(text="", run=run) for run in runs]
             found += [one for scored in Lanes.plan().run(tasks, say) for one in scored]
         rows += [row for one in found for row in one.rows]
         estimates += _estimates(found, sets, groups)
@@ -134,9 +133,8 @@ def ablation(
     if overlap is not None:
         tested = np.concatenate([split.test for _, splits in work for split in splits])
         record = overlap.noted(record, tested, groups, drop_seen)
-    return Ablation(
-        table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
-    )
+    table = ResultTable(rows=tuple(rows), record=record)
+    return Ablation(table=table, summary=estimate_table(estimates))
 
 
 def _estimates(
