@@ -149,3 +149,19 @@ def test_settings_hold_what_the_result_depends_on_and_code_where_it_comes_from()
     assert head_settings(one) == head_settings(two)
     assert "learning_rate" in head_settings(one)
     assert any(module.__name__.endswith("head_boosting") for module in head_code(one))
+
+
+def test_a_network_has_as_many_inputs_as_columns_vary_whatever_it_was_trained_with():
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(80, 21)).astype(np.float32)
+    matrix[:, 3] = 1.0
+    head = replace(build_head("mlp"), hidden=(8,), steps=20)
+    fitted = head.fit(matrix, np.arange(60), matrix[:, 0].astype(float), None, 0)
+    first = fitted.networks[0][0]
+    assert (first.in_features, tuple(first.weight.shape)) == (20, (8, 20))
+    inputs = fitted.scaler.whole(matrix, np.arange(60, 80))
+    assert inputs.shape == (20, 20)
+    padded = fitted.scaler.whole(matrix, np.arange(60, 80), 16)
+    assert padded.shape == (20, 32)
+    np.testing.assert_array_equal(padded[:, :20], inputs)
+    assert not padded[:, 20:].any()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +24,6 @@ from crystalssl.evaluation.few_shot_summary import (
     difference_estimates,
 )
 from crystalssl.evaluation.intervals import Estimate, Resamples, estimate_table
-from crystalssl.evaluation.lanes import Lanes, Task
 from crystalssl.evaluation.linear_probe import MODELS, _check, _label_groups
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.probe_findings import Progress
@@ -105,15 +103,11 @@ def ablation(
         splits = protocol.splits(known, groups)
         for split in splits:
             check_split(split, groups)
-        splits = [overlap.drop(split, drop_seen) if overlap else split for split in splits]
+        if overlap is not None:
+            splits = [overlap.drop(split, drop_seen) for split in splits]
         work.append((same, splits))
     total = sum(len(s) for _, s in work) * sum(len(entry.selections()) for entry in sets)
     keys: set[str] = set()
-
-    def say(name: str) -> None:
-        if progress is not None:
-            progress(len(keys), total, name)
-
     rows: list[ScenarioResult] = []
     estimates: list[Estimate] = []
     for same, splits in work:
@@ -123,9 +117,11 @@ def ablation(
                 targets=same, split=split, groups=groups, ids=ids, store=store, keys=keys
             )
             found += bench.mean()
-            runs = [partial(bench.fit, entry, hashes[entry.part.name], say) for entry in sets]
-            tasks = [Task(text="", run=run) for run in runs]
-            found += [one for scored in Lanes.plan().run(tasks, say) for one in scored]
+            for entry in sets:
+                for name, scored in bench.fit(entry, hashes[entry.part.name]):
+                    found += scored
+                    if progress is not None:
+                        progress(len(keys), total, name)
         rows += [row for one in found for row in one.rows]
         estimates += _estimates(found, sets, groups)
     store.keep_only(keys)
@@ -133,8 +129,9 @@ def ablation(
     if overlap is not None:
         tested = np.concatenate([split.test for _, splits in work for split in splits])
         record = overlap.noted(record, tested, groups, drop_seen)
-    table = ResultTable(rows=tuple(rows), record=record)
-    return Ablation(table=table, summary=estimate_table(estimates))
+    return Ablation(
+        table=ResultTable(rows=tuple(rows), record=record), summary=estimate_table(estimates)
+    )
 
 
 def _estimates(

@@ -89,14 +89,8 @@ class BlockBench:
         scorer.add(None, MEAN, guess)
         yield from self._scored(tuple(scorer.rows), {MEAN: guess})
 
-    def fit(self, entry: BlockSet, matrix_hash: str, say: Callable[[str], None]) -> list[Scored]:
-        """Every selection of one set of features, as stored or computed now.
-
-        Args:
-            entry: the set.
-            matrix_hash: digest of its matrix.
-            say: called with the name of each selection that is done.
-        """
+    def fit(self, entry: BlockSet, matrix_hash: str) -> Iterator[tuple[str, list[Scored]]]:
+        """Every selection of one set of features, as stored or computed now."""
         sums: list[Moments] = []  # made when the first selection has to be computed
 
         def of_all() -> Moments:
@@ -104,15 +98,12 @@ class BlockBench:
                 sums.append(Moments.of(entry.part.matrix, self.labels, self.split.train))
             return sums[0]
 
-        found: list[Scored] = []
         for name, columns in entry.selections().items():
             key = self._key(entry, name, columns, matrix_hash)
             self.keys.add(key)
             compute = self._computation(entry.part, name, columns, of_all)
             part = self.store.once(key, compute)
-            found += self._scored(part.rows, part.arrays)
-            say(f"{entry.part.label}, {name}")
-        return found
+            yield f"{entry.part.label}, {name}", list(self._scored(part.rows, part.arrays))
 
     def _key(self, entry: BlockSet, name: str, columns: Index, matrix_hash: str) -> str:
         names = [target.name for target in self.targets]

@@ -66,11 +66,19 @@ class Standardised:
         limited: npt.NDArray[np.float32] = np.clip(scaled, self.low, self.high)
         return limited
 
-    def whole(self, matrix: Features, rows: Index) -> npt.NDArray[np.float32]:
-        """The same for many rows, filled in chunks."""
-        filled = np.empty((len(rows), len(self.low)), np.float32)
+    def whole(self, matrix: Features, rows: Index, multiple: int = 1) -> npt.NDArray[np.float32]:
+        """The same for many rows, filled in chunks.
+
+        Args:
+            matrix: (n, p) features.
+            rows: (m,) rows.
+            multiple: columns of zeros are added up to a multiple of this.
+        """
+        width = len(self.low)
+        filled = np.empty((len(rows), width + -width % multiple), np.float32)
+        filled[:, width:] = 0.0
         for part in parts(len(rows), matrix.shape[1]):
-            filled[part] = self.chunk(matrix, rows[part])
+            filled[part, :width] = self.chunk(matrix, rows[part])
         return filled
 
 

@@ -17,6 +17,9 @@ from crystalssl.evaluation.head_linear import Standardised
 from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
 from crystalssl.evaluation.moments import Features, Floats, Index, parts
 
+ALIGNED = 16
+"""Columns of inputs are made a multiple of this: gradients of weights then take two thirds."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FittedMLP:
@@ -94,14 +97,18 @@ class MLP:
             scale[scale == 0] = 1.0
         targets = ((columns - centre[:, None]) / scale[:, None]).astype(np.float32)
         scaler = Standardised.fit(matrix, rows, self.widest)
-        inputs = torch.from_numpy(scaler.whole(matrix, rows))
+        inputs = torch.from_numpy(scaler.whole(matrix, rows, ALIGNED))
         fit, check = inner_split(rows, groups, seed)
         networks = []
         for target in torch.from_numpy(targets):
             # its own, so that a label gets the same network alone, and beside other fits
             draws = torch.Generator().manual_seed(seed * 1009)
             parts = torch.from_numpy(fit), torch.from_numpy(check)
-            networks.append(self._train(inputs, target, *parts, draws))
+            network = self._network(len(scaler.low), draws)
+            _widen(network[0], inputs.shape[1])
+            network = self._train(network, inputs, target, *parts, draws)
+            _widen(network[0], len(scaler.low))
+            networks.append(network.eval().requires_grad_(False))
         return FittedMLP(
             scaler=scaler,
             networks=networks,
@@ -112,10 +119,15 @@ class MLP:
         )
 
     def _train(
-        self, inputs: Tensor, target: Tensor, fit: Tensor, check: Tensor, draws: torch.Generator
+        self,
+        network: nn.Sequential,
+        inputs: Tensor,
+        target: Tensor,
+        fit: Tensor,
+        check: Tensor,
+        draws: torch.Generator,
     ) -> nn.Sequential:
-        """One network with the weights that had the least error on the inner part."""
-        network = self._network(inputs.shape[1], draws)
+        """The network with the weights that had the least error on the inner part."""
         batch = max(2, min(self.batch_size, len(fit) // 8))
         per_epoch = max(1, len(fit) // batch)
         epochs = max(self.epochs, -(-self.steps // per_epoch))
@@ -147,7 +159,7 @@ class MLP:
             if since > self.patience * epochs:
                 break
         network.load_state_dict(kept)
-        return network.eval().requires_grad_(False)
+        return network
 
     def _network(self, width: int, draws: torch.Generator) -> nn.Sequential:
         """Untrained network."""
@@ -192,3 +204,11 @@ def _linear(width: int, hidden: int, draws: torch.Generator) -> nn.Linear:
         for parameter in layer.parameters():
             parameter.uniform_(-(width**-0.5), width**-0.5, generator=draws)
     return layer
+
+
+def _widen(layer: nn.Module, width: int) -> None:
+    """Give a layer more inputs, of weight zero, or take such inputs away."""
+    known = layer.get_parameter("weight").detach()
+    added = known.new_zeros(len(known), max(0, width - known.shape[1]))
+    layer.weight = nn.Parameter(torch.cat([known[:, :width], added], dim=1))
+    layer.in_features = width  # type: ignore[assignment]  # a linear layer, as of _linear

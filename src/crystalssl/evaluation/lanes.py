@@ -1,8 +1,8 @@
 """Units of work -> their results in order, several at a time, each on cores of its own.
 
-Neither boosted trees nor small networks nor decompositions keep all cores busy, and small fits
-least of all. No unit draws from a generator that others draw from: results are those of one lane,
-to rounding. Used by few_shot.py, probe_findings.py and ablation.py.
+Neither boosted trees nor small networks keep all cores busy, and small fits least of all. No unit
+draws from a generator that others draw from: results are those of one lane, to rounding. Used by
+few_shot.py.
 """
 
 from __future__ import annotations

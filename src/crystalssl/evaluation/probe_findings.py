@@ -1,23 +1,20 @@
 """The comparison in the making: every feature set on every split, gathered in the order of splits.
 
-Matrices are visited side by side, large ones alone, so that only few have sums in memory; rows are
-put back into the order of splits. Between linear_probe.py above and probe_fits.py below.
+Matrices are visited one after the other, so that only one of them has sums in memory; rows are put
+back into the order of splits. Between linear_probe.py above and probe_fits.py below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.lanes import LARGE, Lanes, Task
 from crystalssl.evaluation.margins import SplitErrors
 from crystalssl.evaluation.probe_fits import ERRORS, PREDICTIONS, Job, fit_sets
 from crystalssl.evaluation.probe_result import SCENARIO
@@ -92,23 +89,13 @@ class Findings:
         )
         parts: dict[tuple[int, str], Part] = {}
         place = {id(split): number for number, split in enumerate(splits)}
-        said = Lock()
-
-        def fit(shared: list[FeatureSet]) -> None:
-            for part, split, key, result in fit_sets(shared, splits, job):
-                with said:
-                    parts[place[id(split)], part.name] = result
-                    self.keys.append(key)
-                    self.done += 1
-                    if self.progress is not None:
-                        self.progress(self.done, self.total, f"{part.label}, {split.kind} split")
-
-        alike = [list(shared) for _, shared in groupby(sets, key=lambda part: id(part.matrix))]
-        tasks = [
-            Task(text="", run=partial(fit, shared), alone=shared[0].matrix.nbytes > LARGE)
-            for shared in alike
-        ]
-        Lanes.plan().run(tasks, lambda text: None)
+        for _, shared in groupby(sets, key=lambda part: id(part.matrix)):
+            for part, split, key, result in fit_sets(list(shared), splits, job):
+                parts[place[id(split)], part.name] = result
+                self.keys.append(key)
+                self.done += 1
+                if self.progress is not None:
+                    self.progress(self.done, self.total, f"{part.label}, {split.kind} split")
         for number, split in enumerate(splits):
             self._collect(split, job, {part.name: parts[number, part.name] for part in sets})
 
