@@ -95,7 +95,7 @@ def test_magpie_statistics_of_workers_are_those_of_one_process(monkeypatch):
     module = sys.modules[magpie.__module__]
     formulas = np.zeros((9, 119))
     formulas[np.arange(9), np.arange(3, 12)], formulas[:, 8] = 0.5, 0.5
-    monkeypatch.setattr(module, "MANY", 5)
+    monkeypatch.setattr(module, "MANY", 4)
     found = module._statistics(formulas, processes=2)
     np.testing.assert_array_equal(found, module._statistics(formulas, processes=1))
     assert np.isfinite(found).all()

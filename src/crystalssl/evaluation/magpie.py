@@ -25,8 +25,8 @@ from crystalssl.structures.elements import SYMBOLS
 
 DECIMALS = 6
 """Decimals of an element's fraction that tell two formulas apart."""
-MANY = 8_000
-"""Formulas from which worker processes are worth their start."""
+MANY = 4_000
+"""Formulas that are worth the start of a worker process."""
 
 
 def magpie(crystals: Crystals, cache: Path | None = None, *, processes: int = 1) -> FeatureSet:
@@ -35,7 +35,7 @@ def magpie(crystals: Crystals, cache: Path | None = None, *, processes: int = 1)
     Args:
         crystals: n crystals; partial occupancies count as fractions.
         cache: folder that keeps the result; a second call with the same formulas reads it.
-        processes: worker processes for many formulas; 1 works in this process.
+        processes: worker processes at most, for many formulas; 1 works in this process.
 
     Raises:
         MissingExtraError: if matminer is not installed.
@@ -93,11 +93,12 @@ def _version() -> str:
 def _statistics(formulas: npt.NDArray[np.float64], processes: int) -> npt.NDArray[np.float32]:
     """(formulas, 132) statistics; rows with an element that Magpie does not know are NaN."""
     _version()
-    if processes < 2 or len(formulas) < MANY:
+    workers = min(processes, len(formulas) // MANY)
+    if workers < 2:
         return _of_some(formulas)
     context = multiprocessing.get_context("spawn")
-    shares = np.array_split(formulas, processes)
-    with ProcessPoolExecutor(processes, context, initializer=obey_parent) as pool:
+    shares = np.array_split(formulas, workers)
+    with ProcessPoolExecutor(workers, context, initializer=obey_parent) as pool:
         return np.concatenate(list(pool.map(_of_some, shares)))
 
 
