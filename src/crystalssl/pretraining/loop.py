@@ -166,6 +166,17 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
         """Features of some crystals of the corpus."""
         return self.block.encode(self.corpus.batch(rows, self.block)).features
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the norm of all gradients; Lightning refuses to for a fused optimizer and bf16."""
+        if gradient_clip_val:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         """Adam with decoupled weight decay, and the course of its learning rate."""
         return build_optimizer(self.block, self.settings, self.steps)
