@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from crystalssl.blocks._precision import exact
+
 _SYSTEM_OF_ORDER = {1: 0, 2: 1, 4: 2, 8: 3, 6: 4, 12: 5, 24: 6}
 
 
@@ -38,15 +40,16 @@ def lattice_system(
     Returns:
         Codes into ``CRYSTAL_SYSTEMS``.
     """
-    metric = lattice @ lattice.transpose(1, 2)
-    lengths = metric.diagonal(dim1=1, dim2=2).sqrt()
-    scale = (lengths.unsqueeze(2) * lengths.unsqueeze(1)).unsqueeze(1)
-    matrices = _unimodular().to(lattice)
-    orders = []
-    for part, unit in zip(torch.split(metric, 64), torch.split(scale, 64), strict=True):
-        moved = torch.einsum("mij,cjk,mlk->cmil", matrices, part, matrices)
-        same = ((moved - part.unsqueeze(1)).abs() < tolerance * unit).flatten(2).all(2)
-        orders.append(same.sum(1))
+    with exact(lattice):
+        metric = lattice @ lattice.transpose(1, 2)
+        lengths = metric.diagonal(dim1=1, dim2=2).sqrt()
+        scale = (lengths.unsqueeze(2) * lengths.unsqueeze(1)).unsqueeze(1)
+        matrices = _unimodular().to(lattice)
+        orders = []
+        for part, unit in zip(torch.split(metric, 64), torch.split(scale, 64), strict=True):
+            moved = torch.einsum("mij,cjk,mlk->cmil", matrices, part, matrices)
+            same = ((moved - part.unsqueeze(1)).abs() < tolerance * unit).flatten(2).all(2)
+            orders.append(same.sum(1))
     order = torch.cat(orders) if orders else metric.new_zeros(0, dtype=torch.long)
     system = torch.zeros_like(order)
     for size, code in _SYSTEM_OF_ORDER.items():

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from crystalssl.blocks._contract import Edges
+from crystalssl.blocks._precision import exact
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.structures.crystals import SLOTS, Crystals
 
@@ -20,7 +21,8 @@ def edge_vectors(
 ) -> Float[Tensor, "edge 3"]:
     """Cartesian vectors from centre to neighbour, in angstrom."""
     step = frac[edges.target] + edges.image.to(frac) - frac[edges.source]
-    return torch.einsum("ei,eij->ej", step, lattice[crystal[edges.source]])
+    with exact(step):
+        return torch.einsum("ei,eij->ej", step, lattice[crystal[edges.source]])
 
 
 def image_distance(
@@ -36,7 +38,8 @@ def image_distance(
     grid = torch.tensor([-1.0, 0.0, 1.0], device=difference.device)
     shifts = torch.cartesian_prod(grid, grid, grid)  # (27, 3)
     images = wrapped.unsqueeze(1) + shifts
-    cartesian = torch.einsum("psi,pij->psj", images, lattice)
+    with exact(images):
+        cartesian = torch.einsum("psi,pij->psj", images, lattice)
     return cartesian.square().sum(-1).amin(1).sqrt()
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalssl.blocks._precision import widened
 from crystalssl.representation import elemental
 
 
@@ -68,7 +69,8 @@ class ElementEmbedding(nn.Module):
 def segment_sum(
     values: Float[Tensor, "token channel"], segment: Int[Tensor, "token"], count: int
 ) -> Float[Tensor, "segment channel"]:
-    """Sum tokens by segment."""
+    """Sum tokens by segment, in float32 at least."""
+    values = widened(values)
     zeros = values.new_zeros(count, values.shape[1])
     return zeros.index_add(0, segment, values)
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from crystalssl.blocks._contract import BlockBatch, PretextResult, TaskInfo
 from crystalssl.blocks._layers import mlp
+from crystalssl.blocks._precision import exact
 from crystalssl.representation.targets import CORE
 
 
@@ -138,7 +139,8 @@ def decorrelation_result(
     count, width = features.shape
     centred = features - features.mean(0)
     scaled = centred / torch.sqrt(centred.square().mean(0) + 1e-4)
-    correlation = scaled.T @ scaled / count
+    with exact(scaled):
+        correlation = scaled.T @ scaled / count
     apart = correlation.square().sum() - correlation.diagonal().square().sum()
     loss = apart / (width * (width - 1))
     return PretextResult(

@@ -136,7 +136,7 @@ class Composition(Block):
         rows = rows + self._along(fraction, index) + self.amount(amount)
         states = torch.cat([self.mask_token.expand(len(rows), 1, -1), rows], dim=1)
         readable = torch.cat([masked.unsqueeze(1), present.gather(1, index)], dim=1)
-        weight = torch.cat([torch.zeros_like(amount[:, :1]), amount], dim=1)
+        weight = torch.cat([amount.new_zeros(len(amount), 1), amount], dim=1)
         layers, bias = [states], key_bias(readable)
         for layer in self.encoder:
             layers.append(layer(layers[-1], bias))
@@ -155,7 +155,8 @@ class Composition(Block):
         windows = torch.arange(self.config.kernel, device=index.device) + index.unsqueeze(-1)
         start = torch.arange(len(index), device=index.device) * padded.shape[1]
         place = (windows + start[:, None, None]).flatten()
-        near = padded.flatten(0, 1).index_select(0, place).view(*index.shape, -1)
+        width = self.config.kernel * padded.shape[-1]  # spelled out: there may be no elements
+        near = padded.flatten(0, 1).index_select(0, place).view(*index.shape, width)
         weight = second.weight.transpose(1, 2).flatten(1)
         return functional.linear(near, weight, second.bias)
 

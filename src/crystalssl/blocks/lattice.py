@@ -33,6 +33,7 @@ from crystalssl.blocks._layers import (
     whole_shells,
 )
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
+from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
 
@@ -105,7 +106,8 @@ class Lattice(Block):
     def _pair_bias(self, vectors: Tensor, lengths: Tensor) -> Float[Tensor, "crystal head row row"]:
         """Bias from angles and length ratios; the same for a vector and its opposite."""
         unit = vectors / lengths.unsqueeze(-1).clamp_min(1e-6)
-        cosine = unit @ unit.transpose(1, 2)
+        with exact(unit):
+            cosine = unit @ unit.transpose(1, 2)
         ratio = torch.log(lengths.clamp_min(1e-6))
         ratio = (ratio.unsqueeze(2) - ratio.unsqueeze(1)).clamp(-3, 3)
         square = torch.exp(-((cosine / 0.02) ** 2))
@@ -159,13 +161,13 @@ class Lattice(Block):
         answers = {"model": logits.argmax(-1), "majority": counts.argmax().expand_as(target)}
         if not self.training:
             answers["lattice metric rule"] = lattice_system(batch.rows[:, :3, :3])
-        per_class = functional.one_hot(target, len(CRYSTAL_SYSTEMS)).to(logits.dtype)
+        per_class = functional.one_hot(target, len(CRYSTAL_SYSTEMS)).float()
         return PretextResult(
             task="crystal_system",
             loss=loss,
             weight=1.0,
             sums={
-                key: ((value == target).to(logits.dtype).unsqueeze(1) * per_class).sum(0)
+                key: ((value == target).float().unsqueeze(1) * per_class).sum(0)
                 for key, value in answers.items()
             },
             count=per_class.sum(0),

@@ -43,6 +43,7 @@ from crystalssl.blocks._objectives import (
     error_result,
     structure_task,
 )
+from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
 
 
@@ -168,9 +169,10 @@ class Reciprocal(Block):
         """Bias from angles, and from |g_i -+ g_j| where both lengths are known."""
         lengths = points.lengths.clamp_min(1e-6)
         unit = points.vectors / lengths.unsqueeze(-1)
-        cosine = unit @ unit.transpose(1, 2)
         square = (lengths**2).unsqueeze(2) + (lengths**2).unsqueeze(1)
-        cross = 2 * (points.vectors @ points.vectors.transpose(1, 2)).abs()
+        with exact(unit):
+            cosine = unit @ unit.transpose(1, 2)
+            cross = 2 * (points.vectors @ points.vectors.transpose(1, 2)).abs()
         near = torch.sqrt((square - cross).clamp_min(0) + 1e-6)
         far = torch.sqrt(square + cross + 1e-12)
         known = measured.unsqueeze(2) & measured.unsqueeze(1)

@@ -30,6 +30,7 @@ from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_grap
 from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, segment_sum
 from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
 from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
 
@@ -253,11 +254,9 @@ class Sites(Block):
         step = normal((len(frac), 3), generator, frac.device) * self.config.move_scale
         step = step * moved.unsqueeze(1)
         inverse = torch.linalg.inv(lattice)[crystal]
-        return (
-            Geometry(frac + torch.einsum("si,sij->sj", step, inverse), lattice, crystal),
-            moved,
-            step,
-        )
+        with exact(frac):
+            shifted = frac + torch.einsum("si,sij->sj", step, inverse)
+        return Geometry(shifted, lattice, crystal), moved, step
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Displaced sites, far distances, and the crystal-level objective."""
