@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,8 @@ def extract(
 ) -> Features:
     """Compute features.
 
-    The same input gives the same bytes on the same machine. On a CPU several batches are encoded
+    The same input gives the same bytes on the same machine; on a GPU sums over sites are taken in
+    any order, so that the last digits of two runs may differ. On a CPU several batches are encoded
     at once, each by one thread: tensors are small, and threads within an operation cost more than
     they bring.
 
@@ -78,6 +80,7 @@ def extract(
         for block in encoders.values():
             stack.enter_context(_ready(block, place))
         pool = stack.enter_context(_workers(place))
+        stack.enter_context(_exact_convolutions(place))
         for corpus in _corpora(crystals):
             there = corpus.to(place)
             encode = partial(_encode, there, encoders, blocks, first)
@@ -145,6 +148,23 @@ def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _exact_convolutions(device: torch.device) -> Iterator[None]:
+    """Convolutions in float32; a GPU rounds their input to TF32, three digits, unless told."""
+    cudnn: Any = torch.backends.cudnn
+    place, name = cudnn, "allow_tf32"
+    if hasattr(getattr(cudnn, "conv", None), "fp32_precision"):  # torch 2.9 and later
+        place, name = cudnn.conv, "fp32_precision"
+    before = getattr(place, name)
+    try:
+        if device.type == "cuda":
+            setattr(place, name, False if place is cudnn else "ieee")
+        yield
+    finally:
+        if device.type == "cuda":
+            setattr(place, name, before)
 
 
 def _corpora(source: Crystals | Corpus) -> Iterator[Corpus]:
