@@ -5,9 +5,11 @@ Sections of ``gpu.py``. Features are those of the default weights, in float32.
 
 from __future__ import annotations
 
+import pickle
 import time
 from contextlib import nullcontext
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from crystalssl.datasets.generate import write_corpus
 from crystalssl.features import extract as extraction
 from crystalssl.features.container import Features
 from crystalssl.features.recipe import Recipe
-from crystalssl.features.stream import describe, pieces, prepare, stream_features
+from crystalssl.features.stream import describe, pieces, prepare, prepare_corpus, stream_features
 from crystalssl.hub.weights import load_run
 from crystalssl.processes import usable_cores
 
@@ -118,31 +120,32 @@ def one_stream(bench: Bench, table: Any, place: str) -> dict[str, Any]:
 
 
 def parts_of_stream(bench: Bench, table: Any) -> dict[str, float]:
-    """Milliseconds a piece of what workers do, and of what the main process does with a GPU."""
+    """Milliseconds a piece: workers make and send corpora, the main process takes and encodes."""
     recipe = Recipe(device=bench.device)
     extractor = recipe.extractor()
-    found = dict.fromkeys(("prepare", "corpus", "encode"), 0.0)
-    count = 0
-    for number, piece in enumerate(pieces(table)):
-        start = bench.now()
-        ready = prepare(piece, recipe.symprec)
-        middle = bench.now()
+    times: list[list[float]] = []
+    for piece in islice(pieces(table), 6):
+        clock = [bench.now()]
+        prepare(piece, recipe.symprec)
+        clock.append(bench.now())
+        ready = prepare_corpus(piece, recipe.symprec)
+        clock.append(bench.now())
+        sent = pickle.dumps(ready)
+        clock.append(bench.now())
+        ready = pickle.loads(sent)
+        clock.append(bench.now())
         describe(ready, extractor)
-        end = bench.now()
-        if number == 0:
-            continue
-        corpus = Corpus.from_crystals(ready.canonical.crystals, targets=False)
-        made = bench.now() - end
-        for name, value in (
-            ("prepare", middle - start),
-            ("corpus", made),
-            ("encode", end - middle - made),
-        ):
-            found[name] += 1e3 * value
-        count += len(corpus) > 0
-        if count == 5:
-            break
-    return {name: value / max(count, 1) for name, value in found.items()}
+        clock.append(bench.now())
+        times.append(np.diff(clock).tolist())
+    cell, corpus, send, receive, encode = 1e3 * np.median(np.array(times), axis=0)
+    return {
+        "canonical": float(cell),
+        "corpus": float(corpus - cell),
+        "send": float(send),
+        "receive": float(receive),
+        "encode": float(encode),
+        "sent_mb": len(sent) / 1e6,
+    }
 
 
 def differences(one: Features, other: Features) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from crystalssl.datasets.bundled import load_bundled
+from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features import stream
 from crystalssl.features.extract import extract
@@ -144,3 +147,12 @@ def test_what_is_no_table_and_unknown_blocks_are_refused(table: Path, tmp_path: 
         stream_features(
             table, tmp_path / "f.npy", Recipe(weights="tiny", blocks=("nonsense",)), workers=2
         )
+
+
+def test_the_corpus_of_a_piece_reaches_another_process_whole(table: Path) -> None:
+    ready = stream.prepare_corpus(next(stream.pieces(table)), RECIPE.symprec)
+    assert isinstance(ready.source, Corpus)
+    sent = pickle.loads(pickle.dumps(ready.source))
+    assert sent.ids.tolist() == ready.source.ids.tolist()
+    for name, tensor in ready.source._tensors().items():
+        torch.testing.assert_close(sent._tensors()[name], tensor, rtol=0, atol=0, equal_nan=True)

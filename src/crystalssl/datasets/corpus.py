@@ -7,10 +7,10 @@ a device; ``Corpus.batch`` makes what one block reads. No loop runs over crystal
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +142,10 @@ class Corpus:
         )
         fit = targets and len(corpus) > 0
         return corpus.fit_targets(np.arange(len(corpus))) if fit else corpus
+
+    def __reduce__(self) -> tuple[Callable[..., Corpus], tuple[Any, ...]]:
+        """Travel to other processes as arrays: tensors would go through scarce shared memory."""
+        return _from_arrays, ({k: t.cpu().numpy() for k, t in self._tensors().items()}, self.ids)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -326,6 +330,11 @@ class Corpus:
                 for inner in fields(value):
                     found[f"{field.name}.{inner.name}"] = getattr(value, inner.name)
         return found
+
+
+def _from_arrays(arrays: dict[str, npt.NDArray[Any]], ids: npt.NDArray[np.str_]) -> Corpus:
+    """A corpus, on the CPU, as another process sent it."""
+    return _joined({name: torch.from_numpy(array) for name, array in arrays.items()}, ids)
 
 
 def _joined(tensors: dict[str, Tensor], ids: npt.NDArray[np.str_]) -> Corpus:

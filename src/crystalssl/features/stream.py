@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, Skip
 from crystalssl.features.container import Features
 from crystalssl.features.recipe import Extractor, Recipe
@@ -51,15 +52,15 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """A piece as canonical crystals.
+    """A piece as canonical crystals, or as the corpus of them that a GPU reads.
 
     Attributes:
-        canonical: what can be used.
+        source: what can be used.
         skipped: the rest.
         rows: rows of the piece.
     """
 
-    canonical: CanonicalResult
+    source: CanonicalResult | Corpus
     skipped: list[Skip]
     rows: int
 
@@ -178,12 +179,24 @@ def prepare(piece: Piece, symprec: float) -> Prepared:
     read = from_arrow(piece.table, piece.source, piece.first_row)
     found = canonicalize(read.crystals.with_columns(None), symprec=symprec)
     late = [replace(skip, file=piece.source) for skip in found.skipped]
-    return Prepared(canonical=found, skipped=[*read.skipped, *late], rows=len(piece.table))
+    return Prepared(source=found, skipped=[*read.skipped, *late], rows=len(piece.table))
+
+
+def prepare_corpus(piece: Piece, symprec: float) -> Prepared:
+    """The corpus of a piece: graphs and short vectors as well, all that a CPU must do.
+
+    Raises:
+        InputError: as ``prepare``.
+    """
+    ready = prepare(piece, symprec)
+    if isinstance(ready.source, Corpus) or not len(ready.source.crystals):
+        return ready
+    return replace(ready, source=Corpus.from_crystals(ready.source, targets=False))
 
 
 def describe(ready: Prepared, extractor: Extractor) -> Described:
     """Features of a prepared piece."""
-    features = extractor.features_of(ready.canonical)
+    features = extractor.features_of(ready.source)
     return Described(features=features, skipped=ready.skipped, rows=ready.rows)
 
 
@@ -199,7 +212,7 @@ def _described(parts: Iterator[Piece], recipe: Recipe, workers: int) -> Iterator
             yield from _in_order(pool, _whole_way, parts, recipe.symprec, 2 * workers)
     else:
         with _workers(workers, obey_parent) as pool:
-            for ready in _in_order(pool, prepare, parts, recipe.symprec, 2 * workers):
+            for ready in _in_order(pool, prepare_corpus, parts, recipe.symprec, 2 * workers):
                 yield describe(ready, extractor)
 
 
