@@ -167,11 +167,14 @@ def structure_task(block: str) -> TaskInfo:
 class StructureHead(nn.Module):
     """Predict the standardised crystal-level targets from the pooled features."""
 
+    core: Tensor
+
     def __init__(self, width: int, hidden: int = 64) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.head = mlp(width, hidden, len(CORE))
         self.mean = TargetMean(len(CORE))
+        self.register_buffer("core", torch.tensor(CORE), persistent=False)
 
     def forward(
         self,
@@ -181,6 +184,6 @@ class StructureHead(nn.Module):
         weight: float,
     ) -> PretextResult:
         """Score the features against the targets; the baseline is the training mean."""
-        truth = batch.targets[:, CORE]
+        truth = batch.targets.index_select(1, self.core)
         answer, mean = self.head(self.norm(features)), self.mean(truth)
         return error_result(f"{block}_to_structure", answer, truth, {"mean": mean}, weight)

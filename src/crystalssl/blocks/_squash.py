@@ -47,11 +47,13 @@ class Squash(nn.Module):
     def _watch(self, features: Float[Tensor, "crystal feature"]) -> None:
         """Let a batch, over all processes, enter the statistics."""
         sums = torch.stack([features.sum(0), features.square().sum(0)])
-        count = sums.new_tensor(float(len(features)))
+        count = sums.new_full((), float(len(features)))
+        none = not len(features)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
             torch.distributed.all_reduce(count)
-        if count == 0:
+            none = bool(count == 0)
+        if none:  # known without a look at the device where there is one process
             return
         self.steps += 1
         share = torch.clamp(1 / self.steps, min=MOMENTUM)
