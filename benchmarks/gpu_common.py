@@ -27,6 +27,9 @@ from crystalssl.structures.table import read_table
 CRYSTALS, EPOCHS = 129_473, 50
 """What is extrapolated to: the published corpus, every block trained so many times on it."""
 
+MEAN_SITES = 26.0
+"""Sites of a synthetic crystal on average."""
+
 
 @dataclass(kw_only=True)
 class Bench:
@@ -38,6 +41,7 @@ class Bench:
         count: crystals of the corpus.
         epochs: epochs of every timed training run; the first is left out of the rate.
         streamed: synthetic crystals that are streamed to features.
+        whole: synthetic crystals of the largest training run.
         train_batches: crystals in a batch of the bare training steps, to try.
         folder: where runs and tables go.
         seconds: how long the corpus took, filled when it is made.
@@ -48,6 +52,7 @@ class Bench:
     count: int
     epochs: int
     streamed: int
+    whole: int
     train_batches: tuple[int, ...]
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
@@ -80,13 +85,6 @@ class Bench:
         self.seconds["corpus"] = time.perf_counter() - start
         return found
 
-    @cached_property
-    def split(self) -> tuple[Index, Index]:
-        """Row numbers to train on and to validate with, nine to one."""
-        rows = np.random.default_rng(1).permutation(len(self.corpus))
-        held = max(1, len(rows) // 10)
-        return rows[held:], rows[:held]
-
     @property
     def on_gpu(self) -> bool:
         """Whether there is a GPU to wait for."""
@@ -107,6 +105,13 @@ class Bench:
     def peak_gb(self) -> float:
         """Most device memory that tensors took since ``forget_peak``, 1e9 bytes."""
         return torch.cuda.max_memory_allocated() / 1e9 if self.on_gpu else 0.0
+
+
+def split_of(corpus: Corpus) -> tuple[Index, Index]:
+    """Row numbers to train on and to validate with, nine to one."""
+    rows = np.random.default_rng(1).permutation(len(corpus))
+    held = max(1, len(rows) // 10)
+    return rows[held:], rows[:held]
 
 
 def attempt(name: str, work: Callable[[], Any]) -> Any:

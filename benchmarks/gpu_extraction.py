@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_common import CRYSTALS, Bench, attempt
+from gpu_common import CRYSTALS, MEAN_SITES, Bench, attempt
 
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
@@ -29,7 +29,6 @@ from crystalssl.processes import usable_cores
 SHAPES = ((2_304, 96), (8_192, 256), (16_384, 512), (32_768, 1_024), (65_536, 2_048),
           (131_072, 4_096))  # fmt: skip
 """Most sites and crystals of a batch to try."""
-MEAN_SITES = 26.0
 COMPARED = 4_096
 
 
@@ -157,7 +156,6 @@ def differences(one: Features, other: Features) -> dict[str, Any]:
         norms = np.linalg.norm(values, axis=1) * np.linalg.norm(other.blocks[name], axis=1)
         cosine = (values.astype(np.float64) * other.blocks[name]).sum(1) / np.maximum(norms, 1e-30)
         found[name] = {
-            "largest": float(apart.max()),
             "largest_in_spreads": float((apart / spread).max()),
             "relative": float(np.linalg.norm(apart) / np.linalg.norm(values)),
             "least_cosine": float(cosine.min()),

@@ -14,18 +14,22 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from gpu_common import CRYSTALS, EPOCHS, Bench, attempt
+from gpu_common import CRYSTALS, EPOCHS, MEAN_SITES, Bench, attempt, split_of
 
 from crystalssl.blocks._contract import Block
 from crystalssl.blocks._registry import build_block, list_blocks
 from crystalssl.config import TrainConfig, get_preset
+from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.generate import generate
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.pretraining._lightning import read_history
 from crystalssl.pretraining.loop import generator_for, pretrain
 from crystalssl.pretraining.optimizer import build_optimizer
 from crystalssl.pretraining.parallel import pretrain_blocks
 from crystalssl.processes import usable_cores
+from crystalssl.structures.canonical import canonicalize
+from crystalssl.structures.crystals import Crystals
 
 NAMES = [block.name for block in list_blocks()]
 
@@ -51,52 +55,85 @@ def large(bench: Bench, **changes: Any) -> TrainConfig:
     )
 
 
-def one_run(bench: Bench, name: str, precision: str) -> dict[str, Any]:
+def one_run(bench: Bench, corpus: Corpus, name: str, precision: str, epochs: int) -> dict[str, Any]:
     """Train a block as ``crystalssl pretrain`` does; the first epoch is not in the rate."""
-    train, val = bench.split
+    train, val = split_of(corpus)
     clock = EpochClock()
     bench.forget_peak()
     start = time.perf_counter()
-    config = large(bench, precision=precision)
-    out = bench.folder / precision
-    done = pretrain(bench.corpus, build_block(name), train, val, config, out, callbacks=[clock])
+    config = large(bench, precision=precision, epochs=epochs)
+    out = bench.folder / f"{precision}-{len(corpus)}"
+    done = pretrain(corpus, build_block(name), train, val, config, out, callbacks=[clock])
     whole = time.perf_counter() - start
-    epochs = np.diff(clock.times)
+    taken = np.diff(clock.times)
     history = read_history(done.folder / "metrics.csv")
-    seconds = float(np.median(epochs[1:] if len(epochs) > 1 else epochs))
+    seconds = float(np.median(taken[1:] if len(taken) > 1 else taken))
     return {
         "rate": len(train) / seconds,
-        "rate_without_validation": max(float(row["crystals_per_second"]) for row in history),
-        "epoch_seconds": epochs.round(3).tolist(),
-        "seconds_around_epochs": whole - float(epochs.sum()),
+        "rate_of_steps": max(float(row["crystals_per_second"]) for row in history),
+        "seconds_around": whole - float(taken.sum()),
         "peak_gb": bench.peak_gb(),
+        "epoch_seconds": taken.round(2).tolist(),
         "train_loss": [float(row["train_loss"]) for row in history],
         "val_loss": [float(row["val_loss"]) for row in history],
     }
 
 
+def all_runs(bench: Bench, corpus: Corpus, precision: str, epochs: int) -> dict[str, Any]:
+    """True runs of every block, and what they come to for the whole corpus."""
+    blocks = {}
+    for name in NAMES:
+        work = partial(one_run, bench, corpus, name, precision, epochs)
+        blocks[name] = attempt(f"run of {len(corpus)}, {precision}, {name}", work)
+    good = [one for one in blocks.values() if "error" not in one]
+    minutes = {
+        key: sum(CRYSTALS * EPOCHS / one[key] for one in good) / 60
+        for key in ("rate", "rate_of_steps")
+    }
+    return {
+        "crystals": len(corpus),
+        "train_crystals": len(split_of(corpus)[0]),
+        "blocks_counted": len(good),
+        "minutes_extrapolated": minutes["rate"],
+        "minutes_extrapolated_steps_alone": minutes["rate_of_steps"],
+        "minutes_around": sum(one["seconds_around"] for one in good) / 60,
+        "blocks": blocks,
+    }
+
+
 def runs(bench: Bench) -> dict[str, Any]:
-    """True runs of every block, bf16 and float32, and what they come to for the whole corpus."""
-    bench.corpus, bench.split  # noqa: B018  made before the clocks start
-    found: dict[str, Any] = {"train_crystals": len(bench.split[0])}
-    for precision in ("bf16", "float32"):
-        each = {
-            name: attempt(f"run, {precision}, {name}", partial(one_run, bench, name, precision))
-            for name in NAMES
-        }
-        good = [one for one in each.values() if "error" not in one]
-        found[precision] = {
-            "blocks": each,
-            "minutes_extrapolated": sum(CRYSTALS * EPOCHS / one["rate"] for one in good) / 60,
-            "blocks_counted": len(good),
-            "minutes_around_epochs": sum(one["seconds_around_epochs"] for one in good) / 60,
-        }
-    return found
+    """True runs in bf16 on real crystals."""
+    return all_runs(bench, bench.corpus, "bf16", bench.epochs)
+
+
+def float32_runs(bench: Bench) -> dict[str, Any]:
+    """The same in float32."""
+    return all_runs(bench, bench.corpus, "float32", 2)
+
+
+def whole(bench: Bench) -> dict[str, Any]:
+    """Two epochs of every block on as many crystals as the published corpus has; synthetic."""
+    start = time.perf_counter()
+    made = Crystals.concatenate(
+        list(generate(load_bundled(), bench.whole, mean_sites=MEAN_SITES))
+    ).with_columns(None)
+    middle = time.perf_counter()
+    canonical = canonicalize(made, processes=usable_cores())
+    late = time.perf_counter()
+    corpus = Corpus.from_crystals(canonical)
+    end = time.perf_counter()
+    return {
+        "seconds_canonical": late - middle,
+        "seconds_corpus": end - late,
+        "seconds_generate": middle - start,
+        "corpus_gb": corpus.nbytes / 1e9,
+        **all_runs(bench, corpus, "bf16", 2),
+    }
 
 
 def together(bench: Bench) -> dict[str, Any]:
     """All blocks at once on one device, each in a process of its own."""
-    train, val = bench.split
+    train, val = split_of(bench.corpus)
     config = large(bench, threads=usable_cores(), epochs=2 * bench.epochs)
     start = time.perf_counter()
     out = bench.folder / "together"
@@ -143,9 +180,9 @@ class Steps:
         self.block: Block = build_block(name).to(bench.device).train()
         made = build_optimizer(self.block, large(bench), 10_000)
         self.optimizer: torch.optim.Optimizer = made[0][0]
-        self.plan: list[Index] = pack(bench.split[0], bench.corpus.site_counts, batch, 64 * batch)[
-            :most
-        ]
+        self.plan: list[Index] = pack(
+            split_of(bench.corpus)[0], bench.corpus.site_counts, batch, 64 * batch
+        )[:most]
         self.crystals = sum(map(len, self.plan))
 
     def gather(self) -> None:
@@ -238,7 +275,7 @@ def profiles(bench: Bench) -> dict[str, Any]:
 
 def learning_curve(bench: Bench, name: str, accelerator: str, precision: str) -> dict[str, Any]:
     """Losses of a short run of preset ``quick``."""
-    rows = np.arange(min(1024, len(bench.corpus)))
+    rows = np.arange(min(512, len(bench.corpus)))
     few = bench.corpus.take(rows)
     held = len(rows) // 8
     config = get_preset("quick").updated(
