@@ -77,6 +77,7 @@ class Spectrum:
         targets: (n, t) centred training targets.
         target_mean: (t,) means that were taken away.
         projections: (r, t) V' Xs' targets.
+        remembered: scores that were asked for, kept for truncated spectra; None keeps nothing.
     """
 
     scaler: Scaler
@@ -87,6 +88,7 @@ class Spectrum:
     targets: Floats
     target_mean: Floats
     projections: Floats
+    remembered: dict[bytes, Floats] | None = None
 
     def truncate(self, rank: int) -> Spectrum:
         """The first ``rank`` principal axes: exactly a PCA fitted on the training rows."""
@@ -101,10 +103,16 @@ class Spectrum:
         """(m, r) Xs V for some of the training rows, given by position among them."""
         if self.dual:
             return self.basis[positions] * np.sqrt(self.values)
-        scores = np.empty((len(positions), len(self.values)))
+        known = self.remembered or {}
+        key, rank = positions.tobytes(), len(self.values)
+        if key in known and known[key].shape[1] >= rank:
+            return known[key][:, :rank]
+        scores = np.empty((len(positions), rank))
         for part in _parts(len(positions), len(self.scaler.columns)):
             chunk = self.scaler.chunk(matrix, self.rows[positions[part]])
             scores[part] = chunk @ self.basis
+        if self.remembered is not None:
+            self.remembered[key] = scores
         return scores
 
     def coefficients(self, matrix: Features, weights: Floats) -> Floats:
