@@ -35,7 +35,7 @@ class Bins:
 
     @staticmethod
     def of(matrix: Features, rows: Index, count: int, most_rows: int) -> Bins:
-        """Bins of about as many rows each.
+        """Bins of about as many distinct values each, so that no bin is lost to repeated ones.
 
         Args:
             matrix: (n, p) features.
@@ -44,18 +44,21 @@ class Bins:
             most_rows: rows that are looked at, at most, evenly spaced.
         """
         some = rows[:: -(-len(rows) // most_rows)]
-        ranks = np.arange(1, count) * len(some) // count
         room = 2 ** int(np.ceil(np.log2(count))) - 1
         columns, edges = [], []
         for start in range(0, matrix.shape[1], COLUMNS):
             values = np.sort(matrix[some, start : start + COLUMNS].astype(np.float32), axis=0)
-            distinct = 1 + np.count_nonzero(np.diff(values, axis=0), axis=0)
-            many = np.flatnonzero(distinct > count)
-            padded = np.full((len(many), room), np.inf, np.float32)
-            padded[:, : len(ranks)] = values[ranks][:, many].T
-            columns.append(many + start)
-            edges.append(padded)
-        return Bins(columns=np.concatenate(columns), edges=np.concatenate(edges))
+            for column, line in enumerate(np.ascontiguousarray(values.T), start):
+                distinct = line[np.diff(line, prepend=-np.inf) > 0]
+                if len(distinct) > count:
+                    begins = np.full(room, np.inf, np.float32)
+                    begins[: count - 1] = distinct[np.arange(1, count) * len(distinct) // count]
+                    columns.append(column)
+                    edges.append(begins)
+        return Bins(
+            columns=np.array(columns, dtype=np.int64),
+            edges=np.stack(edges) if edges else np.empty((0, room), np.float32),
+        )
 
     def binned(self, matrix: Features, rows: Index, threads: int = 1) -> npt.NDArray[np.float32]:
         """(m, p) float32 copy of some rows, with numbers of bins in binned columns.

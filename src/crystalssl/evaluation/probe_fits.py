@@ -15,7 +15,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation import low_rank, moments, ridge, scoring, spectrum
+from crystalssl.evaluation import _columns, low_rank, moments, ridge, scoring, spectrum
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.moments import Features, Floats, Index, Moments
 from crystalssl.evaluation.protocols import GROUPED, Split
@@ -31,7 +31,7 @@ from crystalssl.evaluation.scoring import Scorer
 from crystalssl.evaluation.spectrum import decompose
 from crystalssl.evaluation.store import Part, Store
 
-CODE = (low_rank, moments, ridge, scoring, spectrum)
+CODE = (_columns, low_rank, moments, ridge, scoring, spectrum)
 """Modules that make the numbers; a change there makes stored parts outdated."""
 ERRORS, PREDICTIONS = "errors", "predictions"
 """Names of the stored array (models, targets, test rows) of errors, and of the table for parity."""

@@ -18,12 +18,11 @@ from crystalssl.evaluation.spectrum import (
     Features,
     Floats,
     Index,
+    Limits,
     Scaler,
     Spectrum,
     _parts,
 )
-
-Limits = tuple[Floats, Floats]
 
 STRENGTHS: Floats = np.logspace(-8, 1, 19)
 """Strengths that are tried, per training row: the penalty is strength x n x |coefficients|^2."""
@@ -64,9 +63,7 @@ class LinearModel:
         predicted = np.empty((len(index), self.coefficients.shape[1]))
         ends = None if limits is None else self._standardised(limits)
         for part in _parts(len(index), len(self.scaler.columns)):
-            chunk = self.scaler.chunk(matrix, index[part])
-            if ends is not None:
-                np.clip(chunk, ends[0], ends[1], out=chunk)
+            chunk = self.scaler.chunk(matrix, index[part], ends)
             predicted[part] = chunk @ self.coefficients
         return predicted + self.intercept
 
