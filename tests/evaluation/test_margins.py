@@ -53,6 +53,15 @@ def test_the_interval_holds_the_margin_and_is_narrower_paired_than_apart(sets):
     assert found.margin_low > 0
 
 
+def test_comparisons_of_several_kinds_keep_their_order(sets):
+    found = [errors_of(sets), errors_of(sets, rows=np.arange(0, N, 2), kind="random")]
+    mixed = [comparison(1.0, 2.0, kind) for kind in ("random", "grouped", "random")]
+    together = with_intervals(mixed, found, FORMULAS)
+    alone = [with_intervals([entry], found, FORMULAS)[0] for entry in mixed]
+    assert together == alone
+    assert together[0].margin_low != together[1].margin_low
+
+
 def test_equal_features_have_no_margin_in_any_draw(sets):
     same = {"ours": sets["ours"], "theirs": sets["ours"]}
     (found,) = with_intervals([comparison(1.0, 1.0)], [errors_of(same)], FORMULAS)

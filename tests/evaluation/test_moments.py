@@ -4,7 +4,7 @@ import pytest
 from crystalssl.evaluation import moments as module
 from crystalssl.evaluation.moments import Moments, take
 from crystalssl.evaluation.probe_fits import SharedSums
-from crystalssl.evaluation.protocols import RepeatedSplits
+from crystalssl.evaluation.protocols import HeldOutFolds, RepeatedSplits
 from crystalssl.evaluation.ridge import fit_ols, fit_ridge, training_range
 from crystalssl.evaluation.spectrum import decompose
 
@@ -68,6 +68,36 @@ def test_splits_of_one_seed_share_sums_and_each_gets_its_own_rows(world):
         shift = found.origin - own.origin
         np.testing.assert_allclose(found.total + found.count * shift, own.total, atol=1e-8)
         np.testing.assert_array_equal(found.high, own.high)
+
+
+def test_nested_splits_are_added_to_one_another_and_no_row_is_summed_twice(world, monkeypatch):
+    matrix, labels = world
+    summed, add = [], Moments._add
+    monkeypatch.setattr(
+        Moments, "_add", lambda own, m, y, rows: (summed.append(len(rows)), add(own, m, y, rows))
+    )
+    groups = np.arange(400).astype(str)
+    splits = RepeatedSplits(kinds=("random",), repeats=1).splits(np.arange(400), groups)
+    sums = SharedSums(matrix, labels, splits)
+    for split in sorted(splits, key=lambda split: len(split.train)):
+        found, _ = sums.of(split)
+        assert found.count == len(split.train)
+    assert sum(summed) == max(len(split.train) for split in splits)
+    summed.clear()
+    SharedSums(matrix, labels, splits).of(max(splits, key=lambda split: len(split.train)))
+    assert sum(summed) == max(len(split.train) for split in splits)
+
+
+def test_folds_add_to_the_rows_that_all_have(world):
+    matrix, labels = world
+    groups, held_out = np.arange(400).astype(str), np.arange(400) < 60
+    splits = HeldOutFolds(held_out=held_out, folds=3).splits(np.arange(400), groups)
+    sums = SharedSums(matrix, labels, splits)
+    for split in splits:
+        found, _ = sums.of(split)
+        own = Moments.of(matrix, labels, split.train)
+        shift = found.origin - own.origin
+        np.testing.assert_allclose(found.total + found.count * shift, own.total, atol=1e-8)
 
 
 def test_fewer_rows_than_columns_need_no_sums(world):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -7,7 +9,13 @@ from sklearn.preprocessing import StandardScaler
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation import moments as moments_module
-from crystalssl.evaluation.ridge import fit_ols, fit_ridge, left_out_errors, training_range
+from crystalssl.evaluation.ridge import (
+    fit_ols,
+    fit_ridge,
+    left_out_errors,
+    predict_all,
+    training_range,
+)
 from crystalssl.evaluation.spectrum import decompose, fit_scaler
 
 
@@ -55,6 +63,33 @@ def test_least_squares_equals_numpy_lstsq_where_columns_depend_on_one_another(sh
     expected, _, rank, _ = np.linalg.lstsq(scaled, labels - labels.mean(axis=0), rcond=1e-7)
     assert model.rank == rank
     np.testing.assert_allclose(model.coefficients, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_models_together_predict_what_each_predicts(case):
+    matrix, labels = case
+    rows = np.arange(0, len(matrix), 2)
+    full = decompose(matrix, labels, rows)
+    models = [
+        fit(part, matrix) for part in (full, full.truncate(9)) for fit in (fit_ols, fit_ridge)
+    ]
+    limits = training_range(matrix, rows)
+    together = predict_all(models, matrix, rows + 1, limits)
+    for model, found in zip(models, together, strict=True):
+        expected = model.predict(matrix, rows + 1, limits)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_remembered_scores_are_those_of_the_truncated_spectrum(case):
+    matrix, labels = case
+    rows = np.arange(0, len(matrix), 2)
+    full = replace(decompose(matrix, labels, rows), remembered={})
+    groups = rows // 6
+    fit_ridge(full, matrix, groups=groups)
+    assert full.remembered or full.dual
+    remembered = fit_ridge(full.truncate(9), matrix, groups=groups)
+    anew = fit_ridge(replace(full, remembered=None).truncate(9), matrix, groups=groups)
+    np.testing.assert_array_equal(remembered.strength, anew.strength)
+    np.testing.assert_allclose(remembered.coefficients, anew.coefficients, rtol=1e-9)
 
 
 def test_columns_that_do_not_vary_on_the_training_rows_get_no_weight():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation import low_rank, moments, ridge, spectrum
+from crystalssl.evaluation import _columns, low_rank, moments, ridge, spectrum
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.few_shot_summary import Scored
 from crystalssl.evaluation.linear_probe import MODELS
@@ -112,7 +112,7 @@ class BlockBench:
             SCENARIO,
             {"set": entry.part.name, "selection": name, "seed": self.split.seed, "names": names},
             data=[matrix_hash, digest(data)],
-            code=[sys.modules[__name__], ridge, spectrum, moments, low_rank],
+            code=[sys.modules[__name__], _columns, ridge, spectrum, moments, low_rank],
         )
 
     def _computation(

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.evaluation._columns import standardise
 from crystalssl.evaluation.heads import Groups, Kind, inner_split, label_columns, stacked
 from crystalssl.evaluation.moments import Features, Floats, Index, parts
-from crystalssl.evaluation.ridge import Limits, LinearModel, fit_ridge, training_range
-from crystalssl.evaluation.spectrum import Scaler, decompose, fit_scaler
+from crystalssl.evaluation.ridge import LinearModel, fit_ridge, training_range
+from crystalssl.evaluation.spectrum import Limits, Scaler, decompose, fit_scaler
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,14 +58,15 @@ class Standardised:
 
     def chunk(self, matrix: Features, rows: Index) -> npt.NDArray[np.float32]:
         """(m, p) standardised float32 copy of some rows."""
-        part = matrix[rows]
-        if len(self.scaler.columns) < matrix.shape[1]:
-            part = part[:, self.scaler.columns]
-        scaled = (part - self.scaler.centre.astype(np.float32)) / self.scaler.scale.astype(
-            np.float32
-        )
-        limited: npt.NDArray[np.float32] = np.clip(scaled, self.low, self.high)
-        return limited
+        scaled = np.empty((len(rows), len(self.low)), np.float32)
+        self._fill(scaled, matrix, rows)
+        return scaled
+
+    def _fill(self, scaled: npt.NDArray[np.float32], matrix: Features, rows: Index) -> None:
+        scaler, narrow = self.scaler, np.float32
+        part = matrix[rows].astype(narrow, copy=False)
+        centre, scale = scaler.centre.astype(narrow), scaler.scale.astype(narrow)
+        standardise(part, scaler.columns, centre, scale, self.low, self.high, scaled)
 
     def whole(self, matrix: Features, rows: Index, multiple: int = 1) -> npt.NDArray[np.float32]:
         """The same for many rows, filled in chunks.
@@ -78,7 +80,7 @@ class Standardised:
         filled = np.empty((len(rows), width + -width % multiple), np.float32)
         filled[:, width:] = 0.0
         for part in parts(len(rows), matrix.shape[1]):
-            filled[part, :width] = self.chunk(matrix, rows[part])
+            self._fill(filled[part], matrix, rows[part])
         return filled
 
 

@@ -113,10 +113,12 @@ def head_settings(head: Head) -> dict[str, Any]:
 
 def head_code(head: Head) -> list[ModuleType]:
     """Modules whose code makes the result of a head, for :meth:`.store.Store.key`."""
-    from crystalssl.evaluation import head_linear
+    from crystalssl.evaluation import _bins, _columns, head_linear
 
     own = [sys.modules[type(head).__module__], sys.modules[__name__]]
-    return [*dict.fromkeys([*own, head_linear, spectrum, ridge, low_rank, moments])]
+    return [
+        *dict.fromkeys([*own, _bins, _columns, head_linear, spectrum, ridge, low_rank, moments])
+    ]
 
 
 def label_columns(labels: Floats, rows: Index, kind: Kind) -> Floats:

@@ -98,34 +98,40 @@ def with_intervals(
         groups: (n,) formula of each crystal.
         seed: seed of the draws.
     """
-    drawn: dict[tuple[str, float], Bootstrap] = {}
-    errors: dict[tuple[str, ...], Floats] = {}
-    done = []
-    for entry in comparisons:
-        key = (entry.split_kind, entry.train_fraction)
-        if key not in drawn:
-            own = [e for e in found if key == (e.split.kind, _share(e.split))]
-            drawn = {key: Bootstrap(own, groups, seed)}  # one at a time in memory
-            errors = {}
-        pair = []
-        for name in (entry.baseline, entry.champion):
-            what = (name, entry.model, entry.property)
-            if what not in errors:
-                errors[what] = drawn[key].rmse(*what)
-            pair.append(errors[what])
-        ends = [interval(draws) for draws in (pair[0] - pair[1], pair[1], pair[0])]
-        done.append(
-            replace(
-                entry,
-                margin_low=ends[0][0],
-                margin_high=ends[0][1],
-                champion_low=ends[1][0],
-                champion_high=ends[1][1],
-                baseline_low=ends[2][0],
-                baseline_high=ends[2][1],
+    done: dict[int, Comparison] = {}
+    families: dict[tuple[str, float], list[int]] = {}
+    for place, entry in enumerate(comparisons):
+        families.setdefault((entry.split_kind, entry.train_fraction), []).append(place)
+    for key, places in families.items():  # draws of one at a time in memory
+        own = [e for e in found if key == (e.split.kind, _share(e.split))]
+        bootstrap = Bootstrap(own, groups, seed)
+        errors: dict[tuple[str, ...], Floats] = {}
+        for place in places:
+            entry = comparisons[place]
+            for name in (entry.baseline, entry.champion):
+                what = (name, entry.model, entry.property)
+                if what not in errors:
+                    errors[what] = bootstrap.rmse(*what)
+            baseline, champion = (
+                errors[name, entry.model, entry.property]
+                for name in (entry.baseline, entry.champion)
             )
-        )
-    return done
+            done[place] = _with_interval(entry, baseline, champion)
+    return [done[place] for place in range(len(comparisons))]
+
+
+def _with_interval(entry: Comparison, baseline: Floats, champion: Floats) -> Comparison:
+    """A comparison with intervals, from (draws,) errors of both sides."""
+    margin, ours, theirs = (interval(x) for x in (baseline - champion, champion, baseline))
+    return replace(
+        entry,
+        margin_low=margin[0],
+        margin_high=margin[1],
+        champion_low=ours[0],
+        champion_high=ours[1],
+        baseline_low=theirs[0],
+        baseline_high=theirs[1],
+    )
 
 
 def _share(split: Split) -> float:

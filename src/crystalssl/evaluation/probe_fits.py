@@ -9,42 +9,50 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation import low_rank, moments, ridge, scoring, spectrum
+from crystalssl.evaluation import _columns, low_rank, moments, ridge, scoring, spectrum
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.moments import Features, Floats, Index, Moments
 from crystalssl.evaluation.protocols import GROUPED, Split
-from crystalssl.evaluation.ridge import Limits, LinearModel, fit_ols, fit_ridge, training_range
+from crystalssl.evaluation.ridge import (
+    LinearModel,
+    fit_ols,
+    fit_ridge,
+    predict_all,
+    training_range,
+)
 from crystalssl.evaluation.scenario import digest
 from crystalssl.evaluation.scoring import Scorer
 from crystalssl.evaluation.spectrum import decompose
 from crystalssl.evaluation.store import Part, Store
 
-CODE = (low_rank, moments, ridge, scoring, spectrum)
+CODE = (_columns, low_rank, moments, ridge, scoring, spectrum)
 """Modules that make the numbers; a change there makes stored parts outdated."""
 ERRORS, PREDICTIONS = "errors", "predictions"
 """Names of the stored array (models, targets, test rows) of errors, and of the table for parity."""
 
 
 class SharedSums:
-    """Sums over the training rows of splits; rows common to a family of splits are summed once.
+    """Sums over the training rows of splits; rows that splits have in common are summed once.
 
-    A family is the splits of one kind and seed. Its common rows are those of all its splits,
-    stored results or not, so that a resumed run adds up in the same order.
+    A family is the splits of one kind and seed, stored results or not, so that a resumed run adds
+    up in the same order. A split whose rows hold those of a smaller one adds what it has more;
+    others add to the rows that all have in common. Splits of a family should be asked for from
+    the smallest to the largest: what no larger one needs is let go.
     """
 
     def __init__(self, matrix: Features, labels: Floats, splits: Sequence[Split]) -> None:
         self._matrix, self._labels = matrix, labels
         families: dict[tuple[str, int], list[Index]] = {}
-        for split in splits:
+        for split in sorted(splits, key=lambda split: len(split.train)):
             families.setdefault((split.kind, split.seed), []).append(split.train)
-        self._common = {name: reduce(np.intersect1d, rows) for name, rows in families.items()}
-        self._held: tuple[tuple[str, int], Moments, float] | None = None
+        self._families = {name: _steps(rows) for name, rows in families.items()}
+        self._held: dict[tuple[str, int, int], tuple[Moments, float]] = {}
 
     def of(self, split: Split) -> tuple[Moments | None, float]:
         """Sums over the training rows, and the seconds that they take from scratch.
@@ -53,22 +61,53 @@ class SharedSums:
         """
         if len(split.train) < self._matrix.shape[1]:
             return None, 0.0
-        family = (split.kind, split.seed)
-        common = self._common[family]
-        if len(common) < len(split.train) // 2:
-            common = split.train
-        if self._held is None or self._held[0] != family or self._held[1].count != len(common):
-            self._held = None  # frees the sums of the family before
+        steps = self._families[split.kind, split.seed]
+        place = next(p for p, s in enumerate(steps) if p and np.array_equal(s.rows, split.train))
+        found = self._sums((split.kind, split.seed), place)
+        needed = {step.before for step in steps[place + 1 :]}
+        self._held = {
+            key: sums
+            for key, sums in self._held.items()
+            if key[:2] == (split.kind, split.seed) and key[2] in needed
+        }
+        return found
+
+    def _sums(self, family: tuple[str, int], place: int) -> tuple[Moments, float]:
+        """Sums over the rows of a step of a family, and their seconds from scratch."""
+        key = (*family, place)
+        if key in self._held:
+            return self._held[key]
+        step, seconds = self._families[family][place], 0.0
+        if step.before is None:
             start = time.perf_counter()
-            base = Moments.of(self._matrix, self._labels, common)
-            self._held = (family, base, time.perf_counter() - start)
-        _, base, seconds = self._held
-        rest = np.setdiff1d(split.train, common)
-        if not len(rest):
-            return base, seconds
-        start = time.perf_counter()
-        whole = base.plus(self._matrix, self._labels, rest)
-        return whole, seconds + time.perf_counter() - start
+            sums = Moments.of(self._matrix, self._labels, step.rows)
+        else:
+            sums, seconds = self._sums(family, step.before)
+            start = time.perf_counter()
+            rest = np.setdiff1d(step.rows, self._families[family][step.before].rows)
+            if len(rest):
+                sums = sums.plus(self._matrix, self._labels, rest)
+        self._held[key] = sums, seconds + time.perf_counter() - start
+        return self._held[key]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Step:
+    """Rows to sum over, and the step whose rows are among them; None where none is worth it."""
+
+    rows: Index
+    before: int | None
+
+
+def _steps(families: Sequence[Index]) -> list[_Step]:
+    """How the rows of splits, few first, are summed; the first step is what all have in common."""
+    common = reduce(np.intersect1d, families)
+    steps = [_Step(rows=common, before=None)]
+    for rows in families:
+        within = [p for p, s in enumerate(steps) if not len(np.setdiff1d(s.rows, rows))]
+        worth = [place for place in within if 2 * len(steps[place].rows) >= len(rows)]
+        steps.append(_Step(rows=rows, before=worth[-1] if worth else None))
+    return steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +138,7 @@ def fit_sets(
 
     Args:
         sets: the same matrix, as columns or as its leading principal axes.
-        splits: in any order; families should stand together.
+        splits: in any order.
         job: what they share.
 
     Yields:
@@ -108,7 +147,7 @@ def fit_sets(
     matrix = sets[0].matrix
     content = digest([matrix]) if job.store is not None else ""
     sums = SharedSums(matrix, job.labels, splits)
-    for split in splits:
+    for split in sorted(splits, key=lambda split: (split.kind, split.seed, len(split.train))):
         keys = [_key(part, split, job, content) for part in sets]
         stored = [_stored(job, key) for key in keys]
         missing = any(part is None for part in stored)
@@ -147,22 +186,29 @@ def _fit(sets: Sequence[FeatureSet], split: Split, job: Job, sums: SharedSums) -
     known, gathering = sums.of(split)
     start = time.perf_counter()
     full = decompose(matrix, job.labels, split.train, known)
+    full = replace(full, remembered={} if len(sets) > 1 else None)
     limits = (known.low, known.high) if known else training_range(matrix, split.train)
     common = gathering + time.perf_counter() - start
     # the strength is judged as the test part will be: on new formulas, or on new rows
     alike = job.groups[split.train] if split.kind in GROUPED else None
-    found: list[Part | None] = []
+    fits: list[tuple[FeatureSet, str, LinearModel, float]] = []
     for part in sets:
         spectrum = full if part.rank is None else full.truncate(part.rank)
-        score, errors = job.scorer(split), []
         for model in job.models:
             begin = time.perf_counter()
             if model == "ols":
                 fitted = fit_ols(spectrum, matrix)
             else:
                 fitted = fit_ridge(spectrum, matrix, groups=alike, seed=split.seed)
-            seconds = common + time.perf_counter() - begin
-            errors.append(_score(score, part, model, fitted, limits, seconds))
+            fits.append((part, model, fitted, common + time.perf_counter() - begin))
+    guesses = predict_all([fit[2] for fit in fits], matrix, split.test, limits)
+    found: list[Part | None] = []
+    for part in sets:
+        score, errors = job.scorer(split), []
+        for (own, model, fitted, seconds), guess in zip(fits, guesses, strict=True):
+            if own is part:
+                score.add(part, model, guess, fitted, seconds)
+                errors.append((guess - score.labels[split.test]).T)
         found.append(
             Part(
                 rows=tuple(score.rows),
@@ -171,18 +217,3 @@ def _fit(sets: Sequence[FeatureSet], split: Split, job: Job, sums: SharedSums) -
             )
         )
     return found
-
-
-def _score(
-    score: Scorer,
-    part: FeatureSet,
-    model: str,
-    fitted: LinearModel,
-    limits: Limits,
-    seconds: float,
-) -> Floats:
-    """Score a fitted model on the test rows; returns its errors, (targets, test rows)."""
-    predicted = fitted.predict(part.matrix, score.split.test, limits)
-    score.add(part, model, predicted, fitted, seconds)
-    errors: Floats = (predicted - score.labels[score.split.test]).T
-    return errors

@@ -8,7 +8,8 @@ Source: Golub, Heath, Wahba, Technometrics 21 (1979) 215, extended to groups by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,11 @@ from crystalssl.evaluation.spectrum import (
     Features,
     Floats,
     Index,
+    Limits,
     Scaler,
     Spectrum,
     _parts,
 )
-
-Limits = tuple[Floats, Floats]
 
 STRENGTHS: Floats = np.logspace(-8, 1, 19)
 """Strengths that are tried, per training row: the penalty is strength x n x |coefficients|^2."""
@@ -63,9 +63,7 @@ class LinearModel:
         predicted = np.empty((len(index), self.coefficients.shape[1]))
         ends = None if limits is None else self._standardised(limits)
         for part in _parts(len(index), len(self.scaler.columns)):
-            chunk = self.scaler.chunk(matrix, index[part])
-            if ends is not None:
-                np.clip(chunk, ends[0], ends[1], out=chunk)
+            chunk = self.scaler.chunk(matrix, index[part], ends)
             predicted[part] = chunk @ self.coefficients
         return predicted + self.intercept
 
@@ -73,6 +71,26 @@ class LinearModel:
         columns, scaler = self.scaler.columns, self.scaler
         low, high = ((end[columns] - scaler.centre) / scaler.scale for end in limits)
         return low, high
+
+
+def predict_all(
+    models: Sequence[LinearModel], matrix: Features, rows: Index, limits: Limits
+) -> list[Floats]:
+    """(m, t) predictions of each of some models with one scaler; rows are standardised once.
+
+    Args:
+        models: at least one, all from one decomposition.
+        matrix: features with the columns of the training matrix.
+        rows: (m,) rows to predict.
+        limits: range of each column; values outside are brought to its ends.
+    """
+    together = replace(
+        models[0],
+        coefficients=np.concatenate([model.coefficients for model in models], axis=1),
+        intercept=np.concatenate([model.intercept for model in models]),
+    )
+    found = together.predict(matrix, rows, limits)
+    return np.split(found, len(models), axis=1)
 
 
 def training_range(matrix: Features, rows: Index) -> Limits:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.linalg.blas import dsyr, dsyrk
 
 from crystalssl.errors import InputError
+from crystalssl.evaluation._columns import add_sums, standardise
 from crystalssl.evaluation.low_rank import principal_axes
 from crystalssl.evaluation.moments import Features, Floats, Index, Moments, typical_row
 from crystalssl.evaluation.moments import parts as _parts
@@ -22,12 +23,16 @@ __all__ = [
     "Features",
     "Floats",
     "Index",
+    "Limits",
     "Scaler",
     "Spectrum",
     "_parts",
     "decompose",
     "fit_scaler",
 ]
+
+Limits = tuple[Floats, Floats]
+"""Least and greatest value of each column."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +49,18 @@ class Scaler:
     scale: Floats
     columns: Index
 
-    def chunk(self, matrix: Features, rows: Index) -> Floats:
-        """(rows, p) float64 standardised copy of some rows."""
-        part = matrix[rows]
-        if len(self.columns) < matrix.shape[1]:
-            part = part[:, self.columns]
-        scaled = part.astype(np.float64)
-        scaled -= self.centre
-        scaled /= self.scale
+    def chunk(self, matrix: Features, rows: Index, limits: Limits | None = None) -> Floats:
+        """(rows, p) float64 standardised copy of some rows.
+
+        Args:
+            matrix: (n, all columns) features.
+            rows: rows to copy.
+            limits: (p,) least and greatest standardised values; None: no limits.
+        """
+        scaled = np.empty((len(rows), len(self.columns)))
+        wide = np.full(len(self.columns), np.inf)
+        low, high = limits or (-wide, wide)
+        standardise(matrix[rows], self.columns, self.centre, self.scale, low, high, scaled)
         return scaled
 
     def column_chunk(self, matrix: Features, rows: Index, part: slice) -> Floats:
@@ -77,6 +86,7 @@ class Spectrum:
         targets: (n, t) centred training targets.
         target_mean: (t,) means that were taken away.
         projections: (r, t) V' Xs' targets.
+        remembered: scores that were asked for, kept for truncated spectra; None keeps nothing.
     """
 
     scaler: Scaler
@@ -87,6 +97,7 @@ class Spectrum:
     targets: Floats
     target_mean: Floats
     projections: Floats
+    remembered: dict[bytes, Floats] | None = None
 
     def truncate(self, rank: int) -> Spectrum:
         """The first ``rank`` principal axes: exactly a PCA fitted on the training rows."""
@@ -101,10 +112,16 @@ class Spectrum:
         """(m, r) Xs V for some of the training rows, given by position among them."""
         if self.dual:
             return self.basis[positions] * np.sqrt(self.values)
-        scores = np.empty((len(positions), len(self.values)))
+        known = self.remembered or {}
+        key, rank = positions.tobytes(), len(self.values)
+        if key in known and known[key].shape[1] >= rank:
+            return known[key][:, :rank]
+        scores = np.empty((len(positions), rank))
         for part in _parts(len(positions), len(self.scaler.columns)):
             chunk = self.scaler.chunk(matrix, self.rows[positions[part]])
             scores[part] = chunk @ self.basis
+        if self.remembered is not None:
+            self.remembered[key] = scores
         return scores
 
     def coefficients(self, matrix: Features, weights: Floats) -> Floats:
@@ -134,9 +151,7 @@ def fit_scaler(matrix: Features, rows: Index) -> Scaler:
     origin = typical_row(matrix, rows)
     total, squares = np.zeros_like(origin), np.zeros_like(origin)
     for part in _parts(len(rows), matrix.shape[1]):
-        chunk = matrix[rows[part]] - origin
-        total += chunk.sum(axis=0)
-        squares += np.einsum("np,np->p", chunk, chunk)
+        add_sums(matrix[rows[part]], origin, total, squares)
     return _scaler(origin, total / len(rows), squares / len(rows))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse.linalg import eigsh
+from scipy.spatial.distance import cdist
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation.scenario import digest, read_table, write_table
@@ -90,12 +91,20 @@ def neighbour_map(matrix: npt.NDArray[np.floating], folder: Path) -> Points | No
 
 
 def _umap(axes: Points) -> Points:
+    """(m, 2) UMAP of points, by their distances: for some thousand points, no more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numba, about how umap-learn is written
         from umap import UMAP
 
-        reducer = UMAP(n_neighbors=NEIGHBOURS, min_dist=DISTANCE, random_state=0, n_jobs=1)
-        return np.asarray(reducer.fit_transform(axes), dtype=np.float64)
+        # left to itself it would call Python for each of some million pairs
+        reducer = UMAP(
+            n_neighbors=NEIGHBOURS,
+            min_dist=DISTANCE,
+            metric="precomputed",
+            random_state=0,
+            n_jobs=1,
+        )
+        return np.asarray(reducer.fit_transform(cdist(axes, axes)), dtype=np.float64)
 
 
 def _read(path: Path, key: str) -> Points | None:
