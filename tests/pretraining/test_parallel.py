@@ -1,10 +1,12 @@
-"""Several blocks at once: what an interrupt leaves running."""
+"""Several blocks at once: how many, with which cores, and what an interrupt leaves running."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from crystalssl.blocks._registry import list_blocks
 from crystalssl.config import TrainConfig
 from crystalssl.pretraining import parallel
 from crystalssl.pretraining._lightning import BlockBar
+from crystalssl.processes import obey_parent, usable_cores
 
 MANY_EPOCHS = TrainConfig(
     epochs=60, patience=0, batch_size=16, monitor_crystals=12, threads=2,
@@ -38,6 +41,49 @@ def test_an_interrupt_ends_all_processes_and_starts_no_further_block(made_corpus
     assert time.monotonic() - interrupted[0] < 5
     assert not (tmp_path / names[2]).exists()
     assert not (tmp_path / parallel.CORPUS_FILE).exists()
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A process that sees one GPU with 80 GiB free and 16 cores, and no launcher."""
+    for name in ("WORLD_SIZE", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(parallel.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(parallel.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(parallel.torch.cuda, "mem_get_info", lambda: (80 * 2**30, 81 * 2**30))
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 16)
+    return monkeypatch
+
+
+def test_blocks_share_a_gpu_as_its_memory_and_the_cores_allow(on_gpu):
+    assert parallel.default_workers(TrainConfig()) == 8
+    assert parallel.default_workers(TrainConfig(threads=4)) == 2
+    assert parallel.default_workers(TrainConfig(threads=1)) == 1
+    on_gpu.setattr(parallel.torch.cuda, "mem_get_info", lambda: (24 * 2**30, 25 * 2**30))
+    assert parallel.default_workers(TrainConfig()) == 3
+
+
+def test_blocks_take_turns_on_several_gpus_and_under_a_launcher(on_gpu):
+    assert parallel.default_workers(TrainConfig(devices=4)) == 1
+    on_gpu.setattr(parallel.torch.cuda, "device_count", lambda: 2)
+    assert parallel.default_workers(TrainConfig()) == 1
+    assert parallel.default_workers(TrainConfig(devices=1)) == 8
+    on_gpu.setenv("SLURM_NTASKS", "4")
+    assert parallel.default_workers(TrainConfig(devices=1)) == 1
+
+
+def test_a_cpu_gets_a_block_a_core_whether_or_not_there_is_a_gpu(on_gpu):
+    assert parallel.default_workers(TrainConfig(accelerator="cpu")) == 16
+    on_gpu.setattr(parallel.torch.cuda, "is_available", lambda: False)
+    assert parallel.default_workers(TrainConfig()) == 16
+    assert parallel.default_workers(TrainConfig(threads=3)) == 3
+
+
+def test_a_worker_knows_its_share_of_the_cores():
+    with ProcessPoolExecutor(1, get_context("spawn"), obey_parent, (3,)) as pool:
+        assert pool.submit(usable_cores).result() == 3
+    with ProcessPoolExecutor(1, get_context("spawn"), obey_parent) as pool:
+        assert pool.submit(usable_cores).result() == usable_cores()
 
 
 def test_processes_end_when_the_one_that_started_them_is_killed():

@@ -137,7 +137,7 @@ def pretrain_blocks(
     *,
     resume: Collection[str],
 ) -> None:
-    """Pre-train blocks, several at once on a CPU; print every task beside its trivial baseline."""
+    """Pre-train blocks, several at once; print every task beside its trivial baseline."""
     from crystalssl.pretraining.parallel import default_workers, pretrain_blocks
 
     folder = blocks_folder(out)
@@ -150,7 +150,7 @@ def pretrain_blocks(
             config,
             folder,
             resume=resume,
-            workers=default_workers(config.threads),
+            workers=default_workers(config),
             watch=watch,
         )
     for block in blocks:

@@ -15,7 +15,7 @@ import numpy as np
 from crystalssl.evaluation._bins import Bins
 from crystalssl.evaluation.heads import Groups, Kind, label_columns, stacked
 from crystalssl.evaluation.moments import Features, Floats, Index, parts
-from crystalssl.representation._compiled import cores
+from crystalssl.processes import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ class RandomForest:
 
         columns = label_columns(labels, rows, self.kind)[rows]
         bins = Bins.of(matrix, rows, self.bins, self.bin_rows)
-        inputs = bins.binned(matrix, rows, self.threads or cores())
+        inputs = bins.binned(matrix, rows, self.threads or usable_cores())
         grow = RandomForestClassifier if self.kind == "classification" else RandomForestRegressor
         forests = [
             grow(

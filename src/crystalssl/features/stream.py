@@ -14,7 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from crystalssl.errors import InputError, Skip
 from crystalssl.features.container import Features
 from crystalssl.features.recipe import Extractor, Recipe
 from crystalssl.features.writing import FeatureWriter
-from crystalssl.processes import obey_parent
+from crystalssl.processes import obey_parent, usable_cores
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.table import ID, from_arrow
@@ -211,7 +211,7 @@ def _described(parts: Iterator[Piece], recipe: Recipe, workers: int) -> Iterator
         with _workers(workers, _load_extractor, recipe) as pool:
             yield from _in_order(pool, _whole_way, parts, recipe.symprec, 2 * workers)
     else:
-        with _workers(workers, obey_parent) as pool:
+        with _workers(workers, obey_parent, max(1, usable_cores() // workers)) as pool:
             for ready in _in_order(pool, prepare_corpus, parts, recipe.symprec, 2 * workers):
                 yield describe(ready, extractor)
 
@@ -221,7 +221,7 @@ _EXTRACTOR: list[Extractor] = []  # of a worker process
 
 def _load_extractor(recipe: Recipe) -> None:
     """Make a worker process ready: one thread, encoders in memory."""
-    obey_parent()
+    obey_parent(cores=1)
     torch.set_num_threads(1)
     _EXTRACTOR[:] = [replace(recipe, device="cpu").extractor()]
 
@@ -232,9 +232,7 @@ def _whole_way(piece: Piece, symprec: float) -> Described:
 
 
 @contextmanager
-def _workers(
-    count: int, start: Callable[..., None], *given: Recipe
-) -> Iterator[ProcessPoolExecutor]:
+def _workers(count: int, start: Callable[..., None], *given: Any) -> Iterator[ProcessPoolExecutor]:
     """Worker processes; on an error they end at once."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=start, initargs=given)

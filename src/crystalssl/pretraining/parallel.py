@@ -24,13 +24,15 @@ from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.hub.card import TaskFigure
-from crystalssl.pretraining._lightning import read_history
+from crystalssl.pretraining._lightning import read_history, uses_gpu
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.pretraining.outputs import RunFolder
 from crystalssl.processes import obey_parent, usable_cores
 
 CORPUS_FILE = "corpus.safetensors"
 """Where the corpus waits while processes train on it."""
+GPU_BYTES = 8 * 2**30
+"""Memory of a GPU that training of a block may take."""
 _POLL_SECONDS = 0.5
 
 Watcher = Callable[[str, int], None]
@@ -54,14 +56,29 @@ class BlockSummary:
     seconds: float
 
 
-def default_workers(threads: int | None = None) -> int:
-    """Processes to train blocks in: one a core, or as many as there are ``threads``.
+def default_workers(config: TrainConfig) -> int:
+    """Processes to train blocks in.
 
-    With a GPU, or as one of several processes that a launcher started, blocks take turns.
+    On a CPU one a core, or as many as there are ``threads``. On a GPU a step is a thousand small
+    kernels, between which it idles, so blocks go side by side there too: one for two cores, and
+    for ``GPU_BYTES`` of its memory. On several GPUs, or as one of several processes that a
+    launcher started, blocks take turns.
+
+    Args:
+        config: training settings.
+
+    Raises:
+        InputError: if a GPU is asked for and there is none.
     """
-    if torch.cuda.is_available() or "WORLD_SIZE" in os.environ or "SLURM_NTASKS" in os.environ:
+    if "WORLD_SIZE" in os.environ or "SLURM_NTASKS" in os.environ:
         return 1
-    return max(1, threads or usable_cores())
+    cores = config.threads or usable_cores()
+    if not uses_gpu(config):
+        return max(1, cores)
+    if (config.devices or torch.cuda.device_count()) > 1:
+        return 1
+    free, _ = torch.cuda.mem_get_info()
+    return max(1, min(cores // 2, free // GPU_BYTES))
 
 
 def pretrain_blocks(
@@ -106,7 +123,7 @@ def pretrain_blocks(
     path = Path(out) / CORPUS_FILE
     where = corpus.folder if isinstance(corpus, PartedCorpus) else corpus.save(path)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=obey_parent)
+    pool = ProcessPoolExecutor(workers, context, obey_parent, (share.threads,))
     try:
         jobs = {
             name: pool.submit(

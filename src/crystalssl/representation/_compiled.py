@@ -8,7 +8,6 @@ crystals; ``run_chunks`` hands ranges to threads. No OpenMP is involved, so proc
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
@@ -16,6 +15,8 @@ from typing import TypeVar, cast
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from crystalssl.processes import usable_cores
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -64,13 +65,6 @@ def sort_into(keys: npt.NDArray[np.float64], n: int, order: npt.NDArray[np.int64
         gap //= 3
 
 
-def cores() -> int:
-    """Number of CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run_chunks(work: Callable[[int, int], object], n: int, size: int = 256) -> None:
     """Call ``work(start, stop)`` over ``range(n)`` in chunks, on all cores.
 
@@ -82,7 +76,7 @@ def run_chunks(work: Callable[[int, int], object], n: int, size: int = 256) -> N
         size: crystals per chunk.
     """
     starts = range(0, n, size)
-    workers = min(cores(), len(starts))
+    workers = min(usable_cores(), len(starts))
     if workers <= 1:
         for start in starts:
             work(start, min(start + size, n))
