@@ -89,9 +89,8 @@ def lattice(source: PanelSource) -> Rows:
     rows = cell.new_zeros((len(source), layout.ROWS, layout.group("lattice").width))
     rows[:, :3, :3], rows[:, :3, 3] = cell, lengths
     rows[:, layout.ANGLE_ROW, :3], rows[:, layout.ANGLE_ROW, 3] = angles, volume
-    vectors = source.direct.to(cell.dtype) @ cell
-    rows[:, layout.DIRECT_ROWS, :3] = vectors
-    rows[:, layout.DIRECT_ROWS, 3] = torch.linalg.vector_norm(vectors, dim=2)
+    vectors, lengths = _spanned(source.direct, cell.double())
+    rows[:, layout.DIRECT_ROWS, :3], rows[:, layout.DIRECT_ROWS, 3] = vectors, lengths
     return rows, _first(source.direct_used + layout.DIRECT_ROWS.start, layout.ROWS)
 
 
@@ -114,12 +113,23 @@ def occupancy(source: PanelSource) -> Rows:
     return _to_rows(source, pairs.flatten(1))
 
 
-def waves(source: PanelSource) -> tuple[Tensor, Tensor, Tensor]:
-    """Reciprocal vectors g (crystal, 103, 3) and the basis (crystal, 3, 3), 1/angstrom; mask."""
-    a, b, c = source.lattice.unbind(dim=1)
+def _spanned(
+    steps: Int[Tensor, "crystal row 3"], basis: Float[Tensor, "crystal 3 3"]
+) -> tuple[Float[Tensor, "crystal row 3"], Float[Tensor, "crystal row"]]:
+    """Integer combinations of a float64 basis and their lengths, rounded to float32.
+
+    Blocks tell shells by lengths: rounded once, they are the same on every processor.
+    """
+    vectors = steps.to(basis.dtype) @ basis
+    return vectors.float(), torch.linalg.vector_norm(vectors, dim=2).float()
+
+
+def waves(source: PanelSource) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Reciprocal vectors g (crystal, 103, 3), lengths, basis (crystal, 3, 3), 1/angstrom; mask."""
+    a, b, c = source.lattice.double().unbind(dim=1)
     cross = torch.stack([torch.linalg.cross(x, y) for x, y in ((b, c), (c, a), (a, b))], dim=1)
     basis = cross / (a * cross[:, 0]).sum(dim=1)[:, None, None]
-    return source.hkl.to(basis.dtype) @ basis, basis, _first(source.hkl_used, layout.ROWS)
+    return *_spanned(source.hkl, basis), basis.float(), _first(source.hkl_used, layout.ROWS)
 
 
 def shell_columns(
@@ -141,8 +151,7 @@ def shell_columns(
 
 def reciprocal(source: PanelSource) -> Rows:
     """Short reciprocal vectors, their shells and the geometric amplitude."""
-    g, basis, valid = waves(source)
-    lengths = torch.linalg.vector_norm(g, dim=2)
+    g, lengths, basis, valid = waves(source)
     safe = lengths.clamp_min(1e-12)
     cosines = g @ torch.nn.functional.normalize(basis, dim=2).transpose(1, 2) / safe[..., None]
     amplitude = (source.stored[..., 0].to(g.dtype) + ZERO) / STEPS
@@ -164,10 +173,9 @@ def reciprocal(source: PanelSource) -> Rows:
 
 def structure_factors(source: PanelSource) -> Rows:
     """Lengths and the six elemental amplitudes."""
-    g, _, valid = waves(source)
-    lengths = torch.linalg.vector_norm(g, dim=2, keepdim=True)
+    g, lengths, _, valid = waves(source)
     amplitude = (source.stored[..., 1:].to(g.dtype) + ZERO) / STEPS
-    rows = torch.cat([lengths, amplitude], dim=2)
+    rows = torch.cat([lengths[..., None], amplitude], dim=2)
     return torch.where(valid[..., None], rows, 0.0), valid
 
 
