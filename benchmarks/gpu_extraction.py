@@ -5,7 +5,6 @@ Sections of ``gpu.py``. Features are those of the default weights, in float32.
 
 from __future__ import annotations
 
-import pickle
 import time
 from contextlib import nullcontext
 from functools import partial
@@ -22,7 +21,7 @@ from crystalssl.datasets.generate import write_corpus
 from crystalssl.features import extract as extraction
 from crystalssl.features.container import Features
 from crystalssl.features.recipe import Recipe
-from crystalssl.features.stream import describe, pieces, prepare, prepare_corpus, stream_features
+from crystalssl.features.stream import describe, pieces, prepare_corpus, stream_features
 from crystalssl.hub.weights import load_run
 from crystalssl.processes import usable_cores
 
@@ -119,32 +118,19 @@ def one_stream(bench: Bench, table: Any, place: str) -> dict[str, Any]:
 
 
 def parts_of_stream(bench: Bench, table: Any) -> dict[str, float]:
-    """Milliseconds a piece: workers make and send corpora, the main process takes and encodes."""
+    """Milliseconds a piece: a worker prepares its corpus, the main process encodes it."""
     recipe = Recipe(device=bench.device)
     extractor = recipe.extractor()
     times: list[list[float]] = []
     for piece in islice(pieces(table), 6):
         clock = [bench.now()]
-        prepare(piece, recipe.symprec)
-        clock.append(bench.now())
         ready = prepare_corpus(piece, recipe.symprec)
-        clock.append(bench.now())
-        sent = pickle.dumps(ready)
-        clock.append(bench.now())
-        ready = pickle.loads(sent)
         clock.append(bench.now())
         describe(ready, extractor)
         clock.append(bench.now())
         times.append(np.diff(clock).tolist())
-    cell, corpus, send, receive, encode = 1e3 * np.median(np.array(times), axis=0)
-    return {
-        "canonical": float(cell),
-        "corpus": float(corpus - cell),
-        "send": float(send),
-        "receive": float(receive),
-        "encode": float(encode),
-        "sent_mb": len(sent) / 1e6,
-    }
+    prepared, encoded = 1e3 * np.median(np.array(times), axis=0)
+    return {"prepare": float(prepared), "encode": float(encoded)}
 
 
 def differences(one: Features, other: Features) -> dict[str, Any]:
