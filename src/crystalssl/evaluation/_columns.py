@@ -1,7 +1,7 @@
 """Passes over the rows of a feature matrix, each in one go: sums of columns, standardised copies.
 
 NumPy makes an array as large as the rows for every step of these; here nothing is made. Numbers
-are those of NumPy to the last bit. Used by spectrum.py and head_linear.py.
+are those of NumPy to the last bit. Used by moments.py, spectrum.py and head_linear.py.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation.moments import Features, Floats, Index
 from crystalssl.representation._compiled import compiled
 
-Ends = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.floating]
 
 
 @compiled
-def add_sums(rows: Features, origin: Floats, total: Floats, squares: Floats) -> None:
+def add_sums(rows: Numbers, origin: Floats, total: Floats, squares: Floats) -> None:
     """Add differences to the origin, and their squares, over some rows.
 
     Args:
@@ -33,8 +34,33 @@ def add_sums(rows: Features, origin: Floats, total: Floats, squares: Floats) -> 
 
 
 @compiled
+def shift(rows: Numbers, origin: Floats, found: Floats, low: Floats, high: Floats) -> None:
+    """Differences to the origin, and the range of each column; NaN does not enter the range.
+
+    Args:
+        rows: (m, p) features.
+        origin: (p,) typical row.
+        found: (m, p) is filled with the differences.
+        low: (p,) least values so far; lowered.
+        high: (p,) greatest values so far; raised.
+    """
+    for row in range(rows.shape[0]):
+        for column in range(rows.shape[1]):
+            found[row, column] = rows[row, column] - origin[column]
+        for column in range(rows.shape[1]):  # apart, so that both loops vectorise
+            low[column] = min(low[column], rows[row, column])
+            high[column] = max(high[column], rows[row, column])
+
+
+@compiled
 def standardise(
-    rows: Features, columns: Index, centre: Ends, scale: Ends, low: Ends, high: Ends, found: Ends
+    rows: Numbers,
+    columns: Index,
+    centre: Numbers,
+    scale: Numbers,
+    low: Numbers,
+    high: Numbers,
+    found: Numbers,
 ) -> None:
     """Fill (m, k) standardised values of some columns, limited to a range; NaN stays NaN.
 

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import dsyrk
 
+from crystalssl.evaluation._columns import shift
+
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -99,27 +101,24 @@ class Moments:
         with ThreadPoolExecutor(1) as pool:
             coming = [pool.submit(self._chunk, matrix, rows[p], rooms[0]) for p in pieces[:1]]
             for place, piece in enumerate(pieces):
-                chunk, low, high = coming.pop().result()
+                chunk = coming.pop().result()
                 if place + 1 < len(pieces):
                     room = rooms[(place + 1) % 2]
                     after = rows[pieces[place + 1]]
                     coming.append(pool.submit(self._chunk, matrix, after, room))
                 known = labels[rows[piece]] - self.label_origin
                 self.gram = dsyrk(1.0, chunk.T, beta=1.0, c=self.gram, overwrite_c=True)
-                sums = chunk.T @ np.column_stack([known, np.ones(len(known))])
-                self.along += sums[:, :-1]
-                self.total += sums[:, -1]
+                sums = np.vstack([known.T, np.ones(len(known))]) @ chunk
+                self.along += sums[:-1].T
+                self.total += sums[-1]
                 self.label_total += known.sum(axis=0)
-                np.minimum(self.low, low, out=self.low)
-                np.maximum(self.high, high, out=self.high)
         self.count += len(rows)
 
-    def _chunk(self, matrix: Features, rows: Index, room: Floats) -> tuple[Floats, Floats, Floats]:
-        """Differences to the origin (in ``room``), least and greatest values of some rows."""
-        part, chunk = take(matrix, rows), room[: len(rows)]
-        np.copyto(chunk, part)
-        chunk -= self.origin
-        return chunk, part.min(axis=0).astype(float), part.max(axis=0).astype(float)
+    def _chunk(self, matrix: Features, rows: Index, room: Floats) -> Floats:
+        """Differences of some rows to the origin (in ``room``); their range enters that of all."""
+        chunk = room[: len(rows)]
+        shift(np.ascontiguousarray(take(matrix, rows)), self.origin, chunk, self.low, self.high)
+        return chunk
 
 
 def typical_row(matrix: Features, rows: Index) -> Floats:
