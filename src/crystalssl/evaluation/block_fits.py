@@ -19,7 +19,7 @@ from crystalssl.evaluation.few_shot_summary import Scored
 from crystalssl.evaluation.linear_probe import MODELS
 from crystalssl.evaluation.moments import Floats, Index, Moments
 from crystalssl.evaluation.protocols import Split
-from crystalssl.evaluation.ridge import fit_ols, fit_ridge
+from crystalssl.evaluation.ridge import fit_ols, fit_ridge, predict_all
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Scorer, Target
 from crystalssl.evaluation.spectrum import decompose
@@ -131,15 +131,16 @@ class BlockBench:
             sums = None if known is None else _some_columns(known, columns)
             full = decompose(chosen.matrix, self.labels, self.split.train, sums)
             limits = ridge.training_range(chosen.matrix, self.split.train)
-            scorer, guesses = self._scorer(), {}
             alike = self.groups[self.split.train]
-            for model in MODELS:
-                fitted = (
-                    fit_ols(full, chosen.matrix)
-                    if model == "ols"
-                    else fit_ridge(full, chosen.matrix, groups=alike, seed=self.split.seed)
-                )
-                guesses[model] = fitted.predict(chosen.matrix, self.split.test, limits)
+            fits = [
+                fit_ols(full, chosen.matrix)
+                if model == "ols"
+                else fit_ridge(full, chosen.matrix, groups=alike, seed=self.split.seed)
+                for model in MODELS
+            ]
+            found = predict_all(fits, chosen.matrix, self.split.test, limits)
+            scorer, guesses = self._scorer(), dict(zip(MODELS, found, strict=True))
+            for model, fitted in zip(MODELS, fits, strict=True):
                 scorer.add(chosen, model, guesses[model], fitted)
             kept = tuple(row for row in scorer.rows if row.metric != "fit_seconds")
             return Part(rows=kept, arrays=guesses)

@@ -52,7 +52,8 @@ class SharedSums:
         for split in sorted(splits, key=lambda split: len(split.train)):
             families.setdefault((split.kind, split.seed), []).append(split.train)
         self._families = {name: _steps(rows) for name, rows in families.items()}
-        self._held: dict[tuple[str, int, int], tuple[Moments, float]] = {}
+        self._family: tuple[str, int] | None = None
+        self._held: dict[int, tuple[Moments, float]] = {}  # of that family, by step
 
     def of(self, split: Split) -> tuple[Moments | None, float]:
         """Sums over the training rows, and the seconds that they take from scratch.
@@ -61,34 +62,32 @@ class SharedSums:
         """
         if len(split.train) < self._matrix.shape[1]:
             return None, 0.0
-        steps = self._families[split.kind, split.seed]
+        family = (split.kind, split.seed)
+        if family != self._family:
+            self._family, self._held = family, {}  # frees the sums of the family before
+        steps = self._families[family]
         place = next(p for p, s in enumerate(steps) if p and np.array_equal(s.rows, split.train))
-        found = self._sums((split.kind, split.seed), place)
+        found = self._sums(steps, place)
         needed = {step.before for step in steps[place + 1 :]}
-        self._held = {
-            key: sums
-            for key, sums in self._held.items()
-            if key[:2] == (split.kind, split.seed) and key[2] in needed
-        }
+        self._held = {key: sums for key, sums in self._held.items() if key in needed}
         return found
 
-    def _sums(self, family: tuple[str, int], place: int) -> tuple[Moments, float]:
-        """Sums over the rows of a step of a family, and their seconds from scratch."""
-        key = (*family, place)
-        if key in self._held:
-            return self._held[key]
-        step, seconds = self._families[family][place], 0.0
+    def _sums(self, steps: Sequence[_Step], place: int) -> tuple[Moments, float]:
+        """Sums over the rows of a step, and their seconds from scratch."""
+        if place in self._held:
+            return self._held[place]
+        step, seconds = steps[place], 0.0
         if step.before is None:
             start = time.perf_counter()
             sums = Moments.of(self._matrix, self._labels, step.rows)
         else:
-            sums, seconds = self._sums(family, step.before)
+            sums, seconds = self._sums(steps, step.before)
             start = time.perf_counter()
-            rest = np.setdiff1d(step.rows, self._families[family][step.before].rows)
+            rest = np.setdiff1d(step.rows, steps[step.before].rows)
             if len(rest):
                 sums = sums.plus(self._matrix, self._labels, rest)
-        self._held[key] = sums, seconds + time.perf_counter() - start
-        return self._held[key]
+        self._held[place] = sums, seconds + time.perf_counter() - start
+        return self._held[place]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
