@@ -6,13 +6,13 @@ be read back. Settings of an encoder live beside it, in its block's file. No tor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.files import read_json, write_json
 
 Schedule = Literal["one-cycle", "constant"]
 Precision = Literal["float32", "bf16"]
@@ -153,31 +153,3 @@ def get_preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS, "crystalssl config show")
     return PRESETS[name]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        InputError: if the file is missing or holds something else.
-    """
-    try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"Found no file {path}. Check the path.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}). Write it anew.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a {type(value).__name__}, expected a JSON object.")
-    return value
-
-
-def write_json(value: Mapping[str, Any], path: Path) -> Path:
-    """Write a JSON object, atomically and always the same way."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
-    return path

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crystalssl.config import read_json, write_json
+from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features.bottleneck import (
     BOTTLENECK,

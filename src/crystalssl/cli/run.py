@@ -89,7 +89,7 @@ def run(
     """
     from crystalssl.blocks._registry import resolve_blocks
     from crystalssl.cli import steps
-    from crystalssl.config import write_json
+    from crystalssl.files import write_json
 
     blocks = resolve_blocks(block)
     config = steps.adjusted(preset, epochs=epochs, seed=seed, threads=threads)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from crystalssl.config import read_json, write_json
+from crystalssl.files import read_json, write_json
 from crystalssl.datasets.corpus import Corpus, Neighbours, Reader
 from crystalssl.errors import InputError, Skip
 from crystalssl.representation.batch import BlockBatch

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crystalssl.config import write_json
+from crystalssl.files import write_json
 from crystalssl.errors import InputError
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.heads import Head, head_code, head_settings

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from crystalssl.config import read_json
+from crystalssl.files import read_json
 from crystalssl.errors import InputError
 
 BENCHMARK = "matbench_v0.1"

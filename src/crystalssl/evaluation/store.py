@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from crystalssl.config import read_json, write_json
+from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError
 from crystalssl.evaluation.scenario import (
     ScenarioResult,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from crystalssl.config import read_json, write_json
+from crystalssl.files import read_json, write_json
 from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra, write_skipped
 from crystalssl.features.precision import check_dtype
 from crystalssl.features.recipe import Recipe

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crystalssl.config import read_json
+from crystalssl.files import read_json
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features, Origin, feature_names
 from crystalssl.features.origins import ORIGINS, read_origins

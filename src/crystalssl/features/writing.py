@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crystalssl.config import write_json
+from crystalssl.files import write_json
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features
 from crystalssl.features.origins import ORIGINS, record_origins

@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from crystalssl.config import read_json, write_json
+from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError, unknown_name
 
 CARD_FILE = "card.json"

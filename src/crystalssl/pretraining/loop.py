@@ -21,7 +21,8 @@ from torch import Tensor
 
 from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._contract import Block, BlockBatch
-from crystalssl.config import TrainConfig, write_json
+from crystalssl.config import TrainConfig
+from crystalssl.files import write_json
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import BatchSampler, Index

@@ -17,7 +17,8 @@ from typing import Any
 
 from crystalssl import __version__
 from crystalssl.blocks._contract import Block
-from crystalssl.config import TrainConfig, read_json, write_json
+from crystalssl.config import TrainConfig
+from crystalssl.files import read_json, write_json
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import Index

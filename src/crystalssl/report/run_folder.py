@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from crystalssl.config import read_json
+from crystalssl.files import read_json
 from crystalssl.errors import InputError
 from crystalssl.features.store import load_features
 from crystalssl.report.block_runs import Weights, read_weights
