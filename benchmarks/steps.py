@@ -33,7 +33,7 @@ from crystalssl.hub.weights import load_run
 from crystalssl.pretraining.loop import generator_for
 from crystalssl.representation.ftcp import encode
 from crystalssl.representation.graph import periodic_graph
-from crystalssl.representation.panel import PanelSource
+from crystalssl.representation.panel_source import PanelSource
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS

@@ -18,7 +18,8 @@ from peers_ftcp import amplitudes_loop, ftcp_loop, graph_loop, structures_of
 
 from crystalssl.representation.ftcp import encode
 from crystalssl.representation.graph import periodic_graph
-from crystalssl.representation.panel import PanelSource
+from crystalssl.representation.panel_groups import group_rows
+from crystalssl.representation.panel_source import PanelSource
 from crystalssl.representation.targets import crystal_targets
 from crystalssl.structures.crystals import SLOTS, Crystals
 
@@ -128,6 +129,6 @@ def test_gathering_a_batch_of_panel_rows(benchmark: Any, crystals: Crystals) -> 
     def batch() -> None:
         part = source.take(index)
         for name in layout.GROUPS:
-            part.group(name)
+            group_rows(part, name)
 
     measure(benchmark, batch, len(index))

@@ -42,6 +42,28 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def imports_within() -> dict[str, set[str]]:
+    """Modules of the package and those they import anywhere: at the top, in a function, for types."""
+    modules = {}
+    for path in FILES:
+        names = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        modules[".".join(names[:-1] if names[-1] == "__init__" else names)] = path
+    return {
+        name: {other for other in imported_modules(parse(path)) if other in modules} - {name}
+        for name, path in modules.items()
+    }
+
+
+def reached(imports: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = imports[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -62,6 +84,27 @@ def test_each_layer_imports_only_the_layers_below_it() -> None:
         [program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_two_modules_import_each_other_on_any_way_round_not_even_in_a_function() -> None:
+    imports = imports_within()
+    behind = {name: reached(imports, name) for name in imports}
+    circles = {
+        tuple(sorted(other for other in behind[name] if name in behind[other]))
+        for name in imports
+        if name in behind[name]
+    }
+    assert not circles, f"these import each other: {sorted(circles)}; move what they share below"
+
+
+def test_a_circle_inside_functions_is_seen() -> None:
+    first = ast.parse("def use():\n    from crystalssl.b import thing\n")
+    second = ast.parse("if TYPE_CHECKING:\n    import crystalssl.a\n")
+    imports = {
+        "crystalssl.a": {"crystalssl.b"} & set(imported_modules(first)),
+        "crystalssl.b": {"crystalssl.a"} & set(imported_modules(second)),
+    }
+    assert "crystalssl.a" in reached(imports, "crystalssl.a")
 
 
 @pytest.mark.parametrize("path", CODE, ids=name_of)

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
-from crystalssl.blocks.composition import slots
 from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
@@ -20,6 +19,7 @@ from crystalssl.features.extract import extract
 from crystalssl.hub.weights import load_run
 from crystalssl.representation.bonds import bond_names
 from crystalssl.representation.charges import CHARGE_NAMES
+from crystalssl.representation.panel_groups import slots
 from crystalssl.representation.targets import TARGET_NAMES
 from crystalssl.structures.canonical import canonicalize
 

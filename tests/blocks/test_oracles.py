@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from crystalssl.blocks._bravais import lattice_system
-from crystalssl.blocks._layers import Taps, even_powers, pool, shell_sizes, shells, whole_shells
+from crystalssl.blocks._layers import Taps, even_powers, pool
 from crystalssl.blocks._masking import one_per_segment, shell_draw, sites_to_hide
 from crystalssl.blocks._objectives import (
     ClassCounts,
@@ -16,6 +16,7 @@ from crystalssl.blocks._objectives import (
     decorrelation_task,
     error_result,
 )
+from crystalssl.blocks._shells import shell_sizes, shells, whole_shells
 from crystalssl.blocks.occupancy import occupation
 from crystalssl.blocks.registry import build_block
 from crystalssl.blocks.structure_factors import interpolate

@@ -12,11 +12,12 @@ import torch
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.representation import elemental, layout
 from crystalssl.representation.panel import (
-    PanelSource,
     build_panel,
     iterate_panel,
     sparsity,
 )
+from crystalssl.representation.panel_groups import group_rows
+from crystalssl.representation.panel_source import PanelSource
 from crystalssl.structures.crystals import Crystals
 
 Build = Callable[[list[Any]], Crystals]
@@ -39,7 +40,7 @@ def test_atomic_fractions_sum_to_one_in_slots_by_electronegativity(crystals_of: 
     # six elements: K 0.82 < Na 0.93 < Fe 1.83 < P 2.19 < O 3.44 < F 3.98
     frac = np.random.default_rng(0).uniform(size=(8, 3))
     crystals = crystals_of([(np.eye(3) * 6, frac, [8, 9, 8, 15, 26, 11, 19, 8])])
-    rows, valid = PanelSource.from_crystals(crystals).group("composition")
+    rows, valid = group_rows(PanelSource.from_crystals(crystals), "composition")
     assert rows.sum().item() == pytest.approx(1)
     slots = {z: (rows[0, z - 1] > 0).nonzero().item() for z in (19, 11, 26, 15, 8, 9)}
     assert slots == {19: 0, 11: 1, 26: 2, 15: 3, 8: 3, 9: 3}
@@ -50,12 +51,12 @@ def test_atomic_fractions_sum_to_one_in_slots_by_electronegativity(crystals_of: 
 def test_partial_occupancy_counts_by_its_fraction(crystals_of: Build) -> None:
     cell = (np.eye(3) * 4, [[0, 0, 0], [0.5, 0.5, 0.5]], [{3: 0.5, 11: 0.25}, 8])
     source = PanelSource.from_crystals(crystals_of([cell]))
-    rows, _ = source.group("composition")
+    rows, _ = group_rows(source, "composition")
     assert rows[0, 2].sum().item() == pytest.approx(0.5 / 1.75)
-    rows, valid = source.group("occupancy")
+    rows, valid = group_rows(source, "occupancy")
     np.testing.assert_allclose(rows[0, 0, :4], [3, 0.5, 11, 0.25])
     assert valid.sum() == 2
-    rows, valid = source.group("reciprocal")
+    rows, valid = group_rows(source, "reciprocal")
     odd = rows[0, :, :3].sum(dim=1).remainder(2) == 1
     np.testing.assert_allclose(rows[0, valid[0] & odd, 15], 0.25 / 1.75, atol=1e-4)
 
@@ -63,7 +64,7 @@ def test_partial_occupancy_counts_by_its_fraction(crystals_of: Build) -> None:
 def test_lattice_rows_hold_cell_angles_volume_and_short_vectors(
     source: PanelSource, small: Crystals
 ) -> None:
-    rows, valid = source.group("lattice")
+    rows, valid = group_rows(source, "lattice")
     lengths = np.linalg.norm(small.lattice, axis=2)
     np.testing.assert_allclose(rows[:, :3, :3], small.lattice, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(rows[:, :3, 3], lengths, rtol=1e-5)
@@ -77,7 +78,7 @@ def test_lattice_rows_hold_cell_angles_volume_and_short_vectors(
 
 
 def test_site_rows_hold_coordinates_and_harmonics(source: PanelSource, small: Crystals) -> None:
-    rows, valid = source.group("sites")
+    rows, valid = group_rows(source, "sites")
     n = 7
     sites = slice(small.offsets[n], small.offsets[n + 1])
     frac = small.frac_coords[sites] % 1
@@ -92,14 +93,14 @@ def test_site_rows_hold_coordinates_and_harmonics(source: PanelSource, small: Cr
 
 def test_an_atom_at_the_origin_is_a_real_atom(crystals_of: Build) -> None:
     source = PanelSource.from_crystals(crystals_of([(np.eye(3) * 3, [[0, 0, 0]], [1])]))
-    assert source.group("sites")[1].sum() == 1
-    assert source.group("occupancy")[0][0, 0, 0] == 1
+    assert group_rows(source, "sites")[1].sum() == 1
+    assert group_rows(source, "occupancy")[0][0, 0, 0] == 1
 
 
 def test_structure_factors_equal_a_plain_sum(source: PanelSource, small: Crystals) -> None:
-    rows, valid = source.group("structure_factors")
-    hkl = source.group("reciprocal")[0][:, :, :3].numpy()
-    geometric = source.group("reciprocal")[0][:, :, 15].numpy()
+    rows, valid = group_rows(source, "structure_factors")
+    hkl = group_rows(source, "reciprocal")[0][:, :, :3].numpy()
+    geometric = group_rows(source, "reciprocal")[0][:, :, 15].numpy()
     for n in range(0, len(small), 5):
         sites = slice(small.offsets[n], small.offsets[n + 1])
         k = hkl[n][valid[n]]
@@ -116,7 +117,7 @@ def test_structure_factors_equal_a_plain_sum(source: PanelSource, small: Crystal
 def test_reciprocal_scalars_are_what_their_names_say(crystals_of: Build) -> None:
     lattice = np.diag([2.0, 4.0, 5.0])
     source = PanelSource.from_crystals(crystals_of([(lattice, [[0.1, 0.2, 0.3]], [1])]))
-    rows, valid = source.group("reciprocal")
+    rows, valid = group_rows(source, "reciprocal")
     first, second = rows[0, 0], rows[0, 1]
     assert first[:3].tolist() == [0, 0, 1]
     assert first[3].item() == pytest.approx(0.2)
@@ -137,14 +138,14 @@ def test_lengths_shells_and_amplitudes_do_not_depend_on_the_description(
     np.testing.assert_array_equal(source.hkl_used, other.hkl_used)
     np.testing.assert_array_equal(source.direct_used, other.direct_used)
     for name, columns in (("reciprocal", [3, 7, 8, 9, 10, 11]), ("lattice", [3])):
-        one, mask = source.group(name)
-        two, _ = other.group(name)
+        one, mask = group_rows(source, name)
+        two, _ = group_rows(other, name)
         start = 4 if name == "lattice" else 0
         ours, theirs = one[:, start:, columns], two[:, start:, columns]
         torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-4)
         assert mask.any()
-    one, mask = source.group("structure_factors")
-    two, _ = other.group("structure_factors")
+    one, mask = group_rows(source, "structure_factors")
+    two, _ = group_rows(other, "structure_factors")
     for n in range(len(small)):
         ours, theirs = (part[n][mask[n]].double() for part in (one, two))
         shell = source.opens[n][mask[n]].long().cumsum(0)
@@ -153,8 +154,8 @@ def test_lengths_shells_and_amplitudes_do_not_depend_on_the_description(
             for part in (ours, theirs)
         ]
         torch.testing.assert_close(*sums, rtol=1e-3, atol=1e-3)
-    one, _ = source.group("composition")
-    two, _ = other.group("composition")
+    one, _ = group_rows(source, "composition")
+    two, _ = group_rows(other, "composition")
     torch.testing.assert_close(one, two)
 
 
@@ -162,8 +163,8 @@ def test_a_batch_of_one_equals_its_row_of_the_whole(source: PanelSource) -> None
     index = [5, 0, 5, 31]
     part = source.take(index)
     for name in layout.GROUPS:
-        whole, mask = source.group(name)
-        rows, valid = part.group(name)
+        whole, mask = group_rows(source, name)
+        rows, valid = group_rows(part, name)
         torch.testing.assert_close(rows, whole[index])
         assert (valid == mask[index]).all()
 
@@ -175,7 +176,7 @@ def test_panels_come_in_pieces_that_join(source: PanelSource, small: Crystals) -
 
 def test_rows_beyond_the_last_whole_shell_are_zero(source: PanelSource) -> None:
     for name in ("reciprocal", "structure_factors", "lattice"):
-        rows, valid = source.group(name)
+        rows, valid = group_rows(source, name)
         assert not rows[~valid].any()
         assert rows[valid].any(dim=1).all()
 
@@ -200,7 +201,7 @@ def test_too_many_sites_are_refused_with_a_remedy(crystals_of: Build) -> None:
 
 def test_an_unknown_group_suggests_the_closest(source: PanelSource) -> None:
     with pytest.raises(UnknownNameError, match="composition"):
-        source.group("compositon")
+        group_rows(source, "compositon")
 
 
 def test_a_source_on_another_device_keeps_its_crystals(source: PanelSource) -> None:

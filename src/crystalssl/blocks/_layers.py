@@ -7,7 +7,7 @@ deviation of the tokens over a crystal are its features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -140,6 +140,16 @@ class Taps(nn.Module):
         return torch.cat(reads, dim=-1)
 
 
+def layer_states(
+    layers: Iterable[nn.Module], states: Float[Tensor, "... channel"], *context: object
+) -> list[Float[Tensor, "... channel"]]:
+    """The states before the first layer and after each; every layer is called with ``context``."""
+    made = [states]
+    for layer in layers:
+        made.append(layer(made[-1], *context))
+    return made
+
+
 class BiasedAttention(nn.Module):
     """Pre-norm Transformer layer whose attention scores carry an additive pair bias."""
 
@@ -173,34 +183,6 @@ def key_bias(readable: Bool[Tensor, "crystal row"]) -> Float[Tensor, "crystal 1 
     return torch.where(readable, 0.0, -1e9)[:, None, None, :]
 
 
-def shells(
-    lengths: Float[Tensor, "crystal row"], valid: Bool[Tensor, "crystal row"], rtol: float = 1e-4
-) -> Int[Tensor, "crystal row"]:
-    """Shell index of rows sorted by length; invalid rows get the index after the last."""
-    steps = lengths[:, 1:] > lengths[:, :-1] * (1 + rtol)
-    steps = steps | (valid[:, :-1] & ~valid[:, 1:])
-    first = torch.zeros_like(lengths[:, :1], dtype=torch.long)
-    return torch.cat([first, steps.long().cumsum(1)], dim=1)
-
-
-def whole_shells(
-    shell: Int[Tensor, "crystal row"], valid: Bool[Tensor, "crystal row"], most: int
-) -> Bool[Tensor, "crystal row"]:
-    """Rows among the first ``most`` whose shell is complete there."""
-    if shell.shape[1] <= most:
-        return valid
-    return valid & (shell < shell[:, most : most + 1])
-
-
-def shell_sizes(
-    shell: Int[Tensor, "crystal row"], valid: Bool[Tensor, "crystal row"]
-) -> Float[Tensor, "crystal row"]:
-    """Number of valid rows in each row's shell."""
-    counts = torch.zeros(shell.shape, dtype=torch.float32, device=shell.device)
-    counts = counts.scatter_add(1, shell, valid.float())
-    return counts.gather(1, shell)
-
-
 def even_powers(cosine: Float[Tensor, "..."], count: int) -> list[Float[Tensor, "..."]]:
     """Even Chebyshev polynomials of a cosine: unchanged when a vector is replaced by minus it."""
     bounded = cosine.clamp(-1, 1)
@@ -209,11 +191,3 @@ def even_powers(cosine: Float[Tensor, "..."], count: int) -> list[Float[Tensor, 
     while len(terms) <= count:
         terms.append(2 * doubled * terms[-1] - terms[-2])
     return terms[1 : count + 1]
-
-
-def scale_init(module: nn.Linear, factor: float) -> nn.Linear:
-    """Shrink a layer's initial weights, for heads that should start near zero."""
-    with torch.no_grad():
-        module.weight.mul_(factor)
-        module.bias.mul_(factor)
-    return module

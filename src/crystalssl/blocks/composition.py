@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from crystalssl.blocks._layers import (
     GaussianBasis,
     Taps,
     key_bias,
+    layer_states,
     mlp,
     pool,
     rows_at,
@@ -37,8 +37,9 @@ from crystalssl.blocks._objectives import (
     structure_task,
 )
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
-from crystalssl.representation import elemental
 from crystalssl.representation.layout import ELEMENTS
+from crystalssl.representation.layout import group as panel_group
+from crystalssl.representation.panel_groups import slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +60,6 @@ class CompositionConfig:
     """Weight of the hidden fraction's loss."""
     structure_weight: float = 4.0
     """Weight of the crystal-level objective."""
-
-
-def slots(fraction: Float[Tensor, "crystal element"]) -> Float[Tensor, "crystal element 4"]:
-    """Atomic fractions in their slots, by increasing electronegativity, then atomic number."""
-    order = torch.as_tensor(np.lexsort((np.arange(ELEMENTS), elemental.WEIGHTS[1:, 1])))
-    order = order.to(fraction.device)
-    present = fraction[:, order] > 0
-    rank = torch.empty(fraction.shape, dtype=torch.long, device=fraction.device)
-    rank[:, order] = (present.long().cumsum(1) - 1).clamp(0, 3)
-    return functional.one_hot(rank, 4).to(fraction.dtype) * fraction.unsqueeze(-1)
 
 
 @final
@@ -110,7 +101,7 @@ class Composition(Block):
         dim, half = config.dim, config.kernel // 2
         self.elements = ElementEmbedding(dim)
         self.axis = nn.Sequential(
-            nn.Conv1d(5, dim // 2, config.kernel, padding=half),
+            nn.Conv1d(panel_group("composition").width + 1, dim // 2, config.kernel, padding=half),
             nn.SiLU(),
             nn.Conv1d(dim // 2, dim, config.kernel, padding=half),
         )
@@ -137,10 +128,8 @@ class Composition(Block):
         states = torch.cat([self.mask_token.expand(len(rows), 1, -1), rows], dim=1)
         readable = torch.cat([masked.unsqueeze(1), present.gather(1, index)], dim=1)
         weight = torch.cat([amount.new_zeros(len(amount), 1), amount], dim=1)
-        layers, bias = [states], key_bias(readable)
-        for layer in self.encoder:
-            layers.append(layer(layers[-1], bias))
-        return self.taps(layers), readable, weight
+        tokens = self.taps(layer_states(self.encoder, states, key_bias(readable)))
+        return tokens, readable, weight
 
     def _along(
         self, fraction: Float[Tensor, "crystal element"], index: Int[Tensor, "crystal row"]

@@ -23,22 +23,23 @@ from crystalssl.blocks._layers import (
     Taps,
     even_powers,
     key_bias,
+    layer_states,
     mlp,
     on_planes,
     pool,
     rows_at,
-    shell_sizes,
-    shells,
-    whole_shells,
 )
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
 from crystalssl.blocks._precision import exact
+from crystalssl.blocks._shells import shortest_shells
 from crystalssl.blocks._squash import Squash
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
+from crystalssl.representation.layout import ANGLE_ROW, CELL_ROWS, DIRECT_ROWS
+from crystalssl.representation.layout import group as panel_group
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
 
-FIRST_VECTOR = 4
-"""Panel row of the shortest lattice vector."""
+VECTOR = panel_group("lattice").at("vector")
+LENGTH = panel_group("lattice").column("length")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,27 +119,18 @@ class Lattice(Block):
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are lattice vectors in whole shells, the shortest first."""
-        vectors, valid = batch.rows[:, FIRST_VECTOR:], batch.valid[:, FIRST_VECTOR:]
-        lengths = vectors[..., 3]
-        shell = shells(lengths, valid)
-        kept = whole_shells(shell, valid, self.config.vectors)
-        size = shell_sizes(shell, valid)
-        rows = slice(0, max(1, int(kept.sum(1).max())))
-        vectors, lengths, kept, size = (
-            vectors[:, rows],
-            lengths[:, rows],
-            kept[:, rows],
-            size[:, rows],
+        direct = batch.rows[:, DIRECT_ROWS]
+        rows, _, size, kept = shortest_shells(
+            direct[..., LENGTH], batch.valid[:, DIRECT_ROWS], self.config.vectors
         )
-        volume = batch.rows[:, 3, 3].clamp_min(1e-3)
+        vectors, lengths = direct[:, rows, VECTOR], direct[:, rows, LENGTH]
+        volume = batch.rows[:, ANGLE_ROW, LENGTH].clamp_min(1e-3)
         relative = lengths / volume.pow(1 / 3).unsqueeze(1)
         plain = torch.stack([torch.log(lengths.clamp_min(0.1)), torch.log(size.clamp_min(1.0))], -1)
         states = self.embed(torch.cat([self.length(lengths), self.relative(relative), plain], -1))
-        bias = self._pair_bias(vectors[..., :3], lengths) + key_bias(kept)
-        layers = [states]
-        for layer in self.encoder:
-            layers.append(layer(layers[-1], bias))
-        tokens, crystal = rows_at(self.taps(layers), kept)
+        bias = self._pair_bias(vectors, lengths) + key_bias(kept)
+        padded = self.taps(layer_states(self.encoder, states, bias))
+        tokens, crystal = rows_at(padded, kept)
         features = self.squash(pool(tokens, crystal, len(kept)))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
@@ -160,7 +152,7 @@ class Lattice(Block):
         loss = functional.cross_entropy(logits + torch.log(share).to(logits), target)
         answers = {"model": logits.argmax(-1), "majority": counts.argmax().expand_as(target)}
         if not self.training:
-            answers["lattice metric rule"] = lattice_system(batch.rows[:, :3, :3])
+            answers["lattice metric rule"] = lattice_system(batch.rows[:, CELL_ROWS, VECTOR])
         per_class = functional.one_hot(target, len(CRYSTAL_SYSTEMS)).float()
         return PretextResult(
             task="crystal_system",

@@ -22,6 +22,7 @@ from crystalssl.blocks._layers import (
     GaussianBasis,
     Taps,
     both,
+    layer_states,
     mlp,
     pool,
     segment_sum,
@@ -121,10 +122,10 @@ class GraphAttention(nn.Module):
 
 def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:
     """Distribution over the vacancy (first) and the 103 elements of every site."""
-    number, share = rows[:, 0::2].long(), rows[:, 1::2]
-    spread = rows.new_zeros(len(rows), ELEMENTS + 1).scatter_add(1, number, share)
-    spread[:, 0] = (1 - share.sum(1)).clamp_min(0)
-    return spread
+    number, share = rows.unflatten(1, (-1, 2)).unbind(2)  # (site, slot) each
+    species = rows.new_zeros(len(rows), ELEMENTS + 1).scatter_add(1, number.long(), share)
+    species[:, 0] = (1 - share.sum(1)).clamp_min(0)  # what empty slots (Z = 0) added is replaced
+    return species
 
 
 @final
@@ -184,10 +185,7 @@ class Occupancy(Block):
         near = tabled(self.basis, edges, edges.distance, len(states))
         if near is None:
             near = self.basis(edges.distance)
-        layers = [states]
-        for layer in self.encoder:
-            layers.append(layer(layers[-1], edges, near))
-        tokens: Tensor = self.taps(layers)
+        tokens: Tensor = self.taps(layer_states(self.encoder, states, edges, near))
         return tokens
 
     def encode(self, batch: BlockBatch) -> Encoded:

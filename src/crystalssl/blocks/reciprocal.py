@@ -25,13 +25,11 @@ from crystalssl.blocks._layers import (
     Taps,
     even_powers,
     key_bias,
+    layer_states,
     mlp,
     on_planes,
     pool,
     rows_at,
-    shell_sizes,
-    shells,
-    whole_shells,
 )
 from crystalssl.blocks._masking import shell_draw
 from crystalssl.blocks._objectives import (
@@ -43,8 +41,10 @@ from crystalssl.blocks._objectives import (
     structure_task,
 )
 from crystalssl.blocks._precision import exact
+from crystalssl.blocks._shells import shortest_shells
 from crystalssl.blocks._squash import Squash
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
+from crystalssl.representation.layout import group as panel_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,18 +149,16 @@ class Reciprocal(Block):
         self.mean_length, self.mean_lit = TargetMean(), TargetMean()
 
     def _points(self, batch: BlockBatch) -> Points:
-        lengths = batch.rows[..., 3]
-        shell = shells(lengths, batch.valid)
-        kept = whole_shells(shell, batch.valid, self.config.points)
-        rows = slice(0, max(1, int(kept.sum(1).max())))
-        size = shell_sizes(shell, batch.valid)
+        group = panel_group("reciprocal")
+        lengths = batch.rows[..., group.column("length")]
+        rows, shell, size, kept = shortest_shells(lengths, batch.valid, self.config.points)
         return Points(
-            vectors=batch.rows[:, rows, 4:7],
+            vectors=batch.rows[:, rows, group.at("vector")],
             lengths=lengths[:, rows],
-            lit=batch.rows[:, rows, 15],
-            shell=shell[:, rows],
-            size=size[:, rows],
-            kept=kept[:, rows],
+            lit=batch.rows[:, rows, group.column("amplitude")],
+            shell=shell,
+            size=size,
+            kept=kept,
         )
 
     def _pair_bias(
@@ -205,10 +203,7 @@ class Reciprocal(Block):
         own = torch.eye(states.shape[1], dtype=torch.bool, device=states.device)
         blocked = key_bias(points.kept & present).masked_fill(own, 0.0)
         bias = self._pair_bias(points, measured) + blocked
-        layers = [states]
-        for layer in self.encoder:
-            layers.append(layer(layers[-1], bias))
-        tokens: Tensor = self.taps(layers)
+        tokens: Tensor = self.taps(layer_states(self.encoder, states, bias))
         return tokens
 
     def encode(self, batch: BlockBatch) -> Encoded:

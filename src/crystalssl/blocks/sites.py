@@ -33,6 +33,10 @@ from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
 from crystalssl.blocks.contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
+from crystalssl.representation.layout import group as panel_group
+
+FRACTIONAL = panel_group("sites").at("fractional")
+CARTESIAN = panel_group("sites").at("cartesian")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +195,8 @@ class Sites(Block):
     def _geometry(self, batch: BlockBatch) -> Geometry:
         held = batch.valid[:, :MAX_SITES]
         return Geometry(
-            frac=batch.rows[:, :MAX_SITES, 0:3][held],
-            lattice=batch.rows[:, LATTICE_ROWS, 3:6],
+            frac=batch.rows[:, :MAX_SITES, FRACTIONAL][held],
+            lattice=batch.rows[:, LATTICE_ROWS, CARTESIAN],
             crystal=held.nonzero()[:, 0],
         )
 

@@ -19,17 +19,16 @@ from torch import Tensor, nn
 from crystalssl.blocks._layers import (
     GaussianBasis,
     Taps,
+    layer_states,
     mlp,
     pool,
     rows_at,
-    shell_sizes,
-    shells,
-    whole_shells,
 )
 from crystalssl.blocks._masking import shell_draw
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.blocks._shells import shortest_shells
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
-from crystalssl.representation.layout import group
+from crystalssl.representation.layout import group as panel_group
 from crystalssl.representation.targets import BINS
 
 
@@ -55,7 +54,7 @@ class StructureFactorsConfig:
     """Weight of the crystal-level objective."""
 
 
-FACTORS = group("structure_factors").width - 1
+FACTORS = len(panel_group("structure_factors").fields["factors"])
 
 
 class Pattern(NamedTuple):
@@ -156,13 +155,13 @@ class StructureFactors(Block):
 
     def _pattern(self, batch: BlockBatch) -> Pattern:
         """The shortest shells, with factors sorted by magnitude within every shell."""
-        shell = shells(batch.rows[..., 0], batch.valid)
-        kept = whole_shells(shell, batch.valid, self.config.reflections)
-        rows = slice(0, max(1, int(kept.sum(1).max())))
-        shell, kept, size = shell[:, rows], kept[:, rows], shell_sizes(shell, kept)[:, rows]
-        lengths, factors = batch.rows[:, rows, 0], batch.rows[:, rows, 1:]
+        group = panel_group("structure_factors")
+        lengths = batch.rows[..., group.column("length")]
+        rows, shell, size, kept = shortest_shells(lengths, batch.valid, self.config.reflections)
+        factors = batch.rows[:, rows, group.at("factors")]
+        # by shell, then by falling magnitude: factors lie in 0..1, shells two apart
         order = (2.0 * shell.unsqueeze(-1) - factors.clamp(0, 1)).argsort(dim=1, stable=True)
-        return Pattern(lengths, shell, size, factors.gather(1, order), kept)
+        return Pattern(lengths[:, rows], shell, size, factors.gather(1, order), kept)
 
     def _tokens(
         self, pattern: Pattern, hidden: Bool[Tensor, "crystal row"]
@@ -173,10 +172,7 @@ class StructureFactors(Block):
         shown = pattern.kept.unsqueeze(-1).to(lengths.dtype)
         entry = torch.cat([self.position(lengths), factors, torch.stack(flags, dim=-1)], dim=-1)
         states = self.embed(entry) * shown
-        layers = [states]
-        for layer in self.encoder:
-            layers.append(layer(layers[-1], shown))
-        tokens: Tensor = self.taps(layers)
+        tokens: Tensor = self.taps(layer_states(self.encoder, states, shown))
         return tokens
 
     def encode(self, batch: BlockBatch) -> Encoded:

@@ -22,7 +22,8 @@ from crystalssl.errors import InputError
 from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch, Edges
 from crystalssl.representation.graph import periodic_graph
-from crystalssl.representation.panel import PanelSource
+from crystalssl.representation.panel_groups import group_rows
+from crystalssl.representation.panel_source import PanelSource
 from crystalssl.representation.targets import crystal_targets, no_targets
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
@@ -227,7 +228,7 @@ class Corpus:
         """
         rows = self._rows(index)
         panel = self.panel.take(rows)
-        columns, valid = panel.group(block.group)
+        columns, valid = group_rows(panel, block.group)
         return BlockBatch(
             rows=columns,
             valid=valid,

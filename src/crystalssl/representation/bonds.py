@@ -28,7 +28,7 @@ PAIR_NAMES = (
 """Targets of bonds that are no statistic of one property."""
 STATISTICS = ("mean", "spread", "mean difference along bonds", "spread of it over sites")
 """What is taken of each elemental property."""
-_PAIR_PROPERTIES = ("electronegativity_pauling", "covalent_radius_angstrom")
+_PAIR_PROPERTIES = (elemental.ELECTRONEGATIVITY, "covalent_radius_angstrom")
 _NEGLIGIBLE = 1e-6
 
 
@@ -157,7 +157,7 @@ def bond_targets(
     Returns:
         (n, T) raw values, columns as in :func:`bond_names`.
     """
-    chosen = [elemental.WEIGHT_NAMES.index(name) for name in _PAIR_PROPERTIES]
+    chosen = [elemental.weight_column(name) for name in _PAIR_PROPERTIES]
     weights = crystals.occupancy.sum(axis=1, dtype=np.float64)
     target = graph.target.astype(np.uint8)
     values = np.empty((len(crystals), len(bond_names())), np.float32)

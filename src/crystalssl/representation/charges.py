@@ -129,7 +129,7 @@ def charge_targets(crystals: Crystals) -> npt.NDArray[np.float32]:
         (n, 4) raw values, columns as in ``CHARGE_NAMES``.
     """
     table = states()
-    column = elemental.WEIGHT_NAMES.index("electronegativity_pauling")
+    column = elemental.weight_column(elemental.ELECTRONEGATIVITY)
     electronegativity = elemental.WEIGHTS[: len(table), column].astype(np.float64)
     values = np.zeros((len(crystals), len(CHARGE_NAMES)), np.float32)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.errors import unknown_name
 from crystalssl.representation import layout
 
 PROPERTIES: npt.NDArray[np.float32]
@@ -28,9 +29,11 @@ WEIGHTS: npt.NDArray[np.float32]
 count as 0). Fills: Allen's electronegativity for He, Ne, Ar; the radius of Cm for Bk to Lr."""
 CGCNN: npt.NDArray[np.uint8]
 """(101, 92) row = Z, the CGCNN elemental code; row 0 is 0."""
+ELECTRONEGATIVITY = "electronegativity_pauling"
+"""The property that orders the panel's element slots and moves charge along bonds."""
 WEIGHT_NAMES = (
     "atomic_number",
-    "electronegativity_pauling",
+    ELECTRONEGATIVITY,
     "covalent_radius_angstrom",
     "valence_electrons",
     "first_ionization_energy_ev",
@@ -80,6 +83,24 @@ def _code() -> npt.NDArray[np.uint8]:
     for z, digits in rows:
         full[int(z)] = [int(bit) for bit in f"{int(digits, 16):0{CODE_WIDTH}b}"]
     return full
+
+
+def weight_column(name: str) -> int:
+    """The column of ``WEIGHTS`` that holds a property.
+
+    Raises:
+        UnknownNameError: if there is no such property.
+    """
+    if name not in WEIGHT_NAMES:
+        raise unknown_name("elemental weight", name, WEIGHT_NAMES)
+    return WEIGHT_NAMES.index(name)
+
+
+@cache
+def by_electronegativity() -> tuple[int, ...]:
+    """Z - 1 of all elements, by increasing Pauling electronegativity, then Z."""
+    values = _weights()[1:, weight_column(ELECTRONEGATIVITY)]
+    return tuple(int(z) for z in np.argsort(values, kind="stable"))
 
 
 def __getattr__(name: str) -> Any:

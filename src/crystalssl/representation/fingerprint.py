@@ -14,11 +14,10 @@ from crystalssl.representation._compiled import compiled, run_chunks
 from crystalssl.representation.graph import gather, reduced_sites
 from crystalssl.representation.points import dual_norms, reduce_basis
 from crystalssl.structures.crystals import SLOTS, Crystals
+from crystalssl.structures.validity import MIN_DISTANCE
 
 REACH = 2.0
 """Pairs count up to this distance, in cube roots of the volume per atom."""
-CLOSEST = 0.5
-"""Sites closer than this (angstrom) exclude each other (disorder) and are no pair."""
 NAMES = ("log volume per atom", "pairs of atoms", "pairs of atoms of one element")
 """Columns of :func:`fingerprints`."""
 
@@ -56,7 +55,7 @@ def _fill(
                 squares, found = np.empty(room), np.empty((room, 4), np.int64)
                 total = gather(moved, site, reduced, norms, reach, squares, found)
             for m in range(total):
-                if squares[m] < CLOSEST * CLOSEST:
+                if squares[m] < MIN_DISTANCE * MIN_DISTANCE:
                     continue
                 other = first + found[m, 0]
                 nearness = (1.0 - squares[m] / (reach * reach)) ** 3

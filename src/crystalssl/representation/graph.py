@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
+from crystalssl.representation import layout
 from crystalssl.representation._compiled import compiled, run_chunks, sort_into
 from crystalssl.representation.points import dual_norms, reduce_basis
 from crystalssl.structures.crystals import Crystals
@@ -244,7 +245,9 @@ def _chunk_graph(
     )
 
 
-def periodic_graph(crystals: Crystals, neighbours: int = 12, rtol: float = 1e-4) -> PeriodicGraph:
+def periodic_graph(
+    crystals: Crystals, neighbours: int = 12, rtol: float = layout.SHELL_RTOL
+) -> PeriodicGraph:
     """The nearest periodic neighbours of every site, whole shells only.
 
     Args:

@@ -6,7 +6,11 @@ rises when a column changes its meaning; weights record the version they were tr
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from crystalssl.errors import unknown_name
 
 VERSION = 1
 """Version of the panel layout, stored in every model card."""
@@ -19,10 +23,15 @@ MAX_SITES = 100
 """Sites a crystal may have after reduction."""
 ELEMENTS = 103
 """Known elements, Z = 1..103."""
+SHELL_RTOL = 1e-4
+"""Vectors and neighbours whose lengths differ by less than this, relatively, share a shell."""
 LATTICE_ROWS = slice(100, 103)
 """Rows of sites and occupancy that stand for the lattice vectors a, b, c."""
+CELL_ROWS = slice(0, 3)
+"""Rows of the lattice group with the cell vectors a, b, c."""
 ANGLE_ROW = 3
-"""Row of the lattice group with alpha, beta, gamma (degrees) and volume (cubic angstrom)."""
+"""Row of the lattice group with alpha, beta, gamma (degrees) in the columns of a vector, and the
+volume (cubic angstrom) in that of a length."""
 DIRECT_ROWS = slice(4, 103)
 """Rows of the lattice group with the short lattice vectors."""
 DIRECT_VECTORS = 99
@@ -54,13 +63,19 @@ class Group:
 
     Attributes:
         name: group name; a block reads the group of its own name.
-        start: first column.
-        columns: what each column is, with its unit.
+        start: first column in the panel.
+        fields: columns that belong together, by a name to slice them with; what each column is,
+            with its unit.
     """
 
     name: str
     start: int
-    columns: tuple[str, ...]
+    fields: Mapping[str, tuple[str, ...]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What each column is, with its unit."""
+        return tuple(column for columns in self.fields.values() for column in columns)
 
     @property
     def width(self) -> int:
@@ -72,10 +87,33 @@ class Group:
         """Columns of the panel."""
         return slice(self.start, self.start + self.width)
 
+    def at(self, field: str) -> builtins.slice:
+        """Columns of one field, counted within the group.
 
-_HARMONICS = tuple(
-    f"{fn}(2 pi {k} {axis})" for k in (1, 2, 3) for fn in ("sin", "cos") for axis in "xyz"
-)
+        Raises:
+            UnknownNameError: if there is no such field.
+        """
+        if field not in self.fields:
+            raise unknown_name(f"field of the group {self.name!r}", field, self.fields)
+        first = 0
+        for name, columns in self.fields.items():
+            if name == field:
+                break
+            first += len(columns)
+        return slice(first, first + len(self.fields[field]))
+
+    def column(self, field: str) -> int:
+        """The column of a field that has one, counted within the group.
+
+        Raises:
+            UnknownNameError: if there is no such field.
+        """
+        columns: int = self.at(field).start
+        return columns
+
+
+HARMONICS = 3
+"""Multiples k of 2 pi x whose sine and cosine stand in the sites group."""
 
 GROUPS: dict[str, Group] = {
     group.name: group
@@ -83,61 +121,67 @@ GROUPS: dict[str, Group] = {
         Group(
             name="composition",
             start=0,
-            columns=tuple(f"atomic fraction, slot {slot}" for slot in range(4)),
+            fields={"fraction": tuple(f"atomic fraction, slot {slot}" for slot in range(4))},
         ),
         Group(
             name="lattice",
             start=4,
-            columns=("x (angstrom)", "y (angstrom)", "z (angstrom)", "length (angstrom)"),
+            fields={
+                "vector": ("x (angstrom)", "y (angstrom)", "z (angstrom)"),
+                "length": ("length (angstrom)",),
+            },
         ),
         Group(
             name="sites",
             start=8,
-            columns=(
-                *(f"fractional {axis}" for axis in "xyz"),
-                *(f"Cartesian {axis} (angstrom)" for axis in "xyz"),
-                *_HARMONICS,
-            ),
+            fields={
+                "fractional": tuple(f"fractional {axis}" for axis in "xyz"),
+                "cartesian": tuple(f"Cartesian {axis} (angstrom)" for axis in "xyz"),
+                "harmonics": tuple(
+                    f"{function}(2 pi {k} {axis})"
+                    for k in range(1, HARMONICS + 1)
+                    for function in ("sin", "cos")
+                    for axis in "xyz"
+                ),
+            },
         ),
         Group(
             name="occupancy",
             start=32,
-            columns=tuple(name for slot in range(1, 5) for name in (f"Z{slot}", f"x{slot}")),
+            fields={
+                "species": tuple(name for slot in range(1, 5) for name in (f"Z{slot}", f"x{slot}"))
+            },
         ),
         Group(
             name="reciprocal",
             start=40,
-            columns=(
-                "h",
-                "k",
-                "l",
-                "|g| (1/angstrom)",
-                "g_x (1/angstrom)",
-                "g_y (1/angstrom)",
-                "g_z (1/angstrom)",
-                "d = 1/|g| (angstrom)",
-                "(|g|/|g1|)^2",
-                "shell index",
-                "shell multiplicity",
-                "gap to next shell (1/angstrom)",
-                "cos(g, a*)",
-                "cos(g, b*)",
-                "cos(g, c*)",
-                "|S(g)|/N",
-            ),
+            fields={
+                "hkl": ("h", "k", "l"),
+                "length": ("|g| (1/angstrom)",),
+                "vector": ("g_x (1/angstrom)", "g_y (1/angstrom)", "g_z (1/angstrom)"),
+                "spacing": ("d = 1/|g| (angstrom)",),
+                "square": ("(|g|/|g1|)^2",),
+                "shell": ("shell index",),
+                "multiplicity": ("shell multiplicity",),
+                "gap": ("gap to next shell (1/angstrom)",),
+                "cosines": ("cos(g, a*)", "cos(g, b*)", "cos(g, c*)"),
+                "amplitude": ("|S(g)|/N",),
+            },
         ),
         Group(
             name="structure_factors",
             start=56,
-            columns=(
-                "|g| (1/angstrom)",
-                "|F| atomic number",
-                "|F| Pauling electronegativity",
-                "|F| covalent radius",
-                "|F| valence electrons",
-                "|F| first ionization energy",
-                "|F| electron affinity",
-            ),
+            fields={
+                "length": ("|g| (1/angstrom)",),
+                "factors": (
+                    "|F| atomic number",
+                    "|F| Pauling electronegativity",
+                    "|F| covalent radius",
+                    "|F| valence electrons",
+                    "|F| first ionization energy",
+                    "|F| electron affinity",
+                ),
+            },
         ),
     )
 }
@@ -153,8 +197,6 @@ def group(name: str) -> Group:
     Raises:
         UnknownNameError: if there is no such group.
     """
-    from crystalssl.errors import unknown_name
-
     if name not in GROUPS:
         raise unknown_name("panel group", name, GROUPS, "crystalssl info panel")
     return GROUPS[name]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
+from crystalssl.representation import layout
 from crystalssl.representation._compiled import compiled, run_chunks, sort_into
 
 _TIE = 1e-6
@@ -225,7 +226,9 @@ def _shells_of(
                 rows[m, i] = 0
 
 
-def shortest_shells(basis: npt.NDArray[np.float64], count: int, rtol: float = 1e-4) -> Shells:
+def shortest_shells(
+    basis: npt.NDArray[np.float64], count: int, rtol: float = layout.SHELL_RTOL
+) -> Shells:
     """The shortest vectors of each lattice, in complete shells.
 
     A shell is a run of vectors whose sorted lengths follow each other within ``rtol``.
@@ -267,7 +270,7 @@ def shortest_shells(basis: npt.NDArray[np.float64], count: int, rtol: float = 1e
 
 
 def shortest_vectors(
-    basis: npt.NDArray[np.float64], count: int, rtol: float = 1e-4
+    basis: npt.NDArray[np.float64], count: int, rtol: float = layout.SHELL_RTOL
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
     """One of each +/- pair of the shortest lattice vectors, sorted by length, whole shells only.
 

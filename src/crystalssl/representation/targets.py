@@ -21,6 +21,7 @@ from crystalssl.representation.charges import BALANCE, CHARGE_NAMES, charge_targ
 from crystalssl.representation.graph import PeriodicGraph, gather, reduced_sites
 from crystalssl.representation.points import dual_norms, reduce_basis
 from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.validity import MIN_DISTANCE
 
 GEOMETRY_NAMES = (
     "log volume per atom (log cubic angstrom)",
@@ -64,8 +65,6 @@ WIDTH = 0.2
 """Standard deviation of the histogram's Gaussian, angstrom."""
 SHELL_FACTOR = 1.2
 """The second shell begins beyond this times the nearest distance."""
-CLOSEST = 0.5
-"""Sites closer than this (angstrom) exclude each other (disorder) and are no pair."""
 _FINE = 1024
 _TAIL = 5.0
 
@@ -94,7 +93,7 @@ def _site_scalars(distances: npt.NDArray[np.float32], scalars: npt.NDArray[np.fl
     second shell.
     """
     count, start = len(distances), 0
-    while start < count - 1 and distances[start] < CLOSEST:
+    while start < count - 1 and distances[start] < MIN_DISTANCE:
         start += 1
     nearest = distances[start]
     second, total, mean = start, 0.0, 0.0
@@ -176,7 +175,7 @@ def _pairs_of(
                 squares, found = np.empty(room), np.empty((room, 4), np.int64)
                 total = gather(moved, site, reduced, norms, longest, squares, found)
             for m in range(total):
-                if squares[m] < CLOSEST * CLOSEST:
+                if squares[m] < MIN_DISTANCE * MIN_DISTANCE:
                     continue
                 pair = factor * weights[first + site] * weights[first + found[m, 0]] / squares[m]
                 place = np.sqrt(squares[m]) / longest * bins - 0.5
@@ -252,7 +251,7 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
         histogram[start:stop] = fine @ smoothing
 
     run_chunks(work, len(crystals))
-    bonds = bond_targets(crystals, graph, shell, CLOSEST)
+    bonds = bond_targets(crystals, graph, shell, MIN_DISTANCE)
     columns = np.concatenate([values, charge_targets(crystals), bonds], axis=1)
     return CrystalTargets(values=columns, histogram=histogram)
 

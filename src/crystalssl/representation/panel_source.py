@@ -1,0 +1,145 @@
+"""Canonical crystals into the compact flat tensors from which panel rows are made.
+
+Kept is what cannot be recomputed cheaply: sites, short lattice vectors, scattering amplitudes.
+``panel_groups.py`` makes the rows of one block of them, ``panel.py`` the whole array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float, Int, Int16, Shaped, UInt8
+from torch import Tensor
+
+from crystalssl.errors import InputError
+from crystalssl.representation import layout
+from crystalssl.representation.points import shortest_shells
+from crystalssl.representation.scattering import amplitudes
+from crystalssl.structures.crystals import Crystals
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelSource:
+    """Many crystals, ready to give panel rows.
+
+    Attributes:
+        lattice: rows are a, b, c in angstrom.
+        offsets: site offsets, one more than crystals.
+        frac: fractional coordinates in [0, 1).
+        numbers: atomic numbers of the four slots.
+        occupancy: occupancies of the four slots.
+        direct: steps of the short lattice vectors, int8 where they fit, else int16.
+        direct_used: short lattice vectors in complete shells.
+        hkl: Miller indices of the short reciprocal vectors, as ``direct``.
+        hkl_used: reciprocal vectors in complete shells.
+        opens: true where a reciprocal vector is the first of its shell.
+        beyond: length of the first reciprocal vector left out, 1/angstrom.
+        stored: scattering amplitudes in 16-bit steps (``scattering.py``).
+    """
+
+    lattice: Float[Tensor, "crystal 3 3"]
+    offsets: Int[Tensor, "offset"]
+    frac: Float[Tensor, "site 3"]
+    numbers: UInt8[Tensor, "site 4"]
+    occupancy: Float[Tensor, "site 4"]
+    direct: Shaped[Tensor, "crystal 99 3"]
+    direct_used: Int16[Tensor, "crystal"]
+    hkl: Shaped[Tensor, "crystal 103 3"]
+    hkl_used: Int16[Tensor, "crystal"]
+    opens: Bool[Tensor, "crystal 103"]
+    beyond: Float[Tensor, "crystal"]
+    stored: Int16[Tensor, "crystal 103 7"]
+
+    @staticmethod
+    def from_crystals(crystals: Crystals) -> PanelSource:
+        """Search the short vectors and compute the amplitudes of canonical crystals.
+
+        Args:
+            crystals: canonical crystals (``structures.canonical.canonicalize``).
+
+        Raises:
+            InputError: on more than 100 sites, an element beyond 103, or a bad cell.
+        """
+        _check(crystals)
+        direct = shortest_shells(crystals.lattice, layout.DIRECT_VECTORS)
+        dual = np.asarray(np.linalg.inv(crystals.lattice).transpose(0, 2, 1), dtype=np.float64)
+        waves = shortest_shells(dual, layout.RECIPROCAL_VECTORS)
+        frac = (crystals.frac_coords - np.floor(crystals.frac_coords)).astype(np.float32)
+        frac[frac == 1.0] = 0.0
+        return PanelSource(
+            lattice=torch.from_numpy(crystals.lattice.astype(np.float32)),
+            offsets=torch.from_numpy(crystals.offsets.copy()),
+            frac=torch.from_numpy(frac),
+            numbers=torch.from_numpy(crystals.numbers.astype(np.uint8)),
+            occupancy=torch.from_numpy(crystals.occupancy.astype(np.float32)),
+            direct=torch.from_numpy(_compact(direct.coefficients)),
+            direct_used=torch.from_numpy(direct.used),
+            hkl=torch.from_numpy(_compact(waves.coefficients)),
+            hkl_used=torch.from_numpy(waves.used),
+            opens=torch.from_numpy(waves.opens),
+            beyond=torch.from_numpy(waves.beyond.astype(np.float32)),
+            stored=torch.from_numpy(amplitudes(crystals, waves.coefficients, waves.used)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.lattice)
+
+    @property
+    def site_counts(self) -> Int[Tensor, "crystal"]:
+        """Sites of each crystal."""
+        return self.offsets.diff()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
+
+    def to(self, device: torch.device | str) -> PanelSource:
+        """The same crystals on another device."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}
+        return replace(self, **moved)
+
+    def take(self, index: Tensor | npt.ArrayLike) -> PanelSource:
+        """Select crystals by integer index, in the order given."""
+        device = self.offsets.device
+        rows = torch.as_tensor(index, dtype=torch.int64, device=device)
+        counts = self.site_counts[rows]
+        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        total = int(offsets[-1])
+        shift = torch.repeat_interleave(
+            self.offsets[rows] - offsets[:-1], counts, output_size=total
+        )
+        sites = shift + torch.arange(total, device=device)
+        ragged = {"frac", "numbers", "occupancy"}
+        taken = {
+            f.name: getattr(self, f.name)[sites if f.name in ragged else rows]
+            for f in fields(self)
+            if f.name != "offsets"
+        }
+        return replace(self, offsets=offsets, **taken)
+
+
+def _compact(steps: npt.NDArray[np.int16]) -> npt.NDArray[np.int16] | npt.NDArray[np.int8]:
+    """Steps as int8 where all of them fit."""
+    fits = np.abs(steps).max(initial=0) <= np.iinfo(np.int8).max
+    return steps.astype(np.int8) if fits else steps
+
+
+def _check(crystals: Crystals) -> None:
+    """Refuse what the panel has no rows for."""
+    counts = crystals.site_counts
+    if len(counts) and (counts.max() > layout.MAX_SITES or counts.min() < 1):
+        worst = int(np.argmax(np.abs(counts - 50)))
+        raise InputError(
+            f"Crystal {crystals.ids[worst]!r} has {counts[worst]} sites, expected 1 to "
+            f"{layout.MAX_SITES}. Canonicalize first: it reduces cells and skips larger ones."
+        )
+    if (crystals.numbers > layout.ELEMENTS).any() or (crystals.numbers < 0).any():
+        raise InputError(
+            f"Got an atomic number outside 0..{layout.ELEMENTS}. Canonicalize first: it skips "
+            "structures with unknown elements."
+        )
