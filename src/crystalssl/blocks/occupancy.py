@@ -122,7 +122,7 @@ class GraphAttention(nn.Module):
 
 def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:
     """Distribution over the vacancy (first) and the 103 elements of every site."""
-    number, share = rows.unflatten(1, (-1, 2)).unbind(2)  # (site, slot) each
+    number, share = rows.view(len(rows), -1, 2).unbind(2)  # (site, slot) each
     species = rows.new_zeros(len(rows), ELEMENTS + 1).scatter_add(1, number.long(), share)
     species[:, 0] = (1 - share.sum(1)).clamp_min(0)  # what empty slots (Z = 0) added is replaced
     return species
