@@ -11,8 +11,8 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from gpu_common import CRYSTALS, EPOCHS, MEAN_SITES, Bench, attempt, split_of
 

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args, get_type_hints
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.files import read_json, write_json
 
+SYMPREC = 0.01
+"""Tolerance of the symmetry search in angstrom."""
 Schedule = Literal["one-cycle", "constant"]
 Precision = Literal["float32", "bf16"]
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -75,7 +77,7 @@ class TrainConfig:
     progress: bool = True
     """Whether to show a progress bar."""
     tensorboard: bool = True
-    """Whether to write TensorBoard logs beside metrics.csv."""
+    """Whether to write TensorBoard logs beside metrics.csv, where tensorboard is installed."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.

@@ -1,9 +1,9 @@
 import json
 import math
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from crystalssl.config import TrainConfig

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from crystalssl.blocks.registry import build_block, list_blocks

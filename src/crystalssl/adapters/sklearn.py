@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from crystalssl.adapters.inputs import Gathered, gather
 from crystalssl.blocks.contract import Block
+from crystalssl.config import SYMPREC
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.container import feature_names
 from crystalssl.features.recipe import Recipe
-from crystalssl.structures.canonical import SYMPREC
 
 OnInvalid = Literal["warn", "nan", "error"]
 

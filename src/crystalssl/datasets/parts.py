@@ -20,12 +20,13 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus, Neighbours, Reader
 from crystalssl.errors import InputError, Skip
 from crystalssl.files import read_json, write_json
 from crystalssl.representation.batch import BlockBatch
 from crystalssl.representation.panel_source import PanelSource
-from crystalssl.structures.canonical import SYMPREC, canonicalize
+from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.formulas import reduced_formulas
 from crystalssl.structures.table import from_arrow

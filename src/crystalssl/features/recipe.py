@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from crystalssl.blocks.contract import Block
+from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.bottleneck import (
     AUTO,
@@ -25,7 +26,7 @@ from crystalssl.features.container import Features, Origin
 from crystalssl.features.extract import extract
 from crystalssl.features.origins import origin_of
 from crystalssl.hub.weights import load_cards, load_run
-from crystalssl.structures.canonical import SYMPREC, CanonicalResult
+from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
 

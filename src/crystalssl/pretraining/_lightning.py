@@ -13,15 +13,16 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_only
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
 
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.samplers import BatchSampler, Index
@@ -40,7 +41,7 @@ _NOT_FOR_US = (
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide Lightning's hints and the warnings that do not apply here."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    names = ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
@@ -180,7 +181,7 @@ def build_trainer(
     if config.progress:
         own.append(BlockBar(folder.path.name))
     logger: Any = False
-    if config.tensorboard:
+    if config.tensorboard and find_spec("tensorboard") is not None:
         logger = TensorBoardLogger(
             folder.path, name="", version="tensorboard", default_hp_metric=False
         )

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
+import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor

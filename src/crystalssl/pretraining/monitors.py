@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor

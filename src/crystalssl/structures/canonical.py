@@ -15,15 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.config import SYMPREC
 from crystalssl.errors import Skip
 from crystalssl.structures._standardize import Standardized, standardize
 from crystalssl.structures.crystals import SLOTS, Crystals
 from crystalssl.structures.elements import SYMBOLS
 from crystalssl.structures.species import mixture_codes
 from crystalssl.structures.validity import check
-
-SYMPREC = 0.01
-"""Tolerance of the symmetry search in angstrom."""
 
 CRYSTAL_SYSTEMS = (
     "triclinic",

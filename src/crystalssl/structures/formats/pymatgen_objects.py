@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, missing_extra
 from crystalssl.structures.assembly import FoundStructure
 from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.crystals import Crystals
@@ -86,9 +86,13 @@ def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
     """Read CIF text with pymatgen's ``CifParser``.
 
     Raises:
-        InputError: if it cannot read it either.
+        InputError: if it cannot read it either, or is not installed.
     """
-    from pymatgen.io.cif import CifParser
+    try:
+        from pymatgen.io.cif import CifParser
+    except ImportError:
+        hint = missing_extra("pymatgen", "pymatgen", "A second reader for such files")
+        raise InputError(str(hint)) from None
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,8 +107,15 @@ def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
 
 
 def to_pymatgen(crystals: Crystals) -> Sequence[Any]:
-    """Give pymatgen ``Structure`` objects of some crystals, in order."""
-    from pymatgen.core import Structure
+    """Give pymatgen ``Structure`` objects of some crystals, in order.
+
+    Raises:
+        MissingExtraError: if pymatgen is not installed.
+    """
+    try:
+        from pymatgen.core import Structure
+    except ImportError as error:
+        raise missing_extra("pymatgen", "pymatgen", "Crystals as pymatgen objects") from error
 
     structures = []
     for row in range(len(crystals)):
