@@ -10,14 +10,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from crystalssl.blocks.contract import Block, BlockBatch
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.errors import CrystalSSLError
+from crystalssl.errors import CrystalSSLError, InputError
+from crystalssl.structures.canonical import canonicalize
+from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.transforms import TRANSFORMS
 
 Check = Callable[[type[Block], Corpus], None]
+COSINE = 0.9999
+"""Least cosine similarity of the features of one crystal in two descriptions."""
+SHARE = 0.98
+"""Share of crystals that must reach it."""
 
 
 class ConformanceError(CrystalSSLError, AssertionError):
@@ -87,7 +95,7 @@ def check_order(block: type[Block], corpus: Corpus) -> None:
 
 
 def check_determinism(block: type[Block], corpus: Corpus) -> None:
-    """Two extractions in evaluation mode are equal to the bit."""
+    """Two extractions in evaluation mode are bit-identical."""
     model, batch = _fresh(block), _batch(block, corpus)
     same = torch.equal(_features(model, batch), _features(model, batch))
     _need(same, block, "encode() is random in evaluation mode: switch dropout and noise off")
@@ -186,6 +194,43 @@ def check_state_round_trip(block: type[Block], corpus: Corpus) -> None:
     _need(same, block, "state_dict() does not hold all that shapes the features")
 
 
+def check_invariance(block: type[Block], corpus: Corpus) -> None:
+    """Features stay when the same crystals are written down in another way.
+
+    Supercell, conventional cell, origin, orientation, order of sites, coordinates outside the cell
+    (``structures.transforms.TRANSFORMS``). Features are standardised over the corpus; their cosine
+    similarity must reach ``COSINE`` for ``SHARE`` of the crystals: in a few, noise far below the
+    tolerance of the symmetry search decides which of two cells is the shortest.
+    """
+    crystals = Crystals.concatenate(list(corpus.crystals(np.arange(len(corpus)))))
+    model = _fresh(block)
+    before = _features(model, _batch(block, _canonical(crystals, len(corpus))))
+    mean, std = before.mean(0), before.std(0, unbiased=False) + 1e-9
+    for name, transform in TRANSFORMS.items():
+        after = _features(model, _batch(block, _canonical(transform(crystals, 3), len(corpus))))
+        standardised = ((features - mean) / std for features in (before, after))
+        cosine = torch.nn.functional.cosine_similarity(*standardised, dim=1)
+        share = float((cosine >= COSINE).double().mean())
+        _need(
+            share >= SHARE,
+            block,
+            f"features notice {name!r}: {share:.0%} of crystals keep a cosine of {COSINE}, lowest "
+            f"{float(cosine.min()):.5f}. Read lengths, angles and differences, not coordinates, "
+            "and never the order of rows of equal length",
+        )
+
+
+def _canonical(crystals: Crystals, count: int) -> Corpus:
+    """The corpus of crystals in any cell; none of them may get lost."""
+    corpus = Corpus.from_crystals(canonicalize(crystals), targets=False)
+    if len(corpus) != count:
+        raise InputError(
+            f"Only {len(corpus)} of {count} crystals of the corpus are valid in another cell. "
+            "Give check_invariance others."
+        )
+    return corpus
+
+
 CHECKS: tuple[Check, ...] = (
     check_shapes,
     check_batch_of_one,
@@ -199,5 +244,6 @@ CHECKS: tuple[Check, ...] = (
     check_overfit,
     check_targets_are_no_input,
     check_state_round_trip,
+    check_invariance,
 )
 """All checks, cheap ones first."""

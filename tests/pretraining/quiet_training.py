@@ -6,7 +6,6 @@ processes with batches of 8 do the arithmetic of one process with batches of 16.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import warnings
 from dataclasses import replace
@@ -15,22 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from crystalssl.blocks._squash import Squash
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.extract import extract
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.structures.canonical import canonicalize
-
-# by its path: other folders have a conftest.py of their own
-_SPEC = importlib.util.spec_from_file_location(
-    "toys", Path(__file__).resolve().parents[1] / "conftest.py"
-)
-assert _SPEC is not None and _SPEC.loader is not None
-_TOYS = importlib.util.module_from_spec(_SPEC)
-sys.modules["toys"] = _TOYS
-_SPEC.loader.exec_module(_TOYS)
-PROTOTYPES, Toy, make_crystals = _TOYS.PROTOTYPES, _TOYS.Toy, _TOYS.make_crystals
+from worlds import PROTOTYPES, Toy, make_crystals
 
 TRAIN, VAL = np.arange(32), np.arange(32, 40)
 

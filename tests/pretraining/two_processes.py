@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from conftest import Toy, make_crystals
 from crystalssl.blocks.registry import register_block
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.structures.canonical import canonicalize
+from worlds import Toy, make_crystals
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
