@@ -7,15 +7,16 @@ occupancy; an empty slot is (0, 0), and one minus the sum of occupancies is the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.errors import Skip
+from crystalssl.structures.crystal import Crystal
 
 SLOTS = 4
 """Species that one site can hold."""
@@ -45,6 +46,62 @@ class Crystals:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        shown = [str(name) for name in self.ids[:3]]
+        ids = ", ".join([*map(repr, shown), *(["..."] if len(self) > len(shown) else [])])
+        columns = [] if self.columns is None else self.columns.column_names
+        return (
+            f"Crystals({len(self)} crystals, {len(self.frac_coords)} sites, ids=[{ids}], "
+            f"columns={columns})"
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> Crystal: ...
+
+    @overload
+    def __getitem__(self, index: slice | npt.ArrayLike) -> Crystals: ...
+
+    def __getitem__(self, index: Any) -> Crystal | Crystals:
+        """One crystal by row, negative ones from the end; crystals by slice, rows or mask.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        if not isinstance(index, int | np.integer):
+            return self.take(index)
+        row = range(len(self))[int(index)]
+        sites = slice(self.offsets[row], self.offsets[row + 1])
+        columns = [] if self.columns is None else self.columns.slice(row, 1).to_pylist()
+        return Crystal(
+            id=str(self.ids[row]),
+            lattice=self.lattice[row],
+            frac_coords=self.frac_coords[sites],
+            numbers=self.numbers[sites],
+            occupancy=self.occupancy[sites],
+            columns=columns[0] if columns else {},
+        )
+
+    def __iter__(self) -> Iterator[Crystal]:
+        return (self[row] for row in range(len(self)))
+
+    def to_pymatgen(self) -> list[Any]:
+        """All crystals as pymatgen ``Structure`` objects, in order.
+
+        Raises:
+            MissingExtraError: if pymatgen is not installed.
+        """
+        return [crystal.to_pymatgen() for crystal in self]
+
+    def to_ase(self) -> list[Any]:
+        """All crystals as ``ase.Atoms``, in order.
+
+        Raises:
+            MissingExtraError: if ASE is not installed.
+        """
+        return [crystal.to_ase() for crystal in self]
 
     @property
     def site_counts(self) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from crystalssl.errors import InputError, missing_extra
 from crystalssl.structures.assembly import FoundStructure
 from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.crystals import Crystals
-from crystalssl.structures.elements import SYMBOLS, label_to_number
+from crystalssl.structures.elements import label_to_number
 
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 
@@ -112,22 +112,4 @@ def to_pymatgen(crystals: Crystals) -> Sequence[Any]:
     Raises:
         MissingExtraError: if pymatgen is not installed.
     """
-    try:
-        from pymatgen.core import Structure
-    except ImportError as error:
-        raise missing_extra("pymatgen", "pymatgen", "Crystals as pymatgen objects") from error
-
-    structures = []
-    for row in range(len(crystals)):
-        sites = slice(crystals.offsets[row], crystals.offsets[row + 1])
-        # pymatgen refuses a total of 1.0000001, which single precision makes of 0.333 + 0.667
-        total = crystals.occupancy[sites].sum(axis=1, dtype=np.float64, keepdims=True)
-        amounts = np.round(crystals.occupancy[sites] / np.maximum(total, 1.0), 7)
-        species = [
-            {SYMBOLS[z]: x for z, x in zip(number, amount, strict=True) if z}
-            for number, amount in zip(
-                crystals.numbers[sites].tolist(), amounts.tolist(), strict=True
-            )
-        ]
-        structures.append(Structure(crystals.lattice[row], species, crystals.frac_coords[sites]))
-    return structures
+    return crystals.to_pymatgen()
