@@ -5,6 +5,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
@@ -69,9 +70,61 @@ def test_a_structure_that_cannot_be_used_is_a_row_of_nan_and_a_warning(run, stru
     assert np.isnan(rows).all(1).tolist() == [False, True, False, True, True]
     assert np.allclose(rows[[0, 2]], featurizer.transform(structures[:2]), atol=1e-5)
     featurizer.set_params(on_invalid="nan").transform(mixed)
-    assert sorted(skip.id for skip in featurizer.skipped_) == ["1", "3", "4"]
+    assert [skip.id for skip in featurizer.skipped_] == ["1", "3", "4"]
     with pytest.raises(InputError, match="3 of 5"):
         featurizer.set_params(on_invalid="error").transform(mixed)
+
+
+@pytest.mark.parametrize("way", ["transform", "fit_transform", "pipeline", "frame"])
+def test_the_warning_points_at_the_line_of_the_user(run, structures, way):
+    featurizer = CrystalFeaturizer.from_pretrained(run)
+    calls = {
+        "transform": featurizer.transform,
+        "fit_transform": featurizer.fit_transform,
+        "pipeline": make_pipeline(featurizer).transform,
+        "frame": featurizer.set_output(transform="pandas").transform,
+    }
+    with pytest.warns(UserWarning, match="1 of 2") as caught:
+        calls[way]([structures[0], broken()])
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_numbers_and_names_choose_blocks_as_on_the_command_line():
+    for chosen in ("1,3", "composition, 3", [1, "sites"]):
+        featurizer = CrystalFeaturizer.from_pretrained("tiny", blocks=chosen, device="cpu")
+        assert list(featurizer.encoders_) == ["composition", "sites"]
+    with pytest.raises(UnknownNameError, match="block '99'"):
+        CrystalFeaturizer("tiny", blocks="99").fit()
+
+
+def test_batches_threads_and_the_bar_change_no_feature(run, structures, capsys):
+    expected = CrystalFeaturizer(run, device="cpu").fit_transform(structures)
+    before = torch.get_num_threads()
+    other = CrystalFeaturizer(run, device="cpu", n_jobs=2, batch_size=3, verbose=1)
+    assert np.allclose(other.fit_transform(structures), expected, atol=1e-6)
+    assert torch.get_num_threads() == before
+    assert "crystals" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [({"n_jobs": 0}, "n_jobs=0"), ({"batch_size": 0}, "batch_size=0"), ({"device": "abc"}, "abc")],
+)
+def test_settings_that_cannot_be_are_refused_in_fit(run, setting, text):
+    with pytest.raises(InputError, match=text):
+        CrystalFeaturizer(run, **setting).fit()
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_fit(run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="0 CUDA GPUs"):
+        CrystalFeaturizer.from_pretrained(run, device="cuda")
+
+
+def test_scikit_learn_splits_crystals_by_row(run, many_crystals):
+    some = many_crystals.take(range(14))
+    model = make_pipeline(CrystalFeaturizer(run), Ridge())
+    assert cross_val_score(model, some, np.arange(14.0), cv=2).shape == (2,)
 
 
 def test_precheck_says_what_can_be_used(run, structures):

@@ -1,7 +1,8 @@
 """Whatever a user holds structures in, to canonical crystals that remember their input row.
 
 Lists, arrays, Series or one-column frames of pymatgen Structures, ASE Atoms, structure
-dictionaries or paths, and ``Crystals``. What cannot be used becomes a skip with its row.
+dictionaries, ``Crystal`` or paths, and ``Crystals``. What cannot be used becomes a skip with its
+row.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from crystalssl.errors import CrystalSSLError, InputError, Skip
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
+from crystalssl.structures.crystal import Crystal
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.objects import from_objects
 from crystalssl.structures.reading import read_structures
@@ -29,7 +31,7 @@ class Gathered:
         canonical: crystals that can be used, in input order.
         rows: (m,) input row of each of them.
         total: number of input rows.
-        skipped: the other rows, with reasons.
+        skipped: the other rows, with reasons, in row order.
     """
 
     canonical: CanonicalResult
@@ -57,11 +59,14 @@ def gather(structures: Any, symprec: float) -> Gathered:
         crystals, skipped, total = result.crystals, result.skipped, len(items)
         rows = crystals.ids.astype(np.int64)
     canonical = canonicalize(crystals, symprec)
+    skips = [*skipped, *canonical.skipped]
+    if not isinstance(structures, Crystals):  # ids of these are rows; those of Crystals are not
+        skips.sort(key=lambda skip: int(skip.id))
     return Gathered(
         canonical=canonical,
         rows=rows[canonical.kept].astype(np.int64),
         total=total,
-        skipped=[*skipped, *canonical.skipped],
+        skipped=skips,
     )
 
 
@@ -93,17 +98,29 @@ def as_list(structures: Any) -> list[Any]:
 
 def _read(items: Sequence[Any]) -> ReadResult:
     """Crystals whose ids are row numbers, in order."""
-    is_path = [isinstance(item, str | Path) for item in items]
-    objects = [row for row, path in enumerate(is_path) if not path]
-    found = from_objects([items[row] for row in objects], [str(row) for row in objects])
-    parts, skipped = [found.crystals], list(found.skipped)
-    for row in np.flatnonzero(is_path).tolist():
-        result = _read_path(items[row], str(row))
-        parts.append(result.crystals)
-        skipped.extend(result.skipped)
-    crystals = Crystals.concatenate([part.with_columns(None) for part in parts])
+    paths = [row for row, item in enumerate(items) if isinstance(item, str | Path)]
+    records = [row for row, item in enumerate(items) if isinstance(item, Crystal)]
+    others = sorted({*range(len(items))} - {*paths, *records})
+    results = [from_objects([items[row] for row in others], [str(row) for row in others])]
+    results += [_read_path(items[row], str(row)) for row in paths]
+    batches = [result.crystals.with_columns(None) for result in results]
+    batches += [_of_one(items[row], str(row)) for row in records]
+    skipped = [skip for result in results for skip in result.skipped]
+    crystals = Crystals.concatenate(batches)
     order = np.argsort(crystals.ids.astype(np.int64), kind="stable")
     return ReadResult(crystals=crystals.take(order), skipped=skipped)
+
+
+def _of_one(crystal: Crystal, row: str) -> Crystals:
+    """A crystal of a batch as a batch of its own, under its row number."""
+    return Crystals(
+        ids=np.array([row]),
+        lattice=crystal.lattice[None],
+        offsets=np.array([0, len(crystal)], dtype=np.int64),
+        frac_coords=crystal.frac_coords,
+        numbers=crystal.numbers,
+        occupancy=crystal.occupancy,
+    )
 
 
 def _read_path(path: str | Path, row: str) -> ReadResult:

@@ -6,9 +6,12 @@ is learned from the structures given, so there is nothing to leak between traini
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,11 +22,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from crystalssl.adapters.inputs import Gathered, gather
 from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import get_block
 from crystalssl.config import SYMPREC
+from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.container import feature_names
 from crystalssl.features.recipe import Recipe
+from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]
 
@@ -44,12 +50,12 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
     """Structures to label-free features.
 
     Takes lists, arrays, Series or one-column frames of pymatgen Structures, ASE Atoms, structure
-    dictionaries or paths of files with one structure each; or ``Crystals``.
+    dictionaries, ``Crystal`` or paths of files with one structure each; or ``Crystals``.
 
     Attributes:
         encoders_: trained block of each name, after ``fit``.
         extractor_: the encoders and what mixes their features.
-        skipped_: what the last ``transform`` could not use, with reasons.
+        skipped_: what the last ``transform`` could not use, with reasons, in row order.
 
     Example:
         >>> CrystalFeaturizer(on_invalid="error")
@@ -60,23 +66,30 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         self,
         weights: str | Path = "default",
         *,
-        blocks: str | Sequence[str] = "all",
+        blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
         on_invalid: OnInvalid = "warn",
         symprec: float = SYMPREC,
         device: str | None = None,
+        n_jobs: int | None = None,
+        batch_size: int | None = None,
+        verbose: bool | int = False,
     ) -> None:
         """Take settings; nothing is loaded before ``fit``.
 
         Args:
             weights: folder of a pre-trained run, or the name of bundled weights.
-            blocks: "all", or the names of the blocks to use.
+            blocks: "all", or the blocks to use: names and numbers, in a list or as "1,3".
             output: "blocks" for the blocks side by side, the name of a bottleneck that mixes
                 them, or "auto": mixed if the weights have a bottleneck for these blocks.
             on_invalid: what becomes of a structure that cannot be used: NaN with a warning, NaN
                 alone, or an error.
             symprec: tolerance of the symmetry search in angstrom.
             device: where to compute; a CUDA GPU if there is one by default.
+            n_jobs: threads that encode on a CPU; -1 for one on each core, None for as many as
+                PyTorch uses.
+            batch_size: crystals encoded at a time; by default what suits the device.
+            verbose: whether to show a progress bar.
         """
         self.weights = weights
         self.blocks = blocks
@@ -84,29 +97,53 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         self.on_invalid = on_invalid
         self.symprec = symprec
         self.device = device
+        self.n_jobs = n_jobs
+        self.batch_size = batch_size
+        self.verbose = verbose
 
     @classmethod
-    def from_pretrained(cls, weights: str | Path = "default") -> CrystalFeaturizer:
+    def from_pretrained(
+        cls,
+        weights: str | Path = "default",
+        *,
+        blocks: str | Sequence[str | int] = "all",
+        output: str = AUTO,
+        device: str | None = None,
+    ) -> CrystalFeaturizer:
         """A featurizer with its encoders loaded, ready to transform.
 
         Args:
             weights: folder of a pre-trained run, or the name of bundled weights.
+            blocks: as for the class.
+            output: as for the class.
+            device: as for the class.
 
         Raises:
-            InputError: if there are no such weights or they are damaged.
-            UnknownNameError: if it is neither a folder nor a name.
+            InputError: as :meth:`fit`.
+            UnknownNameError: as :meth:`fit`.
+
+        Example:
+            >>> featurizer = CrystalFeaturizer.from_pretrained("tiny", blocks="1,3", device="cpu")
+            >>> list(featurizer.encoders_)
+            ['composition', 'sites']
         """
-        return cls(weights).fit()
+        return cls(weights, blocks=blocks, output=output, device=device).fit()
 
     def fit(self, X: Any = None, y: Any = None) -> CrystalFeaturizer:
         """Load the encoders; structures and labels are ignored.
 
         Raises:
-            InputError: if there are no such weights or they are damaged.
+            InputError: if there are no such weights or they are damaged, if there is no such
+                device, or if ``n_jobs`` or ``batch_size`` cannot be.
             UnknownNameError: for an unknown name of weights, block or ``on_invalid``.
         """
         if self.on_invalid not in get_args(OnInvalid):
             raise unknown_name("on_invalid", str(self.on_invalid), get_args(OnInvalid))
+        if self.n_jobs == 0 or (self.n_jobs is not None and self.n_jobs < -1):
+            raise InputError(f"Got n_jobs={self.n_jobs}, expected None, -1 or a positive number.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"Got batch_size={self.batch_size}, expected None or 1 and more.")
+        choose_device(self.device)
         names = () if self.blocks == "all" else tuple(_names(self.blocks))
         recipe = Recipe(
             weights=str(self.weights), blocks=names, device=self.device, output=self.output
@@ -129,8 +166,11 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         check_is_fitted(self)
         gathered = gather(X, self.symprec)
         self.skipped_ = gathered.skipped
-        self._tell(gathered)
-        features = self.extractor_.features_of(gathered.canonical).matrix
+        self._report_skipped(gathered)
+        with _threads(self.n_jobs), _progress(bool(self.verbose)) as progress:
+            features = self.extractor_.features_of(
+                gathered.canonical, progress, self.batch_size
+            ).matrix
         matrix = np.full((gathered.total, features.shape[1]), np.nan, np.float32)
         matrix[gathered.rows] = features
         return matrix
@@ -156,7 +196,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         """Whether a structure can be used."""
         return len(gather([structure], self.symprec).rows) == 1
 
-    def _tell(self, gathered: Gathered) -> None:
+    def _report_skipped(self, gathered: Gathered) -> None:
         """Raise or warn about structures that cannot be used."""
         if not gathered.skipped or self.on_invalid == "nan":
             return
@@ -167,7 +207,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         )
         if self.on_invalid == "error":
             raise InputError(message)
-        warnings.warn(f"{message} Their rows are NaN; see skipped_.", UserWarning, stacklevel=3)
+        text = f"{message} Their rows are NaN; see skipped_."
+        warnings.warn(text, UserWarning, stacklevel=_frames_to_user())
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoders_")
@@ -181,6 +222,56 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         return tags
 
 
-def _names(blocks: str | Sequence[str]) -> list[str]:
-    """Block names from a sequence or a comma-separated text."""
-    return [name.strip() for name in blocks.split(",")] if isinstance(blocks, str) else list(blocks)
+def _names(blocks: str | Sequence[str | int]) -> list[str]:
+    """Block names from names and numbers in a sequence or a comma-separated text.
+
+    A name is left as it is: weights may hold a block that is not installed.
+    """
+    items = blocks.split(",") if isinstance(blocks, str) else blocks
+    words = [str(item).strip() for item in items]
+    return [get_block(word).name if word.isdigit() else word for word in words]
+
+
+def _frames_to_user() -> int:
+    """``stacklevel`` of the caller's first frame outside of this package and scikit-learn.
+
+    scikit-learn wraps ``transform`` and pipelines call it, so that no fixed number is right.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _is_library(frame):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _is_library(frame: FrameType) -> bool:
+    root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return root in ("crystalssl", "sklearn", "joblib", "contextlib")
+
+
+@contextmanager
+def _threads(n_jobs: int | None) -> Iterator[None]:
+    """As many threads of PyTorch as asked for; those that encode are as many."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if n_jobs is not None:
+            torch.set_num_threads(usable_cores() if n_jobs == -1 else n_jobs)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error; None where it is not wanted."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TextColumn("crystals"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("Encoding", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

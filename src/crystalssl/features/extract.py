@@ -21,6 +21,7 @@ from crystalssl.blocks._squash import settle
 from crystalssl.blocks.contract import Block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
+from crystalssl.devices import choose_device
 from crystalssl.features.container import Features, Origin, feature_names
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
@@ -43,6 +44,7 @@ def extract(
     *,
     device: torch.device | str | None = None,
     max_atoms: int | None = None,
+    max_crystals: int | None = None,
     origins: Sequence[Origin] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
@@ -58,23 +60,27 @@ def extract(
         encoders: block of each name; the order is that of the columns.
         device: where to compute; a CUDA GPU if there is one by default.
         max_atoms: sites encoded at a time; by default what suits the device.
+        max_crystals: crystals encoded at a time; by default what suits the device.
         origins: the weights of the encoders, remembered with the features.
         progress: called with the number of crystals done and the number of all.
 
     Returns:
         One row for each crystal, in input order.
 
+    Raises:
+        InputError: if there is no such device.
+
     Example:
         >>> from crystalssl.structures.crystals import Crystals
         >>> extract(Crystals.empty(), {}).matrix.shape
         (0, 0)
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = choose_device(device)
     crystals = source.crystals if isinstance(source, CanonicalResult) else source
     total = len(crystals)
     blocks = {name: np.empty((total, block.width), np.float32) for name, block in encoders.items()}
     atoms = max_atoms or BATCH_ATOMS.get(place.type, BATCH_ATOMS["cuda"])
-    most = BATCH_CRYSTALS.get(place.type, BATCH_CRYSTALS["cuda"])
+    most = max_crystals or BATCH_CRYSTALS.get(place.type, BATCH_CRYSTALS["cuda"])
     first = done = 0
     with ExitStack() as stack:
         for block in encoders.values():
@@ -108,7 +114,7 @@ def settle_encoders(
         encoders: block of each name; changed in place, weights excepted.
         device: where to compute; a CUDA GPU if there is one by default.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = choose_device(device)
     crystals = source.crystals if isinstance(source, CanonicalResult) else source
     rows = np.unique(np.linspace(0, max(len(crystals) - 1, 0), SETTLED).astype(np.int64))
     some = crystals.take(rows[: len(crystals)])

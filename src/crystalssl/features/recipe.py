@@ -62,11 +62,13 @@ class Extractor:
         self,
         source: CanonicalResult | Corpus | Crystals,
         progress: Callable[[int, int], None] | None = None,
+        max_crystals: int | None = None,
     ) -> Features:
-        """Features of every crystal, in order."""
+        """Features of every crystal, in order; ``max_crystals`` are encoded at a time."""
         found = extract(
-            source, self.encoders, device=self.device, origins=self.origins, progress=progress
-        )
+            source, self.encoders, device=self.device, max_crystals=max_crystals,
+            origins=self.origins, progress=progress,
+        )  # fmt: skip
         return found if self.bottleneck is None else self.bottleneck.apply_to(found)
 
 
