@@ -1,6 +1,7 @@
 # One environment, built once; each target below starts from a fresh clone.
 #   make run     environment, then the main job on the bundled data; ends with table and report
 #   make test    environment with the development extras, then the tests
+#   make prove   the same environment, then what takes long: kill points, fuzzing, a clean install
 # Other Python, other versions:  make run PYTHON=python3.12 CONSTRAINTS=
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 HINT := echo "Installation failed. On a Python other than 3.11 try: make $(MAKECMDGOALS) CONSTRAINTS="
 
-.PHONY: run test lint types layers check bench bench-results docs format clean help
+.PHONY: run test prove lint types layers check bench bench-results docs format clean help
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -25,6 +26,9 @@ run: $(VENV)/.stamp-run ## everything on the bundled data: pre-train, extract, c
 
 test: $(VENV)/.stamp-dev ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+prove: $(VENV)/.stamp-dev ## the long proofs, into benchmarks/results/prove-<date>.json
+	$(BIN)/python scripts/prove.py $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff: rules and format
 	$(BIN)/ruff check .
