@@ -128,7 +128,11 @@ def check_same_seed_same_corruption(block: type[Block], corpus: Corpus) -> None:
     with torch.no_grad():
         runs = [model.pretext(batch, _generator()) for _ in range(2)]
     same = all(torch.equal(a.loss, b.loss) for a, b in zip(*runs, strict=True))
-    _need(same, block, "the same generator state gives another loss: draw only from `generator`")
+    _need(
+        same,
+        block,
+        "the same generator state gives another loss: take all random numbers from `generator`",
+    )
 
 
 def check_gradients(block: type[Block], corpus: Corpus) -> None:
@@ -182,7 +186,7 @@ def check_targets_are_no_input(block: type[Block], corpus: Corpus) -> None:
         histogram=batch.histogram + 1,
     )
     same = torch.equal(_features(model, batch), _features(model, other))
-    _need(same, block, "encode() reads targets, crystal_system or histogram: these are answers")
+    _need(same, block, "encode() reads targets, crystal_system or histogram: these are targets")
 
 
 def check_state_round_trip(block: type[Block], corpus: Corpus) -> None:

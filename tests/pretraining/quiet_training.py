@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from crystalssl.blocks._squash import Squash
+from crystalssl.blocks._clipping import SoftClip
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.extract import extract
@@ -27,19 +27,19 @@ TRAIN, VAL = np.arange(32), np.arange(32, 40)
 
 
 class QuietToy(Toy):
-    """The toy without dropout, with the same noise for a crystal at any time, and squashed."""
+    """The toy without dropout, with the same noise for a crystal at any time, and clipped."""
 
     def __init__(self, config):
         super().__init__(config)
         self.layer = self.layer[:2]
-        self.squash = Squash(self.width)
+        self.squash = SoftClip(self.width)
 
     def encode(self, batch):
         found = super().encode(batch)
         return replace(found, features=self.squash(found.features))
 
     def pretext(self, batch, generator):
-        self.encode(batch)  # statistics of the squash, over both processes
+        self.encode(batch)  # statistics of the clipping, over both processes
         frozen = torch.sin(1e3 * batch.rows.double().sum(-1)).abs().float()
         asked = torch.rand
         torch.rand = lambda *shape, **options: frozen

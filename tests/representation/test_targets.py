@@ -40,7 +40,7 @@ def test_simple_cubic_has_six_neighbours_at_its_edge(crystals_of: Build) -> None
     assert known["mean nearest distance (angstrom)"] == pytest.approx(3.0)
     assert known["mean second-shell distance (angstrom)"] == pytest.approx(3 * 2**0.5)
     assert known["log volume per atom (log cubic angstrom)"] == pytest.approx(np.log(27))
-    assert known["spread of nearest distances (angstrom)"] == pytest.approx(0, abs=1e-3)
+    assert known["standard deviation of nearest distances (angstrom)"] == pytest.approx(0, abs=1e-3)
 
 
 def test_targets_do_not_depend_on_the_description(
@@ -97,9 +97,9 @@ def test_bonds_of_a_known_crystal_are_as_unlike_as_its_elements(crystals_of: Bui
     between = ours[1] - ours[0]
     # eight neighbours of the other kind; the six of the same kind weigh a little
     assert 0.8 * between < known[f"{name}: mean difference along bonds"] <= between + 1e-4
-    assert known[f"{name}: spread of it over sites"] == pytest.approx(0, abs=1e-3)
+    assert known[f"{name}: standard deviation of it over sites"] == pytest.approx(0, abs=1e-3)
     assert known[f"{name}: mean"] == pytest.approx(ours.mean(), abs=1e-4)
-    assert known[f"{name}: spread"] == pytest.approx(between / 2, abs=1e-3)
+    assert known[f"{name}: standard deviation"] == pytest.approx(between / 2, abs=1e-3)
     relative = 4.12 * 0.75**0.5 / WEIGHTS[[55, 17], 2].sum()
     assert relative < known["mean bond length over sum of covalent radii"] < 1.12 * relative
     assert known["mean ionic energy of bonds (Pauling^2 / angstrom)"] < 0

@@ -66,7 +66,7 @@ class SSLFeaturizer(BaseFeaturizer):  # type: ignore[misc]  # untyped base
         rows: list[list[Any]] = featurizer.transform(items).tolist()
         if return_errors:
             reasons = {int(skip.id): skip.reason for skip in featurizer.skipped_}
-            rows = [[*row, reasons.get(place, np.nan)] for place, row in enumerate(rows)]
+            rows = [[*row, reasons.get(index, np.nan)] for index, row in enumerate(rows)]
         return rows
 
     def feature_labels(self) -> list[str]:

@@ -44,11 +44,11 @@ def lattice_system(
         metric = lattice @ lattice.transpose(1, 2)
         lengths = metric.diagonal(dim1=1, dim2=2).sqrt()
         scale = (lengths.unsqueeze(2) * lengths.unsqueeze(1)).unsqueeze(1)
-        matrices = _unimodular().to(lattice)
+        matrices = _unimodular().to(lattice)  # (matrix, 3, 3), 3,480 of them: in chunks of crystals
         orders = []
-        for part, unit in zip(torch.split(metric, 64), torch.split(scale, 64), strict=True):
-            moved = torch.einsum("mij,cjk,mlk->cmil", matrices, part, matrices)
-            same = ((moved - part.unsqueeze(1)).abs() < tolerance * unit).flatten(2).all(2)
+        for chunk, unit in zip(torch.split(metric, 64), torch.split(scale, 64), strict=True):
+            moved = torch.einsum("mij,cjk,mlk->cmil", matrices, chunk, matrices)
+            same = ((moved - chunk.unsqueeze(1)).abs() < tolerance * unit).flatten(2).all(2)
             orders.append(same.sum(1))
     order = torch.cat(orders) if orders else metric.new_zeros(0, dtype=torch.long)
     system = torch.zeros_like(order)

@@ -50,7 +50,7 @@ class TabledEdges:
 
 
 class FilterTable:
-    """A layer over expanded distances, on an even grid; made anew when its weights change.
+    """A layer over expanded distances, on an even grid; made again when its weights change.
 
     Threads may share one: at worst two make the same table. Copies of a model make their own.
     """
@@ -69,8 +69,8 @@ class FilterTable:
         if made is None or not all(map(torch.equal, made[0], weights)):
             grid = torch.arange(STEPS + 1, dtype=torch.float32) / _scale(basis)
             values = layer(basis(grid)).contiguous().numpy()
-            # chords lie on one side of a bend: knots moved by a third of what they miss at most
-            # leave no error on average
+            # a chord misses a bend by up to f'' h^2 / 8, always on one side; knots moved by
+            # f'' h^2 / 12, two thirds of that, leave no error on average
             values[1:-1] -= np.diff(values, n=2, axis=0) / 12
             made = self._made = [weight.detach().clone() for weight in weights], values
         return made[1]
@@ -104,12 +104,12 @@ def tabled(
     return TabledEdges(basis, source, target, knot, share, sites)
 
 
-def tables_apply(basis: GaussianBasis, given: Tensor) -> bool:
+def tables_apply(basis: GaussianBasis, values: Tensor) -> bool:
     """Whether kernels may stand in for torch: float32 on a CPU, no gradients, no autocast."""
     return (
         not torch.is_grad_enabled()
-        and given.device.type == basis.centres.device.type == "cpu"
-        and given.dtype == basis.centres.dtype == torch.float32
+        and values.device.type == basis.centres.device.type == "cpu"
+        and values.dtype == basis.centres.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -203,7 +203,10 @@ def _place(
     knot: Whole,
     share: Floats,
 ) -> bool:
-    """Fill the knot below every distance; whether all edges are between sites of the batch."""
+    """Fill the knot below every distance; whether all edges are between sites of the batch.
+
+    Kernels do not check bounds: an edge to a site that is not there must be known before.
+    """
     known = True
     for e in range(len(distance)):
         known &= (0 <= source[e] < sites) and (0 <= target[e] < sites)
@@ -228,6 +231,7 @@ def _arrows(
     unit: Floats,
     length: Floats,
 ) -> None:
+    """Fill direction (edge, 3) and length (edge,) of every edge."""
     step = np.empty(3, np.float32)
     for e in range(len(source)):
         s, t = source[e], target[e]
@@ -246,6 +250,7 @@ def _arrows(
 
 @compiled_sums
 def _summed(table: Floats, knot: Whole, share: Floats, source: Whole, out: Floats) -> None:
+    """Add the table's rows at every edge into ``out`` (site, channel)."""
     for e in range(len(source)):
         low, high, w, mine = table[knot[e]], table[knot[e] + 1], share[e], out[source[e]]
         for c in range(len(mine)):
@@ -265,7 +270,11 @@ def _attend(
     out: Floats,
     total: Floats,
 ) -> None:
-    """Add weighted values into ``out`` and weights into ``total``, then divide."""
+    """Add weighted values into ``out`` and weights into ``total``, then divide.
+
+    As ``GraphAttention._mixed``, an edge at a time: ``states`` (site, width + dim) and ``table``
+    (knot, width + dim) hold keys before values, so that no array of edges by channels is made.
+    """
     heads, width = score.shape
     dim = out.shape[1]
     lot = dim // heads
@@ -274,6 +283,7 @@ def _attend(
         s, t, w = source[e], target[e], share[e]
         low, high, there, here = table[knot[e]], table[knot[e] + 1], states[t], centre[s]
         for c in range(width):
+            # key of the neighbour + centre + filter of the distance; leaky ReLU of slope 0.2
             x = there[c] + here[c] + low[c] + w * (high[c] - low[c])
             hidden[c] = max(x, np.float32(0.2) * x)
         for h in range(heads):
@@ -282,7 +292,7 @@ def _attend(
                 sum_ += hidden[c] * one[c]
             weight = np.exp(min(max(sum_, np.float32(-15)), np.float32(15)))
             total[s, h] += weight
-            same = weights[h * lot :]
+            same = weights[h * lot :]  # repeated over the head's channels: the loop below is flat
             for c in range(lot):
                 same[c] = weight
         mine, value = out[s], there[width:]
@@ -291,9 +301,9 @@ def _attend(
             mine[c] += weights[c] * value[c] * (low[c] + w * (high[c] - low[c]))
     for s in range(len(out)):
         for h in range(heads):
-            part = np.float32(1) / max(total[s, h], np.float32(1e-9))
+            factor = np.float32(1) / max(total[s, h], np.float32(1e-9))
             for c in range(h * lot, (h + 1) * lot):
-                out[s, c] *= part
+                out[s, c] *= factor
 
 
 @compiled_sums
@@ -309,7 +319,11 @@ def _pass(
     scalars: Floats,
     pushed: Floats,
 ) -> None:
-    """Add filtered messages into ``scalars`` and ``pushed``."""
+    """Add filtered messages into ``scalars`` (site, channel) and ``pushed`` (site, 3, vector).
+
+    As ``Interaction._sums``, an edge at a time: ``messages`` and ``table`` hold, side by side, what
+    goes into scalars, into vectors along the edge, and onto the neighbour's vectors.
+    """
     width, count = scalars.shape[1], vectors.shape[2]
     filtered = np.empty(table.shape[1], np.float32)
     along, carried = filtered[width : width + count], filtered[width + count :]
@@ -321,6 +335,6 @@ def _pass(
         for c in range(width):
             mine[c] += filtered[c]
         for i in range(3):
-            towards, own, sum_ = unit[e, i], vectors[t, i], pushed[s, i]
+            towards, sent_vectors, sum_ = unit[e, i], vectors[t, i], pushed[s, i]
             for c in range(count):
-                sum_[c] += towards * along[c] + own[c] * carried[c]
+                sum_[c] += towards * along[c] + sent_vectors[c] * carried[c]

@@ -87,15 +87,16 @@ def pool(
     column = weight.unsqueeze(-1)
     total = segment_sum(column, crystal, count).clamp_min(1e-12)
     mean = segment_sum(tokens * column, crystal, count) / total
-    spread = tokens - mean.index_select(0, crystal)
-    variance = segment_sum(spread * spread * column, crystal, count) / total
+    deviation = tokens - mean.index_select(0, crystal)
+    variance = segment_sum(deviation * deviation * column, crystal, count) / total
+    # the floor keeps the gradient of the root finite where all tokens agree
     return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=-1)
 
 
 def both(
     layer: nn.Linear, states: Float[Tensor, "item channel"], split: Sequence[int]
-) -> list[Float[Tensor, "item part"]]:
-    """The outputs of a linear layer in parts that lie together in memory each."""
+) -> list[Float[Tensor, "item channel"]]:
+    """The outputs of a linear layer split by channel, each contiguous in memory."""
     weights = torch.split(layer.weight, list(split))
     biases = torch.split(layer.bias, list(split))
     return [functional.linear(states, w, b) for w, b in zip(weights, biases, strict=True)]
@@ -105,9 +106,9 @@ def rows_at(
     padded: Float[Tensor, "crystal row channel"], kept: Bool[Tensor, "crystal row"]
 ) -> tuple[Float[Tensor, "token channel"], Int[Tensor, "token"]]:
     """The kept rows one below the other, and the crystal of each."""
-    place = kept.flatten().nonzero()[:, 0]
-    tokens = padded.flatten(0, 1).index_select(0, place)
-    return tokens, place.div(kept.shape[1], rounding_mode="floor")
+    index = kept.flatten().nonzero()[:, 0]  # rows of (crystal * row, channel)
+    tokens = padded.flatten(0, 1).index_select(0, index)
+    return tokens, index.div(kept.shape[1], rounding_mode="floor")
 
 
 def on_planes(
@@ -115,7 +116,7 @@ def on_planes(
 ) -> Float[Tensor, "crystal head row row"]:
     """Apply an ``mlp`` of two layers to the leading axis: pairs of rows need no copies then."""
     first, last = (layer for layer in layers if isinstance(layer, nn.Linear))
-    flat = planes.flatten(1)
+    flat = planes.flatten(1)  # (channel, pair): weights @ pairs, where nn.Linear would transpose
     hidden = functional.silu(torch.addmm(first.bias.unsqueeze(1), first.weight, flat))
     heads = torch.addmm(last.bias.unsqueeze(1), last.weight, hidden)
     return heads.view(len(heads), *planes.shape[1:]).transpose(0, 1)
@@ -168,6 +169,7 @@ class BiasedAttention(nn.Module):
         """Attend; ``bias`` is -inf (or very negative) at keys that must not be read."""
         batch, rows, dim = states.shape
         qkv = self.qkv(self.norm_attention(states))
+        # (crystal, row, 3 * dim) -> (3, crystal, head, row, channel)
         split = qkv.view(batch, rows, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         drop = self.dropout if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(

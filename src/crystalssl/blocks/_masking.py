@@ -1,6 +1,6 @@
-"""Random choices of what to hide, all drawn from the generator a block is given.
+"""Random choices of what to hide, all from the generator that ``pretext`` takes.
 
-Draws happen on the CPU and move to the data's device, so that the same seed hides the same
+Numbers are generated on the CPU and move to the data's device, so that the same seed hides the same
 entries everywhere.
 """
 
@@ -50,9 +50,9 @@ def sites_to_hide(
     return hidden
 
 
-def shell_draw(
+def uniform_per_shell(
     shell: Int[Tensor, "crystal row"], generator: torch.Generator
 ) -> Float[Tensor, "crystal row"]:
     """One uniform number per shell, the same for all its rows: shells are hidden whole."""
-    draws = uniform(tuple(shell.shape), generator, shell.device)
-    return draws.gather(1, shell)
+    numbers = uniform(tuple(shell.shape), generator, shell.device)
+    return numbers.gather(1, shell)

@@ -1,6 +1,6 @@
 """Scoring: statistics behind the trivial baselines, and the crystal-level objective.
 
-The crystal-level objective lets the pooled features tell facts of the whole crystal (volume per
+The crystal-level objective predicts facts of the whole crystal (volume per
 atom, neighbour distances, coordination, how unlike bonded elements are: ``CORE_NAMES`` in
 ``representation/targets.py``). They come from the structure, not from labels, and they train the
 path from tokens to features.
@@ -91,9 +91,9 @@ def error_result(
 
     Args:
         task: task name.
-        predicted: what the model says.
+        predicted: prediction of the model.
         target: the truth, same unit.
-        baselines: what each baseline says, broadcastable to ``target``.
+        baselines: prediction of each baseline, broadcastable to ``target``.
         weight: factor of the loss.
         scale: error at which the loss turns from quadratic to linear, unit of the target.
     """
@@ -101,12 +101,12 @@ def error_result(
         loss = predicted.sum() * 0.0
     else:
         loss = functional.smooth_l1_loss(predicted / scale, target / scale)
-    answers = {"model": predicted.detach(), **baselines}
+    predictions = {"model": predicted.detach(), **baselines}
     return PretextResult(
         task=task,
         loss=loss,
         weight=weight,
-        sums={key: (value - target).abs().sum().reshape(1) for key, value in answers.items()},
+        sums={key: (value - target).abs().sum().reshape(1) for key, value in predictions.items()},
         count=loss.new_ones(1) * target.numel(),
     )
 
@@ -119,7 +119,7 @@ def decorrelation_task(block: str) -> TaskInfo:
         figure="root mean square correlation of two features",
         higher_is_better=False,
         trivial="all features alike",
-        teaches="To use all features: no two of them tell the same.",
+        teaches="To use all features: no two of them carry the same.",
     )
 
 
@@ -185,5 +185,5 @@ class StructureHead(nn.Module):
     ) -> PretextResult:
         """Score the features against the targets; the baseline is the training mean."""
         truth = batch.targets.index_select(1, self.core)
-        answer, mean = self.head(self.norm(features)), self.mean(truth)
-        return error_result(f"{block}_to_structure", answer, truth, {"mean": mean}, weight)
+        predicted, mean = self.head(self.norm(features)), self.mean(truth)
+        return error_result(f"{block}_to_structure", predicted, truth, {"mean": mean}, weight)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 
-def exact(given: Tensor) -> torch.autocast:
+def exact(tensor: Tensor) -> torch.autocast:
     """A context without mixed precision on the device of a tensor."""
-    return torch.autocast(given.device.type, enabled=False)
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def widened(values: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Panel group (103, 4) -> 1-D convolution over the periodic-table axis, attention over the present
 elements -> 256 features. Task 1, masked element modelling: one element is taken out, the rest is
-rescaled to one, and the encoder says which element it was and how much of it there was.
+rescaled to one, and the encoder predicts which element it was and its atomic fraction.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ class Composition(Block):
         """Tokens of the present elements in padded rows; row 0 is the mask token."""
         present = fraction > 0
         most = int(present.sum(1).max())
+        # a stable sort of 0 and 1: the present elements first, by atomic number
         index = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
         amount = fraction.gather(1, index)
         rows = functional.embedding(index, self.elements.table()[1:])
@@ -134,18 +135,24 @@ class Composition(Block):
     def _along(
         self, fraction: Float[Tensor, "crystal element"], index: Int[Tensor, "crystal row"]
     ) -> Float[Tensor, "crystal row channel"]:
-        """Convolutions over the periodic table, the second one only at elements ``index``."""
+        """Convolutions over the periodic table, the second one only at elements ``index``.
+
+        A crystal holds a handful of the 103 elements: the second convolution is one linear layer
+        on the windows around these, equal to rounding, for a fraction of the products.
+        """
         present = (fraction > 0).unsqueeze(-1).to(fraction.dtype)
-        axis = torch.cat([slots(fraction), present], dim=-1).transpose(1, 2)
+        axis = torch.cat([slots(fraction), present], dim=-1).transpose(1, 2)  # (crystal, 5, 103)
         first, second = (layer for layer in self.axis if isinstance(layer, nn.Conv1d))
-        hidden = functional.silu(first(axis)).transpose(1, 2)
+        hidden = functional.silu(first(axis)).transpose(1, 2)  # (crystal, 103, channel)
         half = self.config.kernel // 2
+        # zeros at both ends, as the convolution pads: the window of element z begins at row z
         padded = functional.pad(hidden, (0, 0, half, half)).contiguous()
-        windows = torch.arange(self.config.kernel, device=index.device) + index.unsqueeze(-1)
-        start = torch.arange(len(index), device=index.device) * padded.shape[1]
-        place = (windows + start[:, None, None]).flatten()
+        window = torch.arange(self.config.kernel, device=index.device)
+        first_row = torch.arange(len(index), device=index.device) * padded.shape[1]
+        rows = index.unsqueeze(-1) + window + first_row[:, None, None]  # (crystal, row, kernel)
         width = self.config.kernel * padded.shape[-1]  # spelled out: there may be no elements
-        near = padded.flatten(0, 1).index_select(0, place).view(*index.shape, width)
+        near = padded.flatten(0, 1).index_select(0, rows.flatten()).view(*index.shape, width)
+        # (out, in, kernel) -> (out, kernel * in), the order in which a window lies in memory
         weight = second.weight.transpose(1, 2).flatten(1)
         return functional.linear(near, weight, second.bias)
 
@@ -186,17 +193,17 @@ class Composition(Block):
         rest, taken, amount = self.corrupt(fraction, generator)
         tokens, _, weight = self._states(rest, torch.ones_like(taken, dtype=torch.bool))
         several = weight.sum(1) > 0  # an elemental crystal leaves no context
-        answer = self.head(tokens[several, 0])
-        logits, share = answer[:, :ELEMENTS], answer[:, ELEMENTS:].sigmoid()
+        output = self.head(tokens[several, 0])  # row 0 is the mask token
+        logits, predicted = output[:, :ELEMENTS], output[:, ELEMENTS:].sigmoid()
         target, truth = taken[several], amount[several].unsqueeze(1)
-        loss = functional.cross_entropy(logits, target) if len(target) else answer.sum() * 0
-        parts = (fraction[several] > 0).sum(1, keepdim=True)
-        baselines = {"mean": self.mean_fraction(truth), "equal parts": 1.0 / parts}
+        loss = functional.cross_entropy(logits, target) if len(target) else output.sum() * 0
+        elements = (fraction[several] > 0).sum(1, keepdim=True)
+        baselines = {"mean": self.mean_fraction(truth), "equal parts": 1.0 / elements}
         whole = self.encode(batch).features
         return [
             accuracy_result("masked_element", logits, target, loss, self.counts),
             error_result(
-                "masked_fraction", share, truth, baselines, self.config.fraction_weight, 0.1
+                "masked_fraction", predicted, truth, baselines, self.config.fraction_weight, 0.1
             ),
             self.structure(self.name, whole, batch, self.config.structure_weight),
         ]

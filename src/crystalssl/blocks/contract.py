@@ -1,7 +1,7 @@
-"""What a block is given, what it gives back, and what it must implement.
+"""What a block reads, what it returns, and what it must implement.
 
 A block reads its own panel group (and, if it asks for it, the periodic graph) and turns it into
-per-row tokens and per-crystal features; its pretext tasks corrupt the input and score the answer.
+per-row tokens and per-crystal features; its pretext tasks corrupt the input and score predictions.
 This is the only file with abstract classes; the loop that calls a block is ``pretraining/loop.py``.
 """
 
@@ -91,7 +91,8 @@ class Block(nn.Module, ABC):
     """An encoder with its corruptions, heads and losses.
 
     A concrete block is a final class in a file of its own. Its constructor takes one frozen
-    keyword-only dataclass, its ``Config``. Randomness comes from the generator it is given.
+    keyword-only dataclass, its ``Config``. All randomness comes from the generator that
+    ``pretext`` takes.
     """
 
     name: ClassVar[str]

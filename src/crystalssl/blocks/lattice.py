@@ -2,7 +2,7 @@
 
 Panel group (103, 4) -> Transformer over the shortest lattice vectors, attention biased by the
 angles between them and their length ratios -> 256 features. Task 2: name the crystal system that
-symmetry analysis found in the full structure, of which this block sees the lattice alone.
+symmetry analysis gives for the full structure, of which this block sees the lattice alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.blocks._bravais import lattice_system
+from crystalssl.blocks._clipping import SoftClip
 from crystalssl.blocks._layers import (
     BiasedAttention,
     GaussianBasis,
@@ -32,7 +33,6 @@ from crystalssl.blocks._layers import (
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks._shells import shortest_shells
-from crystalssl.blocks._squash import Squash
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import ANGLE_ROW, CELL_ROWS, DIRECT_ROWS
 from crystalssl.representation.layout import group as panel_group
@@ -97,7 +97,7 @@ class Lattice(Block):
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.squash = Squash(self.width, limit=4.0)
+        self.squash = SoftClip(self.width, limit=4.0)
         self.head = nn.Sequential(
             nn.LayerNorm(self.width), mlp(self.width, dim, len(CRYSTAL_SYSTEMS))
         )
@@ -105,12 +105,16 @@ class Lattice(Block):
         self.counts = ClassCounts(len(CRYSTAL_SYSTEMS))
 
     def _pair_bias(self, vectors: Tensor, lengths: Tensor) -> Float[Tensor, "crystal head row row"]:
-        """Bias from angles and length ratios; the same for a vector and its opposite."""
+        """Bias from angles and length ratios; the same for a vector and its opposite.
+
+        What makes a lattice system are right angles, angles of 60 degrees and equal lengths:
+        narrow Gaussians tell these from what is merely near, beside smooth functions of both.
+        """
         unit = vectors / lengths.unsqueeze(-1).clamp_min(1e-6)
         with exact(unit):
             cosine = unit @ unit.transpose(1, 2)
         ratio = torch.log(lengths.clamp_min(1e-6))
-        ratio = (ratio.unsqueeze(2) - ratio.unsqueeze(1)).clamp(-3, 3)
+        ratio = (ratio.unsqueeze(2) - ratio.unsqueeze(1)).clamp(-3, 3)  # (crystal, row, row)
         square = torch.exp(-((cosine / 0.02) ** 2))
         sixty = torch.exp(-(((cosine.abs() - 0.5) / 0.02) ** 2))
         equal = torch.exp(-((ratio / 0.02) ** 2))
@@ -150,9 +154,9 @@ class Lattice(Block):
         share = (counts + 1) / (counts + 1).sum()
         # logit adjustment (Menon et al. 2021): the balanced error is what is minimised
         loss = functional.cross_entropy(logits + torch.log(share).to(logits), target)
-        answers = {"model": logits.argmax(-1), "majority": counts.argmax().expand_as(target)}
+        predictions = {"model": logits.argmax(-1), "majority": counts.argmax().expand_as(target)}
         if not self.training:
-            answers["lattice metric rule"] = lattice_system(batch.rows[:, CELL_ROWS, VECTOR])
+            predictions["lattice metric rule"] = lattice_system(batch.rows[:, CELL_ROWS, VECTOR])
         per_class = functional.one_hot(target, len(CRYSTAL_SYSTEMS)).float()
         return PretextResult(
             task="crystal_system",
@@ -160,7 +164,7 @@ class Lattice(Block):
             weight=1.0,
             sums={
                 key: ((value == target).float().unsqueeze(1) * per_class).sum(0)
-                for key, value in answers.items()
+                for key, value in predictions.items()
             },
             count=per_class.sum(0),
         )

@@ -110,10 +110,11 @@ class GraphAttention(nn.Module):
         near, pass_through = both(self.edge, basis, self.split)
         hidden = key.index_select(0, edges.target) + near
         hidden = hidden + self.centre(normed).index_select(0, edges.source)
-        # clamped, so that no running maximum is needed
+        # softmax over the edges of a site, exp(s) / sum exp(s); clamped scores need no maximum
         weight = torch.exp(self.score(functional.leaky_relu(hidden, 0.2)).clamp(-15, 15))
         total = segment_sum(weight, edges.source, count).clamp_min(1e-9)
         message = value.index_select(0, edges.target) * pass_through
+        # (edge, dim) -> (edge, head, channel): every head weighs channels of its own
         message = message.view(len(message), self.heads, self.lot) * weight.unsqueeze(2)
         mixed = segment_sum(message.flatten(1), edges.source, count)
         averaged: Tensor = mixed.view(count, self.heads, self.lot) / total.unsqueeze(2)

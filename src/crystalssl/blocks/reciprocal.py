@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from crystalssl.blocks._clipping import SoftClip
 from crystalssl.blocks._layers import (
     BiasedAttention,
     GaussianBasis,
@@ -31,7 +32,7 @@ from crystalssl.blocks._layers import (
     pool,
     rows_at,
 )
-from crystalssl.blocks._masking import shell_draw
+from crystalssl.blocks._masking import uniform_per_shell
 from crystalssl.blocks._objectives import (
     StructureHead,
     TargetMean,
@@ -42,7 +43,6 @@ from crystalssl.blocks._objectives import (
 )
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks._shells import shortest_shells
-from crystalssl.blocks._squash import Squash
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import group as panel_group
 
@@ -142,7 +142,7 @@ class Reciprocal(Block):
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.squash = Squash(self.width)
+        self.squash = SoftClip(self.width)
         self.tell_length = mlp(self.width // 2, dim, 1)
         self.tell_lit = mlp(self.width // 2, dim, 1)
         self.structure = StructureHead(self.width)
@@ -164,16 +164,21 @@ class Reciprocal(Block):
     def _pair_bias(
         self, points: Points, measured: Bool[Tensor, "crystal row"]
     ) -> Float[Tensor, "crystal head row row"]:
-        """Bias from angles, and from |g_i -+ g_j| where both lengths are known."""
+        """Bias from angles, and from |g_i -+ g_j| where both lengths are known.
+
+        One of each Friedel pair stands for both, so only even functions of the angle and the
+        unordered pair of distances may enter: |g_i -+ g_j|^2 = |g_i|^2 + |g_j|^2 -+ 2 |g_i.g_j|.
+        """
         lengths = points.lengths.clamp_min(1e-6)
         unit = points.vectors / lengths.unsqueeze(-1)
-        square = (lengths**2).unsqueeze(2) + (lengths**2).unsqueeze(1)
+        square = (lengths**2).unsqueeze(2) + (lengths**2).unsqueeze(1)  # (crystal, row, row)
         with exact(unit):
             cosine = unit @ unit.transpose(1, 2)
             cross = 2 * (points.vectors @ points.vectors.transpose(1, 2)).abs()
         near = torch.sqrt((square - cross).clamp_min(0) + 1e-6)
         far = torch.sqrt(square + cross + 1e-12)
         known = measured.unsqueeze(2) & measured.unsqueeze(1)
+        # a pair with a hidden length gets a learned number for each plane instead
         metric = [
             torch.where(known, value, self.pair_hidden[index])
             for index, value in enumerate((near, far, near * near, near * far))
@@ -200,8 +205,9 @@ class Reciprocal(Block):
         )
         size = self.embed_size(torch.log(points.size.clamp_min(1.0)).unsqueeze(-1))
         states = length + lit + size
-        own = torch.eye(states.shape[1], dtype=torch.bool, device=states.device)
-        blocked = key_bias(points.kept & present).masked_fill(own, 0.0)
+        # (crystal, 1, 1, row) keys with (row, row) diagonal -> (crystal, 1, row, row)
+        itself = torch.eye(states.shape[1], dtype=torch.bool, device=states.device)
+        blocked = key_bias(points.kept & present).masked_fill(itself, 0.0)
         bias = self._pair_bias(points, measured) + blocked
         tokens: Tensor = self.taps(layer_states(self.encoder, states, bias))
         return tokens
@@ -222,9 +228,9 @@ class Reciprocal(Block):
         Returns:
             Rows with a hidden length; rows that are left out. No row is both.
         """
-        draw = shell_draw(points.shell, generator)
-        unmeasured = draw < self.config.length_ratio
-        left_out = draw > 1 - self.config.left_out_ratio
+        number = uniform_per_shell(points.shell, generator)
+        unmeasured = number < self.config.length_ratio
+        left_out = number > 1 - self.config.left_out_ratio
         return unmeasured & points.kept, left_out & points.kept
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
@@ -255,19 +261,26 @@ class Reciprocal(Block):
     def _length_result(
         self, points: Points, tokens: Tensor, hidden: Tensor, left_out: Tensor
     ) -> PretextResult:
-        seen = (points.kept & ~hidden & ~left_out).to(tokens.dtype)
-        visible = (points.lengths * seen).sum(1) / seen.sum(1).clamp_min(1)
         target = points.lengths[hidden].unsqueeze(1)
-        around = visible[hidden.nonzero()[:, 0]].unsqueeze(1)
-        answer = nn.functional.softplus(self.tell_length(tokens[hidden]))
+        around = _visible_mean(points.lengths, points.kept & ~hidden & ~left_out, hidden)
+        predicted = nn.functional.softplus(self.tell_length(tokens[hidden]))
         baselines = {"mean": self.mean_length(target), "mean of the visible": around}
-        return error_result("masked_k_distances", answer, target, baselines, scale=0.1)
+        return error_result("masked_k_distances", predicted, target, baselines, scale=0.1)
 
     def _lit_result(self, points: Points, tokens: Tensor, hidden: Tensor) -> PretextResult:
         target = points.lit[hidden].unsqueeze(1)
-        seen = (points.kept & ~hidden).to(tokens.dtype)
-        average = (points.lit * seen).sum(1) / seen.sum(1).clamp_min(1)
-        around = average[hidden.nonzero()[:, 0]].unsqueeze(1)
-        answer = self.tell_lit(tokens[hidden]).sigmoid()
+        around = _visible_mean(points.lit, points.kept & ~hidden, hidden)
+        predicted = self.tell_lit(tokens[hidden]).sigmoid()
         baselines = {"mean": self.mean_lit(target), "mean of the visible": around}
-        return error_result("k_point_interpolation", answer, target, baselines, scale=0.1)
+        return error_result("k_point_interpolation", predicted, target, baselines, scale=0.1)
+
+
+def _visible_mean(
+    values: Float[Tensor, "crystal row"],
+    visible: Bool[Tensor, "crystal row"],
+    hidden: Bool[Tensor, "crystal row"],
+) -> Float[Tensor, "hidden 1"]:
+    """For every hidden row the mean of its crystal's visible rows."""
+    seen = visible.to(values.dtype)
+    mean = (values * seen).sum(1) / seen.sum(1).clamp_min(1)
+    return mean[hidden.nonzero()[:, 0]].unsqueeze(1)

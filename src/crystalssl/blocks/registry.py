@@ -30,14 +30,14 @@ _REGISTERED: list[type[Block]] = []
 
 def _from_module(name: str) -> type[Block]:
     module = importlib.import_module(name)
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Block) and value.__module__ == name
     ]
-    if len(found) != 1:
-        raise InputError(f"{name} must define exactly one Block class, got {len(found)}")
-    return found[0]
+    if len(classes) != 1:
+        raise InputError(f"{name} must define exactly one Block class, got {len(classes)}")
+    return classes[0]
 
 
 def register_block(block: type[Block]) -> type[Block]:
@@ -47,7 +47,7 @@ def register_block(block: type[Block]) -> type[Block]:
         InputError: if it clashes with another block (:func:`known_blocks`).
     """
     if block not in _REGISTERED:
-        _in_order([*_found(), block])
+        _in_order([*_all_blocks(), block])
         _REGISTERED.append(block)
     return block
 
@@ -73,18 +73,18 @@ def known_blocks() -> tuple[type[Block], ...]:
             name, if two blocks in use have the same number, or if two replace the same block.
         UnknownNameError: if one replaces a block that does not exist.
     """
-    return _in_order(_found())
+    return _in_order(_all_blocks())
 
 
-def _found() -> list[type[Block]]:
+def _all_blocks() -> list[type[Block]]:
     """Blocks of this package, of entry points, and of this process."""
-    found = [
+    blocks = [
         _from_module(f"{_package.__name__}.{info.name}")
         for info in pkgutil.iter_modules(_package.__path__)
         if not info.name.startswith("_") and info.name not in NOT_BLOCKS
     ]
-    found += [_from_entry_point(point) for point in entry_points(group=GROUP)]
-    return list(dict.fromkeys([*found, *_REGISTERED]))
+    blocks += [_from_entry_point(point) for point in entry_points(group=GROUP)]
+    return list(dict.fromkeys([*blocks, *_REGISTERED]))
 
 
 def _from_entry_point(point: EntryPoint) -> type[Block]:
@@ -107,36 +107,36 @@ def _from_entry_point(point: EntryPoint) -> type[Block]:
 
 def _in_order(blocks: Iterable[type[Block]]) -> tuple[type[Block], ...]:
     """The blocks by number, a replaced one before the one in its place; clashes are errors."""
-    found = sorted(blocks, key=lambda b: (b.number, b.replaces is not None, b.name))
-    names = [block.name for block in found]
-    for at, block in enumerate(found):
+    ordered = sorted(blocks, key=lambda b: (b.number, b.replaces is not None, b.name))
+    names = [block.name for block in ordered]
+    for index, block in enumerate(ordered):
         if block.replaces is not None and block.replaces not in names:
             raise unknown_name("replaced block", block.replaces, names, "crystalssl info blocks")
-        for other in found[:at]:
+        for other in ordered[:index]:
             _refuse_clash(block, other)
-    return tuple(found)
+    return tuple(ordered)
 
 
 def _refuse_clash(block: type[Block], other: type[Block]) -> None:
     """Two blocks may share nothing, but one that replaces the other may have its number."""
-    place = f"block {block.name!r} (number {block.number}, {block.__module__}) clashes with "
-    place += f"{other.name!r} (number {other.number}, {other.__module__})"
+    clash = f"block {block.name!r} (number {block.number}, {block.__module__}) clashes with "
+    clash += f"{other.name!r} (number {other.number}, {other.__module__})"
     if block.name == other.name:
         raise InputError(
-            f"{place}: weights tell blocks apart by name. Give it a name of its own, and "
+            f"{clash}: weights tell blocks apart by name. Give it a name of its own, and "
             f"`replaces = {other.name!r}` if it is to take that block's place."
         )
     if block.replaces is not None and block.replaces == other.replaces:
-        raise InputError(f"{place}: both replace {block.replaces!r}. Uninstall one of them.")
+        raise InputError(f"{clash}: both replace {block.replaces!r}. Uninstall one of them.")
     related = block.replaces == other.name or other.replaces == block.name
     if block.number == other.number and not related:
-        raise InputError(f"{place}; give it a number of its own, or `replaces = {other.name!r}`")
+        raise InputError(f"{clash}; give it a number of its own, or `replaces = {other.name!r}`")
 
 
 def get_block(name: str | int) -> type[Block]:
     """A block class by name or number.
 
-    A number means the block in use; a replaced one is found by its name.
+    A number means the block in use; a replaced one has to be named.
 
     Raises:
         UnknownNameError: if there is no such block.

@@ -2,8 +2,8 @@
 
 Panel group (103, 24) and the periodic graph -> equivariant message passing (scalars and vectors,
 after PaiNN, Schuett et al. 2021), geometry only -> 512 features. Task 3: sites are displaced, and
-the encoder says where they came from, as a sum of vectors towards neighbours, so that the answer
-turns with the crystal. Task 4: distance between sites that are no neighbours in the graph.
+the encoder predicts where they came from, as a sum of vectors towards neighbours, which turns with
+the crystal. Task 4: distance between sites that are no neighbours in the graph.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from crystalssl.blocks._clipping import SoftClip
 from crystalssl.blocks._edge_kernels import (
     FilterTable,
     TabledEdges,
@@ -30,7 +31,6 @@ from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, segment_su
 from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.blocks._precision import exact
-from crystalssl.blocks._squash import Squash
 from crystalssl.blocks.contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
 from crystalssl.representation.layout import group as panel_group
@@ -134,8 +134,9 @@ class Interaction(nn.Module):
     ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site 3 vector"]]:
         """Filtered messages of the neighbours, added up into scalars and vectors."""
         count = len(sent)
-        message = sent.index_select(0, edges.target) * self.filter(basis)
+        message = sent.index_select(0, edges.target) * self.filter(basis)  # (edge, message)
         plain, along, carried = message.split(self.split, dim=1)
+        # (edge, 3, vector): new vectors along the edge, and the neighbour's own, both scaled
         pushed = unit.unsqueeze(2) * along.unsqueeze(1)
         pushed = pushed + vectors.index_select(0, edges.target) * carried.unsqueeze(1)
         flat = segment_sum(pushed.flatten(1), edges.source, count)
@@ -185,7 +186,7 @@ class Sites(Block):
             [Interaction(dim, config.vectors, config.basis) for _ in range(config.layers)]
         )
         self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.squash = Squash(self.width)
+        self.squash = SoftClip(self.width)
         self.place = nn.Linear(config.vectors, 1, bias=False)
         self.gate = mlp(self.width // 2, dim, config.vectors)
         self.distance = mlp(self.width + 1, dim, 1)
@@ -219,14 +220,14 @@ class Sites(Block):
         degree = torch.bincount(edges.source, minlength=len(frac)).to(frac).clamp_min(1.0)
         degree = degree.unsqueeze(1)
         sites = torch.bincount(crystal, minlength=len(lattice)).clamp_min(1)
-        room = torch.log(torch.linalg.det(lattice).abs() / sites).unsqueeze(1)[crystal]
+        volume = torch.log(torch.linalg.det(lattice).abs() / sites).unsqueeze(1)[crystal]
         near = tabled(self.basis, edges, length, len(frac))
         if near is None:
             near = self.basis(length)
             around = segment_sum(near, edges.source, len(frac))
         else:
             around = summed(self.table.of(nn.Identity(), self.basis), near)
-        scalars = self.local(torch.cat([around / degree, degree.log(), room - 2.5], dim=1))
+        scalars = self.local(torch.cat([around / degree, degree.log(), volume - 2.5], dim=1))
         if moved is not None:
             scalars = scalars + moved.unsqueeze(1) * self.moved
         vectors = frac.new_zeros(len(frac), 3, self.config.vectors)
@@ -268,27 +269,28 @@ class Sites(Block):
         shaken, moved, step = self.corrupt(geometry, generator)
         edges = moved_graph(*shaken)
         tokens, vectors = self._states(shaken, edges, moved)
-        answer = self.place(vectors * self.gate(tokens).unsqueeze(1)).squeeze(2)
+        # (site, 3, vector) -> (site, 3): a gated sum of vectors turns with the crystal
+        predicted = self.place(vectors * self.gate(tokens).unsqueeze(1)).squeeze(2)
         sites = torch.bincount(geometry.crystal, minlength=len(batch.rows))[geometry.crystal]
         scored = moved & (sites > 1)  # a lone atom cannot move against its own images
         features = self.squash(pool(tokens, geometry.crystal, len(batch.rows)))
         return [
-            self._displacement_result(answer[scored], -step[scored]),
+            self._displacement_result(predicted[scored], -step[scored]),
             self._distance_result(geometry, edges, tokens, generator),
             self.structure(self.name, features, batch, self.config.structure_weight),
         ]
 
     def _displacement_result(
-        self, answer: Float[Tensor, "site 3"], target: Float[Tensor, "site 3"]
+        self, predicted: Float[Tensor, "site 3"], target: Float[Tensor, "site 3"]
     ) -> PretextResult:
         scale = self.config.move_scale
-        loss = ((answer - target) / scale).square().sum() / max(3 * len(target), 1)
+        loss = ((predicted - target) / scale).square().sum() / max(3 * len(target), 1)
         return PretextResult(
             task="displaced_sites",
             loss=loss,
             weight=1.0,
             sums={
-                "model": (answer.detach() - target).norm(dim=1).sum().reshape(1),
+                "model": (predicted.detach() - target).norm(dim=1).sum().reshape(1),
                 "stay put": target.norm(dim=1).sum().reshape(1),
             },
             count=loss.new_ones(1) * len(target),
@@ -301,20 +303,25 @@ class Sites(Block):
         frac, lattice, crystal = geometry
         count = len(lattice)
         sizes = torch.bincount(crystal, minlength=count)
+        # every site is paired with one further on in its crystal, the same step for all of it
         turn = uniform((count,), generator, frac.device) * (sizes - 1)
         first = sizes.cumsum(0) - sizes
         here = torch.arange(len(frac), device=frac.device)
         step = here - first[crystal] + 1 + turn.long()[crystal]
         other = first[crystal] + step % sizes[crystal]
         apart = image_distance(frac[other] - frac[here], lattice[crystal])
+        # beyond the outermost neighbour of both sites by half an angstrom: no edge joins them
         reach = frac.new_zeros(len(frac)).scatter_reduce(
             0, edges.source, edges.distance.to(frac), "amax"
         )
         far = (here != other) & (apart > torch.maximum(reach[here], reach[other]) + 0.5)
         here, other, apart = here[far], other[far], apart[far].unsqueeze(1)
         size = torch.linalg.det(lattice).abs().pow(1 / 3)[crystal[here]].unsqueeze(1)
+        # sum and product: the same whichever of the two comes first
         pair = torch.cat([tokens[here] + tokens[other], tokens[here] * tokens[other], size], dim=1)
         ratio = self.mean_ratio(apart / size)
         baselines = {"mean": self.mean_distance(apart), "mean share of cell size": ratio * size}
-        answer = size * torch.nn.functional.softplus(self.distance(pair))
-        return error_result("far_distances", answer, apart, baselines, self.config.distance_weight)
+        predicted = size * torch.nn.functional.softplus(self.distance(pair))
+        return error_result(
+            "far_distances", predicted, apart, baselines, self.config.distance_weight
+        )

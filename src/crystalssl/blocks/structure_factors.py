@@ -24,7 +24,7 @@ from crystalssl.blocks._layers import (
     pool,
     rows_at,
 )
-from crystalssl.blocks._masking import shell_draw
+from crystalssl.blocks._masking import uniform_per_shell
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.blocks._shells import shortest_shells
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
@@ -186,7 +186,9 @@ class StructureFactors(Block):
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Hidden structure factors, both mappings, and the crystal-level objective."""
         pattern = self._pattern(batch)
-        hidden = (shell_draw(pattern.shell, generator) < self.config.mask_ratio) & pattern.kept
+        hidden = (
+            uniform_per_shell(pattern.shell, generator) < self.config.mask_ratio
+        ) & pattern.kept
         seen = pattern.factors.masked_fill(hidden.unsqueeze(-1), 0.0)
         tokens = self._tokens(pattern._replace(factors=seen), hidden)
         features = pool(*rows_at(tokens, pattern.kept), len(batch.rows))
@@ -201,8 +203,8 @@ class StructureFactors(Block):
         seen = pattern.kept & ~hidden
         between = interpolate(pattern.lengths, pattern.factors, seen)[hidden]
         baselines = {"mean": self.mean_factor(target), "interpolation in |g|": between}
-        answer = self.tell(tokens[hidden])
-        return error_result("masked_structure_factors", answer, target, baselines, scale=0.1)
+        predicted = self.tell(tokens[hidden])
+        return error_result("masked_structure_factors", predicted, target, baselines, scale=0.1)
 
     def _mapping_results(
         self, features: Tensor, pattern: Pattern, batch: BlockBatch
@@ -211,13 +213,14 @@ class StructureFactors(Block):
         distances, weight = batch.histogram, self.config.mapping_weight
         from_pattern, from_distances = self.from_pattern(features), self.from_distances(distances)
         to_real = self.to_distances(from_pattern)
+        # one latent vector a crystal, asked at the |g| of every row
         latent = from_distances.unsqueeze(1).expand(-1, pattern.lengths.shape[1], -1)
-        told = self.to_pattern(torch.cat([latent, self.position(pattern.lengths)], dim=-1))
-        answer, target = told[pattern.kept], pattern.factors[pattern.kept]
+        factors = self.to_pattern(torch.cat([latent, self.position(pattern.lengths)], dim=-1))
+        predicted, target = factors[pattern.kept], pattern.factors[pattern.kept]
         histogram_mean = {"mean": self.mean_distances(distances)}
         pattern_mean = {"mean": self.mean_pattern(target)}
         there = error_result("reciprocal_to_real", to_real, distances, histogram_mean, weight, 0.5)
-        back = error_result("real_to_reciprocal", answer, target, pattern_mean, weight, 0.1)
+        back = error_result("real_to_reciprocal", predicted, target, pattern_mean, weight, 0.1)
         # both spaces meet in one latent: this ties the second direction to the encoder
         apart = nn.functional.mse_loss(from_pattern, from_distances)
         return [there, replace(back, loss=back.loss + 0.1 * apart)]
@@ -234,13 +237,16 @@ def interpolate(
     """
     rows = torch.arange(lengths.shape[1], device=lengths.device).expand_as(lengths)
     last = lengths.shape[1]
+    # index of the nearest seen row on either side; -1 and ``last`` where there is none
     left = torch.where(seen, rows, -1).cummax(1).values
     right = torch.where(seen, rows, last).flip(1).cummin(1).values.flip(1)
     left, right = torch.where(left < 0, right, left), torch.where(right >= last, left, right)
+    # at an end both are the one seen row, and the share is 0; without any seen row both are out
     none = (left >= last) | (left < 0)
     left, right = left.clamp(0, last - 1), right.clamp(0, last - 1)
     low, high = lengths.gather(1, left), lengths.gather(1, right)
     share = ((lengths - low) / (high - low).clamp_min(1e-9)).clamp(0, 1).unsqueeze(-1)
+    # (crystal, row) indices for (crystal, row, factor) values
     wide = (-1, -1, values.shape[-1])
     below = values.gather(1, left.unsqueeze(-1).expand(*wide))
     above = values.gather(1, right.unsqueeze(-1).expand(*wide))

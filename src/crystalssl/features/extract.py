@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from crystalssl.allocator import keep_freed_memory
-from crystalssl.blocks._squash import settle
+from crystalssl.blocks._clipping import settle
 from crystalssl.blocks.contract import Block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
@@ -31,7 +31,7 @@ __all__ = ["Features", "extract", "feature_names"]
 CHUNK_ATOMS = 131_072
 """Sites that are turned into a corpus at a time."""
 SETTLED = 4_096
-"""Crystals from which untrained encoders take the spread of their features."""
+"""Crystals from which untrained encoders take the statistics of their features."""
 BATCH_ATOMS = {"cpu": 2_304, "cuda": 16_384}
 """Sites encoded at a time, by device: on a CPU what stays in its caches."""
 BATCH_CRYSTALS = {"cpu": 96, "cuda": 512}
@@ -105,7 +105,7 @@ def settle_encoders(
     *,
     device: torch.device | str | None = None,
 ) -> None:
-    """Let encoders that were never trained take the spread of their features from crystals.
+    """Let encoders that were never trained take the statistics of their features from crystals.
 
     Trained ones know it from training; a comparison is fair when untrained ones know it as well.
 

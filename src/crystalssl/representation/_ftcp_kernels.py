@@ -106,7 +106,7 @@ def _real_space(
     ``elements`` are listed in order of first appearance, ``moments`` are their occupancy-weighted
     sums of coordinates.
     """
-    found = 0
+    kinds = 0
     for site in range(len(frac)):
         for axis in range(3):
             array[RAW_SITE_ROW + site, axis] = frac[site, axis]
@@ -115,11 +115,11 @@ def _real_space(
             if z == 0:
                 continue
             at = 0
-            while at < found and elements[at] != z:
+            while at < kinds and elements[at] != z:
                 at += 1
-            if at == found:
+            if at == kinds:
                 elements[at] = z
-                found += 1
+                kinds += 1
                 array[z - 1, at] = 1.0
                 moments[at] = 0.0
                 for p in range(code.shape[1]):
@@ -127,7 +127,7 @@ def _real_space(
             array[RAW_OCCUPANCY_ROW + site, at] += occupancy[site, slot]
             for axis in range(3):
                 moments[at, axis] += occupancy[site, slot] * frac[site, axis]
-    return found
+    return kinds
 
 
 @compiled
@@ -158,7 +158,7 @@ def encode_chunk(
                 lengths[i],
                 _angle(cell, lengths, i),
             )
-        found = _real_space(
+        kinds = _real_space(
             numbers[first:last], occupancy[first:last], frac[first:last], code, array,
             elements, moments,
         )  # fmt: skip
@@ -168,7 +168,7 @@ def encode_chunk(
             total = _points(dual, lengths, WIDER_RADIUS, hkl, g)
         for m in range(total):
             array[RAW_DISTANCE_ROW, RAW_ELEMENTS + m] = g[m]
-        for at in range(found):
+        for at in range(kinds):
             wave = np.empty(RAW_KPOINTS, np.float32)
             for m in range(total):
                 dot = 0.0

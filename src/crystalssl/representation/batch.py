@@ -1,4 +1,4 @@
-"""A batch as every block is given it: panel rows, periodic graph, crystal-level targets.
+"""A batch as every block reads it: panel rows, periodic graph, crystal-level targets.
 
 Made by ``datasets.corpus.Corpus.batch`` from flat tensors, read by ``blocks``. It lives below
 both, so that neither needs to know the other.
@@ -33,7 +33,7 @@ class Edges:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlockBatch:
-    """What every block is given.
+    """What every block reads.
 
     Attributes:
         rows: the block's panel group.

@@ -21,12 +21,17 @@ from crystalssl.structures.crystals import Crystals
 
 PAIR_NAMES = (
     "mean bond length over sum of covalent radii",
-    "spread of bond length over sum of covalent radii",
+    "standard deviation of bond length over sum of covalent radii",
     "mean charge moved along bonds (Pauling)",
     "mean ionic energy of bonds (Pauling^2 / angstrom)",
 )
 """Targets of bonds that are no statistic of one property."""
-STATISTICS = ("mean", "spread", "mean difference along bonds", "spread of it over sites")
+STATISTICS = (
+    "mean",
+    "standard deviation",
+    "mean difference along bonds",
+    "standard deviation of it over sites",
+)
 """What is taken of each elemental property."""
 _PAIR_PROPERTIES = (elemental.ELECTRONEGATIVITY, "covalent_radius_angstrom")
 _NEGLIGIBLE = 1e-6
@@ -35,7 +40,7 @@ _NEGLIGIBLE = 1e-6
 def bond_names() -> tuple[str, ...]:
     """Columns of what :func:`bond_targets` gives."""
     names = elemental.PROPERTY_NAMES
-    return PAIR_NAMES + tuple(f"{name}: {part}" for part in STATISTICS for name in names)
+    return PAIR_NAMES + tuple(f"{name}: {statistic}" for statistic in STATISTICS for name in names)
 
 
 @compiled
@@ -88,8 +93,15 @@ def _bonds_of(
     closest: float,
     values: npt.NDArray[np.float32],
 ) -> None:
-    """Fill the targets of a chunk of crystals; all arrays begin at its first site and edge."""
+    """Fill the targets of a chunk of crystals; all arrays begin at its first site and edge.
+
+    Two passes over the sites of a crystal: first differences and charges of each, then the ionic
+    energy sum_ij w_ij q_i q_j / d_ij, which needs the charges at both ends of a bond. ``pair``
+    (site, 2) holds electronegativity and radius, ``table`` (site, P) all properties, ``values``
+    (crystal, 4 + 4 P) the targets.
+    """
     count, first_column = table.shape[1], len(PAIR_NAMES)
+    # sums over sites of the property, its square, its difference along bonds, the square of that
     unlike, moments = np.empty(count), np.empty((4, count))
     weight, charge = np.empty(len(distance)), np.empty(len(shell))
     others = target.astype(np.int64)
@@ -105,16 +117,16 @@ def _bonds_of(
                 site, others[start:stop], weight[start:stop], distance[start:stop], pair, table,
                 unlike,
             )  # fmt: skip
-            own = weights[site]
-            atoms += own
-            long += own * relative
-            square += own * relative**2
-            moved += own * abs(charge[site])
+            amount = weights[site]
+            atoms += amount
+            long += amount * relative
+            square += amount * relative**2
+            moved += amount * abs(charge[site])
             for p in range(count):
-                moments[0, p] += own * table[site, p]
-                moments[1, p] += own * table[site, p] ** 2
-                moments[2, p] += own * unlike[p]
-                moments[3, p] += own * unlike[p] ** 2
+                moments[0, p] += amount * table[site, p]
+                moments[1, p] += amount * table[site, p] ** 2
+                moments[2, p] += amount * unlike[p]
+                moments[3, p] += amount * unlike[p] ** 2
         for site in range(first, last):
             for m in range(edge_offsets[site], edge_offsets[site + 1]):
                 if weight[m] > _NEGLIGIBLE:
@@ -165,12 +177,12 @@ def bond_targets(
     def work(start: int, stop: int) -> None:
         first, last = crystals.offsets[start], crystals.offsets[stop]
         edges = graph.edge_offsets[first : last + 1]
-        held, own = slice(edges[0], edges[-1]), slice(first, last)
-        part = crystals.take(np.arange(start, stop))
+        held, sites = slice(edges[0], edges[-1]), slice(first, last)
+        chunk = crystals.take(np.arange(start, stop))
         _bonds_of(
-            part.offsets, weights[own], edges - edges[0], target[held], graph.distance[held],
-            shell[own], site_values(part, elemental.WEIGHTS[:, chosen]),
-            site_values(part, elemental.PROPERTIES), closest, values[start:stop],
+            chunk.offsets, weights[sites], edges - edges[0], target[held], graph.distance[held],
+            shell[sites], site_values(chunk, elemental.WEIGHTS[:, chosen]),
+            site_values(chunk, elemental.PROPERTIES), closest, values[start:stop],
         )  # fmt: skip
 
     run_chunks(work, len(crystals))

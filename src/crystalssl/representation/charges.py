@@ -42,8 +42,8 @@ def states() -> npt.NDArray[np.float64]:
     rows = elemental.read_table("oxidation_states.csv")[1:]
     listed = {int(z): [float(s) for s in text.split()] for z, text in rows}
     table = np.zeros((max(listed) + 1, max(len(s) for s in listed.values())))
-    for z, found in listed.items():
-        table[z, : len(found)] = found
+    for z, numbers in listed.items():
+        table[z, : len(numbers)] = numbers
     return table
 
 
@@ -54,16 +54,21 @@ def _best(
     shares: npt.NDArray[np.float64],
     table: npt.NDArray[np.float64],
     electronegativity: npt.NDArray[np.float64],
-    place: npt.NDArray[np.int64],
+    choice: npt.NDArray[np.int64],
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Try every assignment of states to ``count`` elements and keep the best."""
-    place[:count] = 0
+    """Try every assignment of states to ``count`` elements and keep the best.
+
+    ``choice`` counts through the columns of ``table`` (element, state) like an odometer; the best
+    leaves the least charge, cost = |sum_i x_i s_i| and a penalty where a cation is the more
+    electronegative one.
+    """
+    choice[:count] = 0
     least = np.inf
     while True:
         left, cation, anion, size, top = 0.0, -1.0, 10.0, 0.0, 0.0
         for i in range(count):
-            state = table[elements[i], place[i]]
+            state = table[elements[i], choice[i]]
             left += shares[i] * state
             size += shares[i] * abs(state)
             top = max(top, abs(state) if shares[i] > 0 else 0.0)
@@ -75,12 +80,12 @@ def _best(
         if cost < least - 1e-9:
             least = cost
             out[0], out[2], out[3] = cost, size, top
-        i = 0
+        i = 0  # next assignment: the first wheel with a further state; those before it back to 0
         while i < count:
-            place[i] += 1
-            if place[i] < table.shape[1] and table[elements[i], place[i]] != 0:
+            choice[i] += 1
+            if choice[i] < table.shape[1] and table[elements[i], choice[i]] != 0:
                 break
-            place[i] = 0
+            choice[i] = 0
             i += 1
         if i == count:
             break
@@ -98,7 +103,7 @@ def _charges_of(
 ) -> None:
     """Fill the targets of a chunk of crystals."""
     amounts = np.empty(len(table))
-    elements, place = np.empty(MOST_ELEMENTS, np.int64), np.empty(MOST_ELEMENTS, np.int64)
+    elements, choice = np.empty(MOST_ELEMENTS, np.int64), np.empty(MOST_ELEMENTS, np.int64)
     shares = np.empty(MOST_ELEMENTS)
     for n in range(len(offsets) - 1):
         amounts[:] = 0.0
@@ -116,7 +121,7 @@ def _charges_of(
             elements[count], shares[count] = element, amounts[element] / total
             amounts[element] = 0.0
             count += 1
-        _best(count, elements, shares, table, electronegativity, place, values[n])
+        _best(count, elements, shares, table, electronegativity, choice, values[n])
 
 
 def charge_targets(crystals: Crystals) -> npt.NDArray[np.float32]:

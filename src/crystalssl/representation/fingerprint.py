@@ -34,7 +34,7 @@ def _fill(
     """Fill the fingerprints of a chunk of crystals."""
     reduced, norms = np.empty((3, 3)), np.empty(3)
     steps = np.empty((3, 3), np.int64)
-    squares, found = np.empty(1024), np.empty((1024, 4), np.int64)
+    squares, images = np.empty(1024), np.empty((1024, 4), np.int64)
     slots = numbers.shape[1]
     for n in range(len(lattice)):
         first, sites = offsets[n], offsets[n + 1] - offsets[n]
@@ -49,15 +49,16 @@ def _fill(
         reach = REACH * (volume / atoms) ** (1.0 / 3.0)
         every = same = 0.0
         for site in range(sites):
-            total = gather(moved, site, reduced, norms, reach, squares, found)
+            total = gather(moved, site, reduced, norms, reach, squares, images)
             while total < 0:
-                room = 2 * len(squares)
-                squares, found = np.empty(room), np.empty((room, 4), np.int64)
-                total = gather(moved, site, reduced, norms, reach, squares, found)
+                capacity = 2 * len(squares)
+                squares, images = np.empty(capacity), np.empty((capacity, 4), np.int64)
+                total = gather(moved, site, reduced, norms, reach, squares, images)
             for m in range(total):
                 if squares[m] < MIN_DISTANCE * MIN_DISTANCE:
-                    continue
-                other = first + found[m, 0]
+                    continue  # sites that exclude each other (disorder) are no pair
+                other = first + images[m, 0]
+                # falls to zero with its slope at the end of the reach: continuous in coordinates
                 nearness = (1.0 - squares[m] / (reach * reach)) ** 3
                 for i in range(slots):
                     for j in range(slots):

@@ -127,7 +127,7 @@ def encode_to_file(crystals: Crystals, path: str | Path) -> EncodeResult:
 
 
 def encodable(crystals: Crystals) -> tuple[npt.NDArray[np.int64], list[Skip]]:
-    """Which crystals raw FTCP has a place for, before any is encoded.
+    """Which crystals raw FTCP can hold, before any is encoded.
 
     Returns:
         (m,) indices of those that fit, increasing, and a skip for each of the others.
@@ -136,7 +136,7 @@ def encodable(crystals: Crystals) -> tuple[npt.NDArray[np.int64], list[Skip]]:
     skipped = []
     for row in np.flatnonzero(misfit).tolist():
         reason, remedy = _REASONS[int(misfit[row])]
-        skipped.append(skip(crystals, row, f"Got {reason}; raw FTCP has no place for it.", remedy))
+        skipped.append(skip(crystals, row, f"Got {reason}; raw FTCP cannot hold it.", remedy))
     return np.flatnonzero(misfit == 0).astype(np.int64), skipped
 
 

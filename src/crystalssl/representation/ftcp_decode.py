@@ -142,16 +142,16 @@ def decode(
             f"Got {len(names)} ids for {len(raw)} arrays, expected as many. Give one id a row, in "
             "the order of the rows."
         )
-    parts = [
+    batches = [
         _decode_chunk(
             np.asarray(raw[start : start + _CHUNK, : layout.RAW_DISTANCE_ROW, :SLOTS], np.float64),
             names[start : start + _CHUNK],
         )
         for start in range(0, len(raw), _CHUNK)
     ]
-    if not parts:
+    if not batches:
         return ReadResult(crystals=Crystals.empty(), skipped=[])
     return ReadResult(
-        crystals=Crystals.concatenate([part.crystals for part in parts]),
-        skipped=[skip for part in parts for skip in part.skipped],
+        crystals=Crystals.concatenate([batch.crystals for batch in batches]),
+        skipped=[skip for batch in batches for skip in batch.skipped],
     )

@@ -62,13 +62,13 @@ def load_array(path: str | Path, ids_path: str | Path | None = None) -> RawArray
     if not isinstance(stored, np.ndarray):
         raise InputError(f"{path} is an archive, expected one .npy array. Save it with numpy.save.")
     array = as_raw(stored, str(path))
-    found = Path(ids_path) if ids_path else find_ids(path)
-    if found is None:
+    sidecar = Path(ids_path) if ids_path else find_ids(path)
+    if sidecar is None:
         return RawArray(array=array, ids=np.arange(len(array)).astype(np.str_))
-    ids = read_ids(found)
+    ids = read_ids(sidecar)
     if len(ids) != len(array):
         raise InputError(
-            f"{found} has {len(ids)} ids for the {len(array)} rows of {path}, expected as many. "
+            f"{sidecar} has {len(ids)} ids for the {len(array)} rows of {path}, expected as many. "
             "Give the ids that were saved with this array, in its order."
         )
     return RawArray(array=array, ids=ids)
@@ -77,7 +77,7 @@ def load_array(path: str | Path, ids_path: str | Path | None = None) -> RawArray
 def find_ids(path: Path) -> Path | None:
     """The file ``<stem>_ids`` beside an array, as .npy, .csv, .txt or .json, if there is one."""
     beside = (path.with_name(f"{path.stem}_ids{ending}") for ending in _ID_ENDINGS)
-    return next((found for found in beside if found.is_file()), None)
+    return next((sidecar for sidecar in beside if sidecar.is_file()), None)
 
 
 def read_ids(path: Path) -> npt.NDArray[np.str_]:

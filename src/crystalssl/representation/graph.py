@@ -22,7 +22,7 @@ from crystalssl.structures.crystals import Crystals
 SAME_SPOT = 1e-3
 """Sites closer than this (angstrom) share a spot by disorder and are not neighbours."""
 _CHUNK = 64  # its arrays are used again by the next; larger ones are new memory each time
-_ROOM = 48
+_CAPACITY = 48
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ def gather(
     norms: npt.NDArray[np.float64],
     radius: float,
     squares: npt.NDArray[np.float64],
-    found: npt.NDArray[np.int64],
+    images: npt.NDArray[np.int64],
 ) -> int:
     """Every periodic image within ``radius`` of a site; -1 when the arrays are too small.
 
@@ -68,14 +68,15 @@ def gather(
         norms: (3,) lengths of the dual basis.
         radius: angstrom.
         squares: squared distances, filled.
-        found: (room, 4) site and translation along the reduced basis, filled.
+        images: (capacity, 4) site and translation along the reduced basis, filled.
     """
-    total, limit, room = 0, radius * radius, len(squares)
+    total, limit, capacity = 0, radius * radius, len(squares)
     r0, r1, r2 = radius * norms[0] + 1e-9, radius * norms[1] + 1e-9, radius * norms[2] + 1e-9
     for site in range(len(frac)):
         d0 = frac[site, 0] - frac[centre, 0]
         d1 = frac[site, 1] - frac[centre, 1]
         d2 = frac[site, 2] - frac[centre, 2]
+        # images n with |n_i + d_i| <= R |b_i*|: all that can lie within the radius, in any cell
         for i in range(int(np.ceil(-r0 - d0)), int(np.floor(r0 - d0)) + 1):
             for j in range(int(np.ceil(-r1 - d1)), int(np.floor(r1 - d1)) + 1):
                 x = (d0 + i) * reduced[0, 0] + (d1 + j) * reduced[1, 0]
@@ -89,11 +90,11 @@ def gather(
                     )
                     if square > limit or square < SAME_SPOT * SAME_SPOT:
                         continue
-                    if total == room:
+                    if total == capacity:
                         return -1
                     squares[total] = square
-                    found[total, 0], found[total, 1] = site, i
-                    found[total, 2], found[total, 3] = j, k
+                    images[total, 0], images[total, 1] = site, i
+                    images[total, 2], images[total, 3] = j, k
                     total += 1
     return total
 
@@ -113,6 +114,8 @@ def reduced_sites(
         moved: (sites, 3) wrapped coordinates in the reduced basis, filled.
         whole: (sites, 3) cells taken off while wrapping, along the reduced basis, filled.
     """
+    # frac @ basis = moved @ (steps @ basis), so moved = frac @ inverse(steps); the adjugate over a
+    # determinant of +1 or -1 inverts integers exactly
     inverse = np.empty((3, 3))
     det = 0.0
     for i in range(3):
@@ -138,7 +141,7 @@ def _write_site(
     order: npt.NDArray[np.int64],
     end: int,
     squares: npt.NDArray[np.float64],
-    found: npt.NDArray[np.int64],
+    images: npt.NDArray[np.int64],
     whole: npt.NDArray[np.int64],
     centre: int,
     steps: npt.NDArray[np.int64],
@@ -148,10 +151,12 @@ def _write_site(
 ) -> None:
     """Write the sorted edges of a site, translations turned back to the basis as given."""
     for m in range(end):
-        row = found[order[m]]
+        row = images[order[m]]
         target[m] = row[0]
         distance[m] = np.sqrt(squares[order[m]])
         for j in range(3):
+            # edge = (moved + n) of the neighbour - moved of the centre, in the reduced basis;
+            # wrapping took ``whole`` off each, and ``steps`` leads back to the basis as given
             shift = 0
             for i in range(3):
                 shift += (row[i + 1] - whole[row[0], i] + whole[centre, i]) * steps[i, j]
@@ -173,7 +178,7 @@ def _graph_of(
     """Fill the edges of a chunk of crystals; a site with more than fits only gets its count."""
     reduced, norms = np.empty((3, 3)), np.empty(3)
     steps = np.empty((3, 3), np.int64)
-    squares, found = np.empty(512), np.empty((512, 4), np.int64)
+    squares, images = np.empty(512), np.empty((512, 4), np.int64)
     order = np.empty(512, np.int64)
     for n in range(len(lattice)):
         first, sites = offsets[n], offsets[n + 1] - offsets[n]
@@ -181,24 +186,26 @@ def _graph_of(
         volume = dual_norms(reduced, norms)
         moved, whole = np.empty((sites, 3)), np.empty((sites, 3), np.int64)
         reduced_sites(coords[first : first + sites], steps, moved, whole)
+        # a sphere that holds a few atoms more than asked for at the density of the crystal
         usual = (0.75 * (neighbours + 8) * volume / (np.pi * sites)) ** (1 / 3)
         for site in range(sites):
             radius = usual
             while True:
-                total = gather(moved, site, reduced, norms, radius, squares, found)
+                total = gather(moved, site, reduced, norms, radius, squares, images)
                 if total < 0:
-                    room = 2 * len(squares)
-                    squares, found = np.empty(room), np.empty((room, 4), np.int64)
-                    order = np.empty(room, np.int64)
+                    capacity = 2 * len(squares)
+                    squares, images = np.empty(capacity), np.empty((capacity, 4), np.int64)
+                    order = np.empty(capacity, np.int64)
                     continue
                 if total >= neighbours:
                     sort_into(squares, total, order)
+                    # the whole shell of the last neighbour must lie inside the sphere searched
                     reach = np.sqrt(squares[order[neighbours - 1]]) * (1 + rtol)
                     if reach <= radius:
                         break
                     radius = reach * (1 + 1e-9)
                 else:
-                    radius *= 1.26
+                    radius *= 1.26  # twice the volume
             end = neighbours
             while end < total and np.sqrt(squares[order[end]]) <= reach:
                 end += 1
@@ -206,7 +213,7 @@ def _graph_of(
             counts[row] = end
             if end <= target.shape[1]:
                 _write_site(
-                    order, end, squares, found, whole, site, steps,
+                    order, end, squares, images, whole, site, steps,
                     target[row], image[row], distance[row],
                 )  # fmt: skip
 
@@ -217,21 +224,21 @@ def _chunk_graph(
     """Edges of crystals ``start:stop`` as flat arrays: counts, target, image, distance."""
     first, last = crystals.offsets[start], crystals.offsets[stop]
     sites = int(last - first)
-    counts, room = np.zeros(sites, np.int64), max(_ROOM, 2 * neighbours)
+    counts, capacity = np.zeros(sites, np.int64), max(_CAPACITY, 2 * neighbours)
     while True:
-        target = np.empty((sites, room), np.int32)
-        image = np.empty((sites, room, 3), np.int64)
-        distance = np.empty((sites, room))
+        target = np.empty((sites, capacity), np.int32)
+        image = np.empty((sites, capacity, 3), np.int64)
+        distance = np.empty((sites, capacity))
         _graph_of(
             np.ascontiguousarray(crystals.lattice[start:stop]),
             crystals.offsets[start : stop + 1] - first,
             np.ascontiguousarray(crystals.frac_coords[first:last]),
             neighbours, rtol, counts, target, image, distance,
         )  # fmt: skip
-        if not sites or counts.max() <= room:
+        if not sites or counts.max() <= capacity:
             break
-        room = int(counts.max())
-    filled = np.arange(room) < counts[:, None]
+        capacity = int(counts.max())
+    filled = np.arange(capacity) < counts[:, None]
     if sites and np.abs(shifts := image[filled]).max(initial=0) > np.iinfo(np.int8).max:
         raise InputError(
             f"A neighbour is {np.abs(shifts).max()} cells away, expected at most 127: the cell is "

@@ -50,7 +50,7 @@ RAW_CELL_ROW = 103
 RAW_SITE_ROW = 105
 """First of ``MAX_SITES`` rows with fractional coordinates."""
 RAW_OCCUPANCY_ROW = 205
-"""First of ``MAX_SITES`` rows that say which element a site holds."""
+"""First of ``MAX_SITES`` rows with the occupancy of a site by each element column."""
 RAW_DISTANCE_ROW = 305
 """Row with the distances of the k-points (1/angstrom)."""
 RAW_PROPERTY_ROW = 306
@@ -192,7 +192,7 @@ VALIDITY = 63
 
 
 def group(name: str) -> Group:
-    """The column group of a given name.
+    """The column group of a name.
 
     Raises:
         UnknownNameError: if there is no such group.

@@ -25,11 +25,11 @@ _CHUNK = 1024
 def iterate_panel(source: PanelSource, size: int = _CHUNK) -> Iterator[npt.NDArray[np.float32]]:
     """Panels of ``size`` crystals at a time, (<= size, 103, 64), in order."""
     for start in range(0, len(source), size):
-        part = source.take(torch.arange(start, min(start + size, len(source))))
-        panel = np.zeros((len(part), layout.ROWS, layout.COLUMNS), np.float32)
+        chunk = source.take(torch.arange(start, min(start + size, len(source))))
+        panel = np.zeros((len(chunk), layout.ROWS, layout.COLUMNS), np.float32)
         for group in layout.GROUPS.values():
-            panel[:, :, group.slice] = group_rows(part, group.name)[0].cpu().numpy()
-        sites = part.site_counts.cpu().numpy()[:, None]
+            panel[:, :, group.slice] = group_rows(chunk, group.name)[0].cpu().numpy()
+        sites = chunk.site_counts.cpu().numpy()[:, None]
         panel[:, :, layout.VALIDITY] = np.arange(layout.ROWS) < sites
         yield panel
 
@@ -42,9 +42,9 @@ def build_panel(crystals: Crystals) -> npt.NDArray[np.float32]:
     """
     panel = np.empty((len(crystals), layout.ROWS, layout.COLUMNS), np.float32)
     at = 0
-    for part in iterate_panel(PanelSource.from_crystals(crystals)):
-        panel[at : at + len(part)] = part
-        at += len(part)
+    for chunk in iterate_panel(PanelSource.from_crystals(crystals)):
+        panel[at : at + len(chunk)] = chunk
+        at += len(chunk)
     return panel
 
 
@@ -83,14 +83,14 @@ def sparsity(panel: npt.NDArray[np.float32]) -> tuple[GroupSparsity, ...]:
         )
     records = []
     for group in layout.GROUPS.values():
-        part = panel[:, :, group.slice]
+        columns = panel[:, :, group.slice]
         records.append(
             GroupSparsity(
                 name=group.name,
                 columns=group.width,
                 numbers=layout.ROWS * group.width,
-                filled=float(np.count_nonzero(part) / part.size),
-                varying=float((part != part[0]).any(axis=0).mean()),
+                filled=float(np.count_nonzero(columns) / columns.size),
+                varying=float((columns != columns[0]).any(axis=0).mean()),
             )
         )
     return tuple(records)

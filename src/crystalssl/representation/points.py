@@ -62,6 +62,7 @@ def reduce_basis(
             pq += reduced[p, j] * reduced[q, j]
             qr += reduced[q, j] * reduced[longest, j]
             pr += reduced[p, j] * reduced[longest, j]
+        # Gauss: the middle vector q, less the multiple of the shortest p that shortens it most
         m = np.rint(pq / norms[p])
         if m != 0.0 and norms[q] - 2 * m * pq + m * m * norms[p] < norms[q] * (1 - 1e-12):
             for j in range(3):
@@ -108,9 +109,13 @@ def _collect(
     box: npt.NDArray[np.int64],
     radius: float,
     squares: npt.NDArray[np.float64],
-    found: npt.NDArray[np.int64],
+    vectors: npt.NDArray[np.int64],
 ) -> int:
-    """Vectors of half of space with length <= radius; returns how many were written."""
+    """Vectors of half of space with length <= radius; returns how many were written.
+
+    One of each +/- pair: the first step that is not zero is positive. ``squares`` gets squared
+    lengths, ``vectors`` (room, 3) steps along the basis, which is reduced.
+    """
     total = 0
     limit = radius * radius
     for i in range(box[0] + 1):
@@ -127,7 +132,7 @@ def _collect(
                 )
                 if square <= limit:
                     squares[total] = square
-                    found[total, 0], found[total, 1], found[total, 2] = i, j, k
+                    vectors[total, 0], vectors[total, 1], vectors[total, 2] = i, j, k
                     total += 1
     return total
 
@@ -188,25 +193,38 @@ def _shells_of(
     opens: npt.NDArray[np.bool_],
     beyond: npt.NDArray[np.float64],
 ) -> None:
-    """Fill the shells of a chunk of lattices."""
+    """Fill the shells of a chunk of lattices.
+
+    Args:
+        bases: (n, 3, 3) rows are basis vectors.
+        count: vectors wanted.
+        rtol: relative step in length that opens a shell.
+        coefficients: (n, count, 3) steps along the basis, filled.
+        used: (n,) vectors in complete shells, filled.
+        opens: (n, count) whether a vector is the first of its shell, filled.
+        beyond: (n,) length of the first vector left out, filled.
+    """
     reduced, norms = np.empty((3, 3)), np.empty(3)
     steps, box = np.empty((3, 3), np.int64), np.empty(3, np.int64)
     for n in range(len(bases)):
         reduce_basis(bases[n], reduced, steps)
         volume = dual_norms(reduced, norms)
         radius = _start_radius(reduced, norms, volume, count)
-        while True:
+        while True:  # until one vector more than wanted: it tells whether the last shell is whole
             for i in range(3):
+                # |n_i| <= R |b_i*|, with room for rounding, bounds the search rigorously
                 box[i] = int(radius * norms[i] * (1 + 1e-12) + 1e-9)
-            room = (box[0] + 1) * (2 * box[1] + 1) * (2 * box[2] + 1)
-            squares, found = np.empty(room), np.empty((room, 3), np.int64)
-            total = _collect(reduced, box, radius, squares, found)
+            most = (box[0] + 1) * (2 * box[1] + 1) * (2 * box[2] + 1)
+            squares, vectors = np.empty(most), np.empty((most, 3), np.int64)
+            total = _collect(reduced, box, radius, squares, vectors)
             if total > count:
                 break
             radius *= 1.15
         order = np.empty(total, np.int64)
         sort_into(squares, total, order)
         rows = coefficients[n]
+        # start: first vector of the present shell; tie: first of a run of equal lengths, in which
+        # rounding must not decide the order
         start, tie, before = 0, 0, 0.0
         for m in range(count + 1):
             length = np.sqrt(squares[order[m]])
@@ -218,8 +236,8 @@ def _shells_of(
                 tie = m
             before = length
             if m < count:
-                _insert(rows, tie, m, found[order[m]], steps)
-        used[n] = start
+                _insert(rows, tie, m, vectors[order[m]], steps)
+        used[n] = start  # the last shell opened is not known to be whole
         for m in range(start, count):
             opens[n, m] = False
             for i in range(3):

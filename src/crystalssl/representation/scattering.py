@@ -51,7 +51,12 @@ def _amplitudes_of(
     used: npt.NDArray[np.int16],
     stored: npt.NDArray[np.int16],
 ) -> None:
-    """Fill the stored amplitudes of a chunk of crystals."""
+    """Fill the stored amplitudes of a chunk of crystals.
+
+    exp(2 pi i h.r) is a product over the axes of exp(2 pi i h_i x_i), from a table by |h_i|: no
+    sine or cosine is taken for a point. ``real`` and ``imag`` are (point, weight) sums over
+    sites, ``stored`` (crystal, point, weight).
+    """
     kinds = weights.shape[1]
     real, imag = np.empty((hkl.shape[1], kinds)), np.empty((hkl.shape[1], kinds))
     total = np.empty(kinds)
@@ -69,7 +74,7 @@ def _amplitudes_of(
             for m in range(used[n]):
                 c, s = 1.0, 0.0
                 for axis in range(3):
-                    step = hkl[n, m, axis]
+                    step = hkl[n, m, axis]  # (c + i s) times (p + i q); -h turns the sign of q
                     p = table[axis, abs(step), 0]
                     q = table[axis, abs(step), 1] if step >= 0 else -table[axis, -step, 1]
                     c, s = c * p - s * q, c * q + s * p
@@ -79,8 +84,8 @@ def _amplitudes_of(
         for m in range(used[n]):
             for w in range(kinds):
                 size = np.sqrt(real[m, w] ** 2 + imag[m, w] ** 2)
-                part = min(size / total[w], 1.0) if total[w] > 0 else 0.0
-                stored[n, m, w] = int(part * STEPS + 0.5) - ZERO
+                amplitude = min(size / total[w], 1.0) if total[w] > 0 else 0.0
+                stored[n, m, w] = int(amplitude * STEPS + 0.5) - ZERO
 
 
 def amplitudes(

@@ -26,9 +26,9 @@ from crystalssl.structures.validity import MIN_DISTANCE
 GEOMETRY_NAMES = (
     "log volume per atom (log cubic angstrom)",
     "mean nearest distance (angstrom)",
-    "spread of nearest distances (angstrom)",
+    "standard deviation of nearest distances (angstrom)",
     "mean effective coordination number",
-    "spread of effective coordination numbers",
+    "standard deviation of effective coordination numbers",
     "mean distance in the first shell (angstrom)",
     "mean second-shell distance (angstrom)",
     "mean distance of the twelfth neighbour (angstrom)",
@@ -42,7 +42,7 @@ TARGET_KINDS = (len(GEOMETRY_NAMES), len(CHARGE_NAMES), len(bond_names()))
 CORE_NAMES = (
     *GEOMETRY_NAMES,
     *PAIR_NAMES[:2],
-    *(f"electronegativity_pauling: {part}" for part in STATISTICS),
+    *(f"electronegativity_pauling: {name}" for name in STATISTICS),
     "covalent_radius_angstrom: mean",
     "valence_electrons: mean",
 )
@@ -97,6 +97,7 @@ def _site_scalars(distances: npt.NDArray[np.float32], scalars: npt.NDArray[np.fl
         start += 1
     nearest = distances[start]
     second, total, mean = start, 0.0, 0.0
+    # weights about the nearest distance give the mean, weights about the mean the number
     for m in range(start, count):
         weight = np.exp(1 - (distances[m] / nearest) ** 6)
         total += weight
@@ -156,7 +157,7 @@ def _pairs_of(
     """Fill fine pair histograms: each pair, over 4 pi d^2 times density, split on two bins."""
     reduced, norms = np.empty((3, 3)), np.empty(3)
     steps = np.empty((3, 3), np.int64)
-    squares, found = np.empty(1024), np.empty((1024, 4), np.int64)
+    squares, images = np.empty(1024), np.empty((1024, 4), np.int64)
     bins = fine.shape[1]
     for n in range(len(lattice)):
         first, sites = offsets[n], offsets[n + 1] - offsets[n]
@@ -167,24 +168,26 @@ def _pairs_of(
         atoms = 0.0
         for site in range(sites):
             atoms += weights[first + site]
+        # g(d) = pairs per 4 pi d^2 dd, over atoms times density: 1 in a structureless medium
         factor = volume / (4 * np.pi * atoms * atoms)
         for site in range(sites):
-            total = gather(moved, site, reduced, norms, longest, squares, found)
+            total = gather(moved, site, reduced, norms, longest, squares, images)
             while total < 0:
-                room = 2 * len(squares)
-                squares, found = np.empty(room), np.empty((room, 4), np.int64)
-                total = gather(moved, site, reduced, norms, longest, squares, found)
+                capacity = 2 * len(squares)
+                squares, images = np.empty(capacity), np.empty((capacity, 4), np.int64)
+                total = gather(moved, site, reduced, norms, longest, squares, images)
             for m in range(total):
                 if squares[m] < MIN_DISTANCE * MIN_DISTANCE:
-                    continue
-                pair = factor * weights[first + site] * weights[first + found[m, 0]] / squares[m]
-                place = np.sqrt(squares[m]) / longest * bins - 0.5
-                low = int(np.floor(place))
-                part = place - low
+                    continue  # sites that exclude each other (disorder) are no pair
+                pair = factor * weights[first + site] * weights[first + images[m, 0]] / squares[m]
+                # each pair is split on the two bins around it, so that nothing jumps
+                position = np.sqrt(squares[m]) / longest * bins - 0.5
+                low = int(np.floor(position))
+                share = position - low
                 if low >= 0:
-                    fine[n, low] += pair * (1 - part)
+                    fine[n, low] += pair * (1 - share)
                 if low + 1 < bins:
-                    fine[n, low + 1] += pair * part
+                    fine[n, low + 1] += pair * share
 
 
 def _smoothing(longest: float) -> npt.NDArray[np.float64]:
@@ -212,7 +215,7 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
         graph: their periodic graph, from ``periodic_graph(crystals)``.
 
     Returns:
-        Raw targets; a corpus standardises them with the statistics of its training part.
+        Raw targets; a corpus standardises them with the statistics of those it trains on.
 
     Raises:
         InputError: if the graph belongs to other crystals, or a crystal holds no atom.
@@ -259,8 +262,8 @@ def crystal_targets(crystals: Crystals, graph: PeriodicGraph) -> CrystalTargets:
 def by_kind(values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
     """Targets of each kind, and further kinds made of them: gated products.
 
-    What bond lengths and ionicity say of a crystal differs between those that can be insulators
-    and those that cannot, and between metals, p and d elements; a product says it, no sum does.
+    What bond lengths and ionicity mean differs between those that can be insulators
+    and those that cannot, and between metals, p and d elements; a product holds it, no sum does.
     So geometry and bonds appear again, times ``whether charges balance``, and times this and each
     of ``GATES``.
 

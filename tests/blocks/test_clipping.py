@@ -1,11 +1,11 @@
-"""Squashed features: bounded, in units of a running spread that untrained encoders can take too."""
+"""Softly clipped features: bounded, standardised by running statistics, settled or trained."""
 
 import copy
 
 import pytest
 import torch
 
-from crystalssl.blocks._squash import Squash, settle
+from crystalssl.blocks._clipping import SoftClip, settle
 from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
@@ -22,8 +22,8 @@ def batches(corpus, block):
 
 
 def test_features_stay_within_the_limit_and_keep_their_order():
-    squash = Squash(1, limit=2.0).eval()
-    made = squash(torch.tensor([[-1e6], [-1.0], [0.0], [0.1], [1e6]]))
+    clip = SoftClip(1, limit=2.0).eval()
+    made = clip(torch.tensor([[-1e6], [-1.0], [0.0], [0.1], [1e6]]))
     assert made.abs().max() <= 2.0
     assert (made.diff(dim=0) >= 0).all()
     assert made[3].item() == pytest.approx(0.1, rel=1e-3)
@@ -32,22 +32,22 @@ def test_features_stay_within_the_limit_and_keep_their_order():
 def test_statistics_are_those_of_all_batches_at_first():
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(400, 3, generator=generator) * torch.tensor([1.0, 5.0, 0.1]) + 7.0
-    squash = Squash(3).train()
-    for part in rows.split(100):
-        squash(part)
-    torch.testing.assert_close(squash.mean, rows.mean(0))
-    torch.testing.assert_close(squash.square, rows.square().mean(0))
+    clip = SoftClip(3).train()
+    for batch in rows.split(100):
+        clip(batch)
+    torch.testing.assert_close(clip.mean, rows.mean(0))
+    torch.testing.assert_close(clip.square, rows.square().mean(0))
 
 
 def test_evaluation_changes_no_statistics():
-    squash = Squash(2).eval()
-    before = copy.deepcopy(squash.state_dict())
-    squash(torch.full((5, 2), 3.0))
-    assert all(torch.equal(value, before[name]) for name, value in squash.state_dict().items())
+    clip = SoftClip(2).eval()
+    before = copy.deepcopy(clip.state_dict())
+    clip(torch.full((5, 2), 3.0))
+    assert all(torch.equal(value, before[name]) for name, value in clip.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["lattice", "sites", "reciprocal"])
-def test_untrained_encoders_take_the_spread_from_crystals_and_nothing_else(corpus, name):
+def test_untrained_encoders_take_statistics_from_crystals_and_nothing_else(corpus, name):
     block = build_block(name, seed=0)
     before = {key: value.clone() for key, value in block.named_parameters()}
     settle(block, batches(corpus, block))
@@ -56,12 +56,12 @@ def test_untrained_encoders_take_the_spread_from_crystals_and_nothing_else(corpu
     block.eval()
     with torch.no_grad():
         made = torch.cat([block.encode(batch).features for batch in batches(corpus, block)])
-    # a column that varies has a spread near one, less what the limit takes
+    # a column that varies has a standard deviation near one, less what the limit takes
     assert made.std(0).median() == pytest.approx(0.85, abs=0.15)
     assert made.mean(0).abs().max() < 0.5
 
 
-def test_a_block_that_squashes_nothing_is_left_alone(corpus):
+def test_a_block_that_clips_nothing_is_left_alone(corpus):
     block = build_block("composition", seed=0)
     before = copy.deepcopy(block.state_dict())
     settle(block, batches(corpus, block))

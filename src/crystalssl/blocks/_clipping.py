@@ -1,9 +1,9 @@
-"""Pooled features in units of their spread, brought softly within a limit.
+"""Pooled features standardised and softly clipped.
 
-Without it a few odd crystals lie far from all others along directions in which features nearly
-cancel, and a linear model that reads these directions is off by tens of eV there. The spread is a
-running statistic of training, the same in every process; encoders that were never trained take
-it from some crystals (``settle``).
+Without it a few outliers lie far from all other crystals along directions in which features nearly
+cancel, and a linear model that reads these directions is off by tens of eV there. Means and
+standard deviations are running statistics of training, the same in every process; encoders that
+were never trained take them from some crystals (``settle``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MOMENTUM = 0.02
 """Share of the latest batch in the running statistics; batches count alike at first."""
 
 
-class Squash(nn.Module):
-    """``limit * tanh(z / limit)`` of features z in units of their running spread."""
+class SoftClip(nn.Module):
+    """``limit * tanh(z / limit)`` of features z standardised by their running statistics."""
 
     mean: Tensor
     square: Tensor
@@ -36,15 +36,15 @@ class Squash(nn.Module):
         self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, features: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Squash; in training mode the batch enters the statistics first."""
+        """Clip softly; in training mode the batch enters the statistics first."""
         if self.training:
-            self._watch(features.detach().to(self.mean))
-        spread = torch.sqrt((self.square - self.mean**2).clamp_min(1e-8))
-        squashed: Tensor = self.limit * torch.tanh((features - self.mean) / (spread * self.limit))
-        return squashed
+            self._update(features.detach().to(self.mean))
+        std = torch.sqrt((self.square - self.mean**2).clamp_min(1e-8))
+        clipped: Tensor = self.limit * torch.tanh((features - self.mean) / (std * self.limit))
+        return clipped
 
     @torch.no_grad()
-    def _watch(self, features: Float[Tensor, "crystal feature"]) -> None:
+    def _update(self, features: Float[Tensor, "crystal feature"]) -> None:
         """Let a batch, over all processes, enter the statistics."""
         sums = torch.stack([features.sum(0), features.square().sum(0)])
         count = sums.new_full((), float(len(features)))
@@ -63,18 +63,18 @@ class Squash(nn.Module):
 
 @torch.no_grad()
 def settle(block: Block, batches: Iterable[BlockBatch]) -> None:
-    """Let encoders take the spread of their features from some crystals; no weight changes.
+    """Let encoders take the statistics of their features from some crystals; no weight changes.
 
     Args:
         block: a block, as built; its mode is put back.
         batches: crystals to look at.
     """
-    squashes = [module for module in block.modules() if isinstance(module, Squash)]
-    if not squashes:
+    clips = [module for module in block.modules() if isinstance(module, SoftClip)]
+    if not clips:
         return
     training = block.training
     block.eval()
-    for module in squashes:
+    for module in clips:
         module.train()
     for batch in batches:
         block.encode(batch)
