@@ -212,8 +212,8 @@ def check_invariance(block: type[Block], corpus: Corpus) -> None:
     mean, std = before.mean(0), before.std(0, unbiased=False) + 1e-9
     for name, transform in TRANSFORMS.items():
         after = _features(model, _batch(block, _canonical(transform(crystals, 3), len(corpus))))
-        standardised = ((features - mean) / std for features in (before, after))
-        cosine = torch.nn.functional.cosine_similarity(*standardised, dim=1)
+        one, other = (before - mean) / std, (after - mean) / std
+        cosine = torch.nn.functional.cosine_similarity(one, other, dim=1)
         share = float((cosine >= COSINE).double().mean())
         _need(
             share >= SHARE,

@@ -7,7 +7,7 @@ from torch import nn
 
 from crystalssl.blocks._bravais import lattice_system
 from crystalssl.blocks._layers import Taps, even_powers, pool
-from crystalssl.blocks._masking import one_per_segment, shell_draw, sites_to_hide
+from crystalssl.blocks._masking import one_per_segment, uniform_per_shell, sites_to_hide
 from crystalssl.blocks._objectives import (
     ClassCounts,
     TargetMean,
@@ -133,7 +133,7 @@ def test_at_least_one_site_of_every_crystal_is_hidden():
 
 def test_a_shell_is_drawn_as_one():
     shell = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 1, 2]])
-    draw = shell_draw(shell, torch.Generator().manual_seed(2))
+    draw = uniform_per_shell(shell, torch.Generator().manual_seed(2))
     assert draw[0, 0] == draw[0, 1] and draw[1, 1] == draw[1, 3] and draw[0, 0] != draw[0, 2]
 
 
