@@ -1,7 +1,7 @@
 """Columns of many values -> numbers of bins, before a forest sorts them.
 
 A split of a tree sorts the values of a node: few distinct ones sort twice as fast, and quantiles
-keep what splits could tell apart. The way of boosted trees; used by head_forest.py.
+keep what splits could tell apart. The way of boosted trees; used by boosting.py.
 Source: Ke et al., NeurIPS 2017, section 2.1.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation.moments import Features, Index
+from crystalssl.models.arrays import Features, Index
 from crystalssl.representation._compiled import compiled
 
 COLUMNS = 256
