@@ -8,7 +8,7 @@ import pytest
 
 from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
 from crystalssl.models import HEADS, arrays, build_head, head_settings
-from crystalssl.models.contract import inner_split, label_columns
+from crystalssl.models.contract import Training, check_labels
 from crystalssl.models.scaling import fit_scaler
 
 N = 300
@@ -108,7 +108,7 @@ def test_standardising_clips_to_the_range_seen_and_drops_constant_columns(world)
 
 
 def test_rows_to_stop_by_share_no_formula_with_rows_to_fit_on():
-    fit, check = inner_split(np.arange(N), GROUPS, 0)
+    fit, check = Training(np.empty((N, 0)), np.arange(N), np.zeros(N), GROUPS, 0).inner_split()
     assert sorted([*fit, *check]) == list(range(N))
     assert not set(GROUPS[fit]) & set(GROUPS[check])
     assert 0.1 < len(check) / N < 0.2
@@ -124,7 +124,7 @@ def test_rows_to_stop_by_share_no_formula_with_rows_to_fit_on():
 )
 def test_labels_that_cannot_be_fitted_are_refused(rows, labels, kind, message):
     with pytest.raises(InputError, match=message):
-        label_columns(np.array(labels), np.array(rows), kind)
+        check_labels(np.array(labels)[rows, None], kind)
 
 
 def test_least_squares_refuses_classes():
