@@ -66,12 +66,12 @@ def test_the_same_seed_gives_the_same_predictions_and_labels_outside_training_do
 ):
     matrix, labels = world
     head = quick(name)
-    found = []
+    predictions = []
     for outside in (np.nan, 1e9):
         known = np.full(N, outside)
         known[TRAIN] = labels[TRAIN]
-        found.append(head.fit(matrix, TRAIN, known, GROUPS, 3).predict(matrix, TEST))
-    np.testing.assert_array_equal(*found)
+        predictions.append(head.fit(matrix, TRAIN, known, GROUPS, 3).predict(matrix, TEST))
+    np.testing.assert_array_equal(*predictions)
 
 
 @pytest.mark.parametrize("name", HEADS)
