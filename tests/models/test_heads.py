@@ -1,4 +1,5 @@
 import builtins
+import doctest
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
-from crystalssl.models import HEADS, arrays, build_head, head_settings
+from crystalssl.models import HEADS, arrays, build_head, head_settings, registry
 from crystalssl.models.contract import Training, check_labels
 from crystalssl.models.scaling import fit_scaler
 
@@ -158,6 +159,11 @@ def test_importing_heads_leaves_torch_and_evaluation_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_example_of_build_head_runs():
+    tried = doctest.testmod(registry)
+    assert tried.attempted > 4 and tried.failed == 0
 
 
 def test_an_unknown_head_and_a_missing_package_are_named(monkeypatch, world):
