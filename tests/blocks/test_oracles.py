@@ -7,7 +7,7 @@ from torch import nn
 
 from crystalssl.blocks._bravais import lattice_system
 from crystalssl.blocks._layers import Taps, even_powers, pool
-from crystalssl.blocks._masking import one_per_segment, uniform_per_shell, sites_to_hide
+from crystalssl.blocks._masking import one_per_segment, sites_to_hide, uniform_per_shell
 from crystalssl.blocks._objectives import (
     ClassCounts,
     TargetMean,

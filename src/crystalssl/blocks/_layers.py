@@ -95,7 +95,7 @@ def pool(
 
 def both(
     layer: nn.Linear, states: Float[Tensor, "item channel"], split: Sequence[int]
-) -> list[Float[Tensor, "item channel"]]:
+) -> list[Float[Tensor, "item output"]]:
     """The outputs of a linear layer split by channel, each contiguous in memory."""
     weights = torch.split(layer.weight, list(split))
     biases = torch.split(layer.bias, list(split))
