@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh, get_lapack_funcs
 
 from crystalssl.representation._compiled import compiled
 
@@ -22,6 +23,8 @@ Matrices = npt.NDArray[Any]
 
 FLOOR = 0.05
 """Eigenvalues of the overlap are raised to this where any pivot of its factor falls below it."""
+LARGE = 128
+"""Functions from which on LAPACK is called per matrix, in single precision where that is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,43 +54,65 @@ class States:
 
     Attributes:
         energies: (k, N) ascending.
-        vectors: (k, N, N) columns are states over atomic functions.
-        duals: (k, N, N) overlap times vectors.
+        vectors: (k, N, N) columns are states in the orthogonal basis of the stack.
     """
 
     energies: Array
     vectors: Matrices
-    duals: Matrices
 
 
 def adjoint(matrices: Matrices) -> Matrices:
     """Conjugate transposes of a stack."""
-    return np.conj(np.swapaxes(matrices, -1, -2))
+    transposed = np.swapaxes(matrices, -1, -2)
+    return transposed.conj() if np.iscomplexobj(matrices) else transposed
 
 
-def factor(overlap: Matrices, hamiltonian: Matrices, weights: Array) -> Stack:
+def factor(
+    overlap: Matrices, hamiltonian: Matrices, weights: Array, *, single: bool = False
+) -> Stack:
     """Prepare a stack of matrices for diagonalisation.
+
+    Args:
+        overlap: (k, N, N).
+        hamiltonian: (k, N, N).
+        weights: (k,).
+        single: work in single precision from here on where N is large.
 
     Raises:
         numpy.linalg.LinAlgError: if a matrix holds no finite numbers.
     """
     try:
-        lower = np.linalg.cholesky(overlap)
-        safe = bool((np.diagonal(lower, axis1=1, axis2=2).real ** 2).min(initial=1.0) > FLOOR)
+        dual = np.linalg.cholesky(overlap)
+        safe = bool((np.diagonal(dual, axis1=1, axis2=2).real ** 2).min(initial=1.0) > FLOOR)
     except np.linalg.LinAlgError:
         safe = False
     if safe:
-        basis, dual = adjoint(np.linalg.inv(lower)), lower
+        basis = adjoint(_inverse(dual))
     else:
         values, vectors = np.linalg.eigh(overlap)
         roots = np.sqrt(np.maximum(values, FLOOR))[:, None, :]
         basis, dual = vectors / roots, vectors * roots
         overlap = dual @ adjoint(dual)
-    plain = adjoint(basis) @ hamiltonian @ basis
+    if single and overlap.shape[-1] >= LARGE:
+        kind = np.complex64 if np.iscomplexobj(overlap) else np.float32
+        overlap, hamiltonian = overlap.astype(kind), hamiltonian.astype(kind)
+        basis, dual = basis.astype(kind), dual.astype(kind)
     return Stack(
-        overlap=overlap, hamiltonian=hamiltonian, basis=basis, dual=dual, plain=plain,
+        overlap=overlap,
+        hamiltonian=hamiltonian,
+        basis=basis,
+        dual=dual,
+        plain=adjoint(basis) @ (hamiltonian @ basis),
         weights=weights,
-    )  # fmt: skip
+    )
+
+
+def _inverse(lower: Matrices) -> Matrices:
+    """Inverses of lower triangular matrices."""
+    if lower.shape[-1] < LARGE:
+        return np.linalg.inv(lower)
+    (invert,) = get_lapack_funcs(("trtri",), (lower,))
+    return np.stack([invert(matrix, lower=1)[0] for matrix in lower])
 
 
 def solve(stack: Stack, potential: Array | None = None) -> States:
@@ -99,25 +124,36 @@ def solve(stack: Stack, potential: Array | None = None) -> States:
     """
     matrices = stack.plain
     if potential is not None:
-        half = adjoint(stack.basis) @ (potential[:, None] * stack.dual)
-        matrices = matrices + 0.5 * (half + adjoint(half))
-    energies, vectors = np.linalg.eigh(matrices)
-    return States(energies=energies, vectors=stack.basis @ vectors, duals=stack.dual @ vectors)
+        kind = stack.dual.real.dtype
+        half = adjoint(stack.basis) @ (potential.astype(kind)[:, None] * stack.dual)
+        matrices = matrices + kind.type(0.5) * (half + adjoint(half))
+    if matrices.shape[-1] < LARGE:
+        energies, vectors = np.linalg.eigh(matrices)
+        return States(energies=energies, vectors=vectors)
+    solved = [eigh(matrix, driver="evd", check_finite=False) for matrix in matrices]
+    return States(
+        energies=np.stack([values for values, _ in solved]).astype(np.float64),
+        vectors=np.stack([vectors for _, vectors in solved]),
+    )
 
 
-def populations(states: Sequence[States], weights: Sequence[Array], filling: Sequence[Array]) -> Array:
+def populations(
+    stacks: Sequence[Stack], states: Sequence[States], filling: Sequence[Array]
+) -> Array:
     """(N,) Mulliken populations of the atomic functions.
 
     Args:
+        stacks: of one crystal.
         states: solutions of each stack.
-        weights: (k,) of each stack.
         filling: (k, N) electrons in each state of each stack.
     """
     total = np.zeros(states[0].energies.shape[1])
-    for solution, weight, electrons in zip(states, weights, filling, strict=True):
-        top = int(np.flatnonzero((electrons > 1e-9).any(axis=0)).max(initial=0)) + 1
-        products = (solution.vectors[..., :top].conj() * solution.duals[..., :top]).real
-        total += np.einsum("kis,ks->i", products, weight[:, None] * electrons[:, :top])
+    for stack, solved, electrons in zip(stacks, states, filling, strict=True):
+        top = int(np.flatnonzero((electrons > 1e-6).any(axis=0)).max(initial=0)) + 1
+        occupied = solved.vectors[..., :top]
+        products = ((stack.basis @ occupied).conj() * (stack.dual @ occupied)).real
+        share = (stack.weights[:, None] * electrons[:, :top]).astype(products.dtype)
+        total += (products @ share[..., None])[..., 0].sum(axis=0)
     return total
 
 

@@ -64,7 +64,14 @@ def _close(real: Array, imaginary: Array, onsite: Array) -> None:
                         imaginary[h, k - plain, j, i] = -imaginary[h, k - plain, i, j]
 
 
-def prepare(lattice: Array, fractions: Array, numbers: npt.NDArray[np.int64], mesh: Mesh) -> Problem:
+def prepare(
+    lattice: Array,
+    fractions: Array,
+    numbers: npt.NDArray[np.int64],
+    mesh: Mesh,
+    *,
+    single: bool = False,
+) -> Problem:
     """Assemble and factor the matrices of one crystal.
 
     Args:
@@ -72,6 +79,7 @@ def prepare(lattice: Array, fractions: Array, numbers: npt.NDArray[np.int64], me
         fractions: (n, 3) fractional coordinates.
         numbers: (n,) atomic numbers, 1 to 94.
         mesh: k-points.
+        single: diagonalise large matrices in single precision.
 
     Raises:
         numpy.linalg.LinAlgError: if the matrices are no finite numbers.
@@ -94,10 +102,10 @@ def prepare(lattice: Array, fractions: Array, numbers: npt.NDArray[np.int64], me
     stacks = []
     if mesh.real:
         plain = real[:, : mesh.real]
-        stacks.append(factor(plain[0], plain[1], mesh.weights[: mesh.real]))
+        stacks.append(factor(plain[0], plain[1], mesh.weights[: mesh.real], single=single))
     if points > mesh.real:
         waves = real[:, mesh.real :] + 1j * imaginary
-        stacks.append(factor(waves[0], waves[1], mesh.weights[mesh.real :]))
+        stacks.append(factor(waves[0], waves[1], mesh.weights[mesh.real :], single=single))
     return Problem(
         numbers=numbers,
         site=site,
