@@ -92,7 +92,7 @@ def converge(problem: Problem, iterations: int, tolerance: float) -> tuple[Solut
         the best estimate of the self-consistent ones.
     """
     plain = last = solution(problem, None)
-    damping = _damping(problem)
+    damping = damping_of(problem)
     charges = damping @ plain.charges
     mixer = Anderson(damping)
     for _ in range(iterations):
@@ -103,7 +103,7 @@ def converge(problem: Problem, iterations: int, tolerance: float) -> tuple[Solut
     return plain, replace(last, charges=charges)
 
 
-def _damping(problem: Problem) -> Array:
+def damping_of(problem: Problem) -> Array:
     """(n, n) charges that remain of a unit charge once its potential has driven others away.
 
     Every site is taken to answer a potential with as many electrons as it has functions, over its
