@@ -5,3 +5,11 @@ exchange, radial, atoms (free atoms, once, shipped as a table); pairs (two-centr
 when two elements first meet); bloch, kpoints, ewald, levels, charges, spin (one crystal);
 quantities, describe (its numbers).
 """
+
+from crystalssl.representation.electronic.describe import (
+    ElectronicNumbers,
+    describe,
+    quantities,
+)
+
+__all__ = ["ElectronicNumbers", "describe", "quantities"]

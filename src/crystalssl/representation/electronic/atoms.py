@@ -70,7 +70,7 @@ class Setting:
 def solve_atom(
     number: int,
     occupation: Mapping[Shell, float],
-    setting: Setting = Setting(),  # noqa: B008 - frozen
+    setting: Setting = Setting(),
     *,
     also: Sequence[Shell] = (),
     start: Atom | None = None,
@@ -120,7 +120,9 @@ def solve_atom(
                 elements=grid, energies=energies, orbitals=orbitals, charge=charge,
                 potential=wanted, total=total,
             )  # fmt: skip
-        potential = mixer.next(potential, residual, (charge + 1e-3 * r**2 * np.exp(-r)) * grid.weights)
+        potential = mixer.next(
+            potential, residual, (charge + 1e-3 * r**2 * np.exp(-r)) * grid.weights
+        )
     raise InputError(
         f"The atom of Z = {number} did not converge in {_STEPS} steps. Check its occupation."
     )
@@ -219,7 +221,7 @@ def _stoner(atom: Atom, shells: Sequence[Shell], occupation: Mapping[Shell, floa
 
 
 def _times_radius(atom: Atom, number: int, radii: Array) -> Array:
-    """r V(r) at ``radii``; -Z at the nucleus."""
+    """R V(r) at ``radii``; -Z at the nucleus."""
     r = np.concatenate([[0.0], atom.elements.points.ravel()])
     values = np.concatenate([[-float(number)], (atom.potential * atom.elements.points).ravel()])
     interpolated: Array = np.interp(np.log1p(radii / 1e-4), np.log1p(r / 1e-4), values)

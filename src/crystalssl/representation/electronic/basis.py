@@ -86,12 +86,10 @@ def load() -> Basis:
 
 
 def _of_atom(hardness: Array, occupation: Array) -> Array:
-    """One hardness per atom out of (95, 3): of p where it has electrons, else the mean of s and d."""
+    """(95,) hardness out of (95, 3): of p where it has electrons, else the mean of s and d."""
     filled = occupation > 0
     spherical = filled & np.array([True, False, True])
     counts = np.maximum(spherical.sum(1), 1)
-    of_atom: Array = np.where(
-        filled[:, 1], hardness[:, 1], (hardness * spherical).sum(1) / counts
-    )
+    of_atom: Array = np.where(filled[:, 1], hardness[:, 1], (hardness * spherical).sum(1) / counts)
     of_atom[0] = 1.0
     return of_atom

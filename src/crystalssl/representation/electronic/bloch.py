@@ -139,12 +139,14 @@ def assemble(
             size_a, size_b = first[a + 1] - first[a], first[b + 1] - first[b]
             for x in range(3):
                 delta[x] = fractions[b, x] - fractions[a, x]
-                low[x] = int(math.ceil(-end * norms[x] - delta[x]))
-                high[x] = int(math.floor(end * norms[x] - delta[x]))
+                low[x] = math.ceil(-end * norms[x] - delta[x])
+                high[x] = math.floor(end * norms[x] - delta[x])
             for t0 in range(low[0], high[0] + 1):
                 for t1 in range(low[1], high[1] + 1):
                     for t2 in range(low[2], high[2] + 1):
-                        if i == j and not (t0 > 0 or (t0 == 0 and (t1 > 0 or (t1 == 0 and t2 > 0)))):
+                        if i == j and not (
+                            t0 > 0 or (t0 == 0 and (t1 > 0 or (t1 == 0 and t2 > 0)))
+                        ):
                             continue  # the opposite image is this one's Hermitian conjugate
                         t[0], t[1], t[2] = t0, t1, t2
                         square = 0.0
@@ -179,7 +181,14 @@ def assemble(
 
 @compiled
 def _add(
-    factor: float, blocks: Array, a: int, b: int, size_a: int, size_b: int, matrix: Array, sign: float
+    factor: float,
+    blocks: Array,
+    a: int,
+    b: int,
+    size_a: int,
+    size_b: int,
+    matrix: Array,
+    sign: float,
 ) -> None:
     """Add a block of overlap and Hamiltonian at (a, b), in the upper triangle.
 

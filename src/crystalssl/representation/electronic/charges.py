@@ -110,10 +110,10 @@ def damping_of(problem: Problem) -> Array:
     hardness. That is near enough to the truth for two iterations to do the work of ten.
     """
     atoms = basis.load()
-    answer = atoms.orbitals[problem.numbers] / atoms.hardness[problem.numbers]
+    answer: Array = atoms.orbitals[problem.numbers] / atoms.hardness[problem.numbers]
     stiff = problem.interaction + _NEUTRAL
-    damping: Array = np.linalg.inv(np.eye(len(answer)) + answer[:, None] * stiff)
-    return damping
+    matrix: Array = np.eye(len(answer)) + answer[:, None] * stiff
+    return np.asarray(np.linalg.inv(matrix), np.float64)
 
 
 class Anderson:
@@ -136,7 +136,8 @@ class Anderson:
         if changes is not None and steps is not None:
             factors = np.linalg.lstsq(changes, residual, rcond=1e-4)[0]
             vector, residual = vector - steps @ factors, residual - changes @ factors
-        return vector + np.dot(self._damping, residual)
+        following: Array = vector + np.dot(self._damping, residual)
+        return following
 
 
 def _differences(history: Sequence[Array]) -> Array | None:

@@ -14,12 +14,19 @@ from threadpoolctl import threadpool_limits
 
 from crystalssl.errors import unknown_name
 from crystalssl.representation._compiled import run_chunks
+from crystalssl.representation.electronic import basis
 from crystalssl.representation.electronic.atoms import BOHR
 from crystalssl.representation.electronic.charges import converge
 from crystalssl.representation.electronic.kpoints import divisions, mesh
 from crystalssl.representation.electronic.picture import picture
 from crystalssl.representation.electronic.problem import prepare
-from crystalssl.representation.electronic.quantities import GROUPS, SPIN, Quantity, numbers, spin_numbers
+from crystalssl.representation.electronic.quantities import (
+    GROUPS,
+    SPIN,
+    Quantity,
+    numbers,
+    spin_numbers,
+)
 from crystalssl.representation.electronic.shells import HEAVIEST
 from crystalssl.representation.electronic.spin import split
 from crystalssl.structures.crystals import Crystals
@@ -112,9 +119,6 @@ def describe(crystals: Crystals, level: str = "fast") -> ElectronicNumbers:
 
     Raises:
         UnknownNameError: if there is no such level.
-
-    Example:
-        >>> from crystalssl.datasets.bundled import load_bundled  # doctest: +SKIP
     """
     columns = quantities(level)
     values = np.zeros((len(crystals), len(columns)), np.float32)
@@ -171,8 +175,6 @@ def _describe_one(
     level: Level,
 ) -> npt.NDArray[np.float64]:
     """(q,) unclipped numbers of one crystal, lattice in bohr."""
-    from crystalssl.representation.electronic import basis
-
     functions = int(basis.load().orbitals[elements].sum())
     counts = divisions(lattice, level.mesh / BOHR, int(level.work / functions**3))
     problem = prepare(lattice, fractions, elements, mesh(counts), single=level.single)

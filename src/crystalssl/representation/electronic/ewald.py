@@ -35,8 +35,8 @@ def _near(lattice: Array, fractions: Array, hardness: Array, split: float, matri
             reach = ACCURACY / min(split, width)
             for x in range(3):
                 delta[x] = fractions[j, x] - fractions[i, x]
-                low[x] = int(math.ceil(-reach * norms[x] - delta[x]))
-                high[x] = int(math.floor(reach * norms[x] - delta[x]))
+                low[x] = math.ceil(-reach * norms[x] - delta[x])
+                high[x] = math.floor(reach * norms[x] - delta[x])
             total = 0.0
             for t0 in range(low[0], high[0] + 1):
                 for t1 in range(low[1], high[1] + 1):
@@ -62,14 +62,14 @@ def _near(lattice: Array, fractions: Array, hardness: Array, split: float, matri
 
 @compiled_sums
 def _waves(lattice: Array, fractions: Array, split: float) -> Array:
-    """(2 G, n) cosines and sines of half of the reciprocal vectors, times the root of their weight."""
+    """(2 G, n) cosines and sines of half of the reciprocal vectors, times their weight's root."""
     inverse = np.linalg.inv(lattice)
     volume = abs(np.linalg.det(lattice))
     reach = 2.0 * split * ACCURACY
     top = np.empty(3, np.int64)
     for x in range(3):
         length = math.sqrt((lattice[x] ** 2).sum())
-        top[x] = int(math.floor(reach * length / (2.0 * math.pi)))
+        top[x] = math.floor(reach * length / (2.0 * math.pi))
     room = (top[0] + 1) * (2 * top[1] + 1) * (2 * top[2] + 1)
     waves = np.empty((2 * room, len(fractions)))
     used = 0

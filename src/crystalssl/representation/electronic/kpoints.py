@@ -43,7 +43,9 @@ def divisions(lattice: Array, length: float, most: int) -> npt.NDArray[np.int64]
     """
     planes = np.linalg.norm(np.linalg.inv(lattice), axis=0)  # 1 / spacing
     while True:
-        counts = np.maximum(np.ceil(length * planes - _SLACK - 1e-6), 1).astype(np.int64)
+        counts: npt.NDArray[np.int64] = np.maximum(
+            np.ceil(length * planes - _SLACK - 1e-6), 1
+        ).astype(np.int64)
         if counts.prod() <= max(most, 1):
             return counts
         length *= 0.95

@@ -107,9 +107,7 @@ def grid(xi_points: int = _XI, eta_points: int = _ETA) -> Grid:
 
 
 @compiled_sums
-def _on_points(
-    radial: Array, index: npt.NDArray[np.int32], weights: Array, values: Array
-) -> None:
+def _on_points(radial: Array, index: npt.NDArray[np.int32], weights: Array, values: Array) -> None:
     """Interpolate (4, 256) radial functions at (P,) points into ``values`` (4, P)."""
     for k in range(4):
         for p in range(len(index)):

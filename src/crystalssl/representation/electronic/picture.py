@@ -152,9 +152,13 @@ def picture(problem: Problem, plain: Solution, solved: Solution) -> Picture:
     seen = int((energies * EV < zero + HIGHEST).any(axis=0).sum())
     shares, bond_energy, bond_population, site_bonds = _states(problem, solved, seen)
     x = (energies[:, :seen] * EV - zero).ravel()
-    filling = (x < 0).astype(np.float64) if insulator else 1 / (1 + np.exp(np.clip(x / _SMEARING, -60, 60)))
+    filling = (
+        (x < 0).astype(np.float64)
+        if insulator
+        else 1 / (1 + np.exp(np.clip(x / _SMEARING, -60, 60)))
+    )
     shells = np.bincount(3 * problem.site + problem.shell, solved.populations, 3 * sites)
-    shells = shells.reshape(sites, 3)
+    shells_of_site = shells.astype(np.float64).reshape(sites, 3)
     return Picture(
         gaps=gaps,
         plain_gap=gaps_of(plain_energies, weights, problem.electrons).indirect,
@@ -166,8 +170,8 @@ def picture(problem: Problem, plain: Solution, solved: Solution) -> Picture:
         bond_energy=bond_energy * EV / sites,
         bond_population=bond_population / sites,
         site_bonds=site_bonds * EV,
-        shells=shells,
-        change=shells - atoms.occupation[numbers],
+        shells=shells_of_site,
+        change=shells_of_site - atoms.occupation[numbers],
         charges=solved.charges,
         plain_charges=plain.charges,
         potential=solved.potential * EV,
@@ -238,4 +242,5 @@ def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array
         energy += by_shell.T @ bond @ by_shell
         population += by_shell.T @ overlap @ by_shell
         bonds += bond.sum(axis=1)
-    return np.concatenate(shares), energy, population, np.bincount(problem.site, bonds, sites)
+    of_site = np.bincount(problem.site, bonds, sites).astype(np.float64)
+    return np.concatenate(shares), energy, population, of_site

@@ -147,7 +147,7 @@ def _bonds(p: Picture) -> list[float]:
     site, i, j = p.site_bonds, *np.triu_indices(3)
     both = np.where(i == j, 0.5, 1.0)
     return [
-        float(site.mean()), float(site.std()), float(site.min()), float(site.max()),
+        float(site.mean()), float(site.min()), float(site.max()), float(site.std()),
         *(both * (p.bond_energy[i, j] + p.bond_energy[j, i])),
         *(both * (p.bond_population[i, j] + p.bond_population[j, i])),
     ]  # fmt: skip
@@ -174,13 +174,13 @@ def _potentials(p: Picture) -> list[float]:
 
 
 def _edge_quantities(edge: str) -> tuple[Quantity, ...]:
-    shares = {"electronegativity": (0.0, 4.2), "localisation": (0.0, 1.0), "bonding": (-15.0, 20.0)}
+    shares = {"electronegativity": (0.0, 4.2), "localisation": (0.0, 1.0), "bonding": (-6.0, 20.0)}
     return (
         *_pure(" ".join(f"{edge}_{name}" for name in SHARES[:3]), -0.2, 1.2),
         Quantity(f"{edge}_electronegativity_pauling", "pauling", *shares["electronegativity"]),
         *_pure(f"{edge}_localisation", *shares["localisation"]),
         *_ev(f"{edge}_bonding", *shares["bonding"]),
-        *_ev(f"{edge}_energy", -25.0, 25.0),
+        *_ev(f"{edge}_energy", -12.0, 12.0),
         *_pure(f"{edge}_log_states", -14.0, 4.0),
     )
 
@@ -197,7 +197,7 @@ GROUPS: tuple[Group, ...] = (
             *_ev("gap_indirect", -8.0, 15.0),
             *_ev("gap_direct gap_mean gap gap_direct_open gap_without_charges", 0.0, 15.0),
             *_ev("width_highest_filled width_lowest_empty", 0.0, 15.0),
-            *_ev("gap_of_band_centres", 0.0, 40.0),
+            *_ev("gap_of_band_centres", 0.0, 30.0),
             Quantity("gap_root", "eV^0.5", 0.0, 4.0),
             *_pure("insulating odd_electrons", 0.0, 1.0),
         ),
@@ -209,37 +209,40 @@ GROUPS: tuple[Group, ...] = (
             *_ev("filled_mean", -25.0, 0.0),
             *_ev("filled_std", 0.0, 15.0),
             *_ev("filled_third_moment", -20.0, 10.0),
-            *_ev("filled_bonding", -40.0, 5.0),
+            *_ev("filled_bonding", -20.0, 3.0),
             *_ev("empty_mean", 0.0, 12.0),
-            *_ev("empty_bonding", -10.0, 60.0),
-            *_ev("level", -20.0, 12.0),
-            *_ev("lowest", -45.0, 0.0),
+            *_ev("empty_bonding", -5.0, 40.0),
+            *_ev("level", -12.0, 8.0),
+            *_ev("lowest", -40.0, 0.0),
             *_pure("filled_localisation", 0.0, 1.0),
             *_pure("empty_states", 0.0, 9.0),
         ),
         _bands,
     ),
     Group(
-        (*_dos([f"dos{e:+.0f}_eV" for e in _WINDOWS], 8.0), *_pure("log_dos_at_level", 0.0, 2.5)),
+        (*_dos([f"dos{e:+.0f}_eV" for e in _WINDOWS], 5.0), *_pure("log_dos_at_level", 0.0, 1.0)),
         _windows,
     ),
     Group(
-        _pure(" ".join(f"states_{s}{e:+.1f}_eV" for s in "spd" for e in _SHELL_WINDOWS), -0.3, 5.0),
+        _pure(" ".join(f"states_{s}{e:+.1f}_eV" for s in "spd" for e in _SHELL_WINDOWS), -0.3, 4.0),
         _shell_windows,
     ),
     Group(
         (
-            *_ev("centre_s centre_p centre_d", -20.0, 12.0),
+            *_ev("centre_s centre_p centre_d", -25.0, 12.0),
             *_ev("width_s width_p width_d", 0.0, 15.0),
         ),
         _shell_bands,
     ),
-    Group(_ev("binding binding_bands electrostatic binding_without_charges", -40.0, 25.0), _energies),
+    Group(
+        _ev("binding binding_bands electrostatic binding_without_charges", -25.0, 5.0), _energies
+    ),
     Group(
         (
-            *_ev("site_bonds_mean site_bonds_std site_bonds_min site_bonds_max", -50.0, 20.0),
-            *_ev(" ".join(f"bonds_{channel}" for channel in _CHANNELS), -25.0, 15.0),
-            *_electrons(" ".join(f"overlap_{channel}" for channel in _CHANNELS), -3.0, 3.0),
+            *_ev("site_bonds_mean site_bonds_min site_bonds_max", -40.0, 5.0),
+            *_ev("site_bonds_std", 0.0, 15.0),
+            *_ev(" ".join(f"bonds_{channel}" for channel in _CHANNELS), -15.0, 5.0),
+            *_electrons(" ".join(f"overlap_{channel}" for channel in _CHANNELS), -0.5, 1.5),
         ),
         _bonds,
     ),
@@ -255,11 +258,11 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         (
-            *_ev("potential_std potential_range", 0.0, 40.0),
-            *_ev("hopping_mean hopping_std hopping_min hopping_max", 0.0, 80.0),
-            *_ev("charge_times_hardness", 0.0, 40.0),
-            *_ev("charge_squared_times_hardness", 0.0, 60.0),
-            Quantity("electron_density_per_A3", "electrons/A^3", 0.0, 3.0),
+            *_ev("potential_std potential_range", 0.0, 15.0),
+            *_ev("hopping_mean hopping_std hopping_min hopping_max", 0.0, 60.0),
+            *_ev("charge_times_hardness", 0.0, 25.0),
+            *_ev("charge_squared_times_hardness", 0.0, 40.0),
+            Quantity("electron_density_per_A3", "electrons/A^3", 0.0, 1.5),
             *_electrons("electrons_per_site", 0.0, 12.0),
             *_pure("log_functions_per_site", 0.0, 2.3),
         ),

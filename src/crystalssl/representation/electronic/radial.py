@@ -54,7 +54,11 @@ class RadialElements:
         return whole[np.ix_(self._free, self._free)]
 
     def levels(
-        self, l: int, potential: Array, count: int, light: float = LIGHT  # noqa: E741
+        self,
+        l: int,
+        potential: Array,
+        count: int,
+        light: float = LIGHT,
     ) -> tuple[Array, Array]:
         """The lowest levels of one angular momentum.
 
@@ -83,11 +87,13 @@ class RadialElements:
         return values
 
     def evaluate(self, orbital: Array, radii: Array) -> Array:
-        """u / r of a function (E + 1, 2) at ``radii``; u'(0) at the nucleus, zero beyond."""
+        """The quotient u / r of a function (E + 1, 2) at ``radii`` (P,); zero beyond the elements."""
         element = np.clip(np.searchsorted(self.nodes, radii, "right") - 1, 0, len(self.nodes) - 2)
         length = self._lengths[element]
         x = (radii - self.nodes[element]) / length[:, 0]
-        basis = np.stack([_hermite(x[i : i + 1], length[i : i + 1])[0][0, :, 0] for i in range(len(x))])
+        basis = np.stack(
+            [_hermite(x[i : i + 1], length[i : i + 1])[0][0, :, 0] for i in range(len(x))]
+        )
         u = np.einsum("pa,pa->p", basis, orbital.ravel()[self._index[element]])
         u = np.where(radii < self.nodes[-1], u, 0.0)
         values: Array = np.where(radii > 0.0, u / np.maximum(radii, 1e-12), orbital[0, 1])
@@ -112,7 +118,7 @@ class RadialElements:
 
 
 def _hermite(x: Array, lengths: Array) -> tuple[Array, Array]:
-    """Cubic Hermite functions (E, 4, Q) and slopes at ``x`` (Q,) of elements of ``lengths`` (E, 1)."""
+    """Cubic Hermite functions (E, 4, Q) and slopes at ``x`` (Q,) in elements of ``lengths``."""
     values = [1 - 3 * x**2 + 2 * x**3, x - 2 * x**2 + x**3, 3 * x**2 - 2 * x**3, x**3 - x**2]
     slopes = [6 * x**2 - 6 * x, 1 - 4 * x + 3 * x**2, 6 * x - 6 * x**2, 3 * x**2 - 2 * x]
     one = np.ones_like(lengths)

@@ -75,7 +75,9 @@ def split(problem: Problem, start: Solution) -> Spins | None:
         moments[magnetic] = vector[sites:]
         half = 0.5 * (atoms.stoner[numbers] * moments)[problem.site] * d
         common = (problem.interaction @ vector[:sites])[problem.site]
-        both = [[solve(stack, common - sign * half) for stack in problem.stacks] for sign in (1, -1)]
+        both = [
+            [solve(stack, common - sign * half) for stack in problem.stacks] for sign in (1, -1)
+        ]
         energies = np.stack([_energies(states) for states in both])  # (2, k, N)
         level = fermi_level(
             np.concatenate(energies), np.concatenate([weights, weights]),
@@ -90,7 +92,7 @@ def split(problem: Problem, start: Solution) -> Spins | None:
         vector = mixer.next(vector, residual)
     return Spins(
         energies=energies,
-        moments=unpaired,
+        moments=unpaired.astype(np.float64),
         electrons=(float(up.sum()), float(down.sum())),
         residual=float(np.abs(residual).max()),
     )
