@@ -24,7 +24,7 @@ Matrices = npt.NDArray[Any]
 FLOOR = 0.05
 """Eigenvalues of the overlap are raised to this where any pivot of its factor falls below it."""
 LARGE = 128
-"""Functions from which on LAPACK is called per matrix, in single precision where that is allowed."""
+"""Functions from which on LAPACK is called per matrix, in single precision where allowed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""One crystal as an eigenvalue problem: cell, sites and a mesh -> factored matrices and electrostatics.
+"""One crystal as an eigenvalue problem: cell, sites and mesh -> matrices and electrostatics.
 
 What self-consistency and the summaries start from: stacks of Bloch matrices, the site and angular
 momentum of every atomic function, and the interaction of charges. Hartree and bohr.
@@ -113,7 +113,7 @@ def prepare(
         onsite=onsite,
         stacks=tuple(stacks),
         interaction=interaction(lattice, fractions, atoms.hardness[numbers]),
-        electrons=int(round(float(atoms.electrons[numbers].sum()))),
+        electrons=round(float(atoms.electrons[numbers].sum())),
         volume=abs(float(np.linalg.det(lattice))),
         strength=strength,
     )

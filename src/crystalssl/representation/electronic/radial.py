@@ -55,7 +55,7 @@ class RadialElements:
 
     def levels(
         self,
-        l: int,
+        l: int,  # noqa: E741
         potential: Array,
         count: int,
         light: float = LIGHT,
@@ -87,7 +87,7 @@ class RadialElements:
         return values
 
     def evaluate(self, orbital: Array, radii: Array) -> Array:
-        """The quotient u / r of a function (E + 1, 2) at ``radii`` (P,); zero beyond the elements."""
+        """The quotient u / r of a function (E + 1, 2) at ``radii`` (P,); zero past the elements."""
         element = np.clip(np.searchsorted(self.nodes, radii, "right") - 1, 0, len(self.nodes) - 2)
         length = self._lengths[element]
         x = (radii - self.nodes[element]) / length[:, 0]
