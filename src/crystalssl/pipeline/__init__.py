@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crystalssl.pipeline.bottleneck import train_bottleneck
-    from crystalssl.pipeline.evaluation import evaluate, report
-    from crystalssl.pipeline.extraction import extract, extract_to
+    from crystalssl.pipeline.evaluation import evaluate, matbench, report
+    from crystalssl.pipeline.extraction import extract, extract_to, featurize_corpus, generate
     from crystalssl.pipeline.full_run import run
     from crystalssl.pipeline.progress import SILENT, Progress, Screen
     from crystalssl.pipeline.structures import convert, write_ftcp, write_panel
@@ -27,6 +27,9 @@ _LAZY = {
     "evaluate": "evaluation",
     "extract": "extraction",
     "extract_to": "extraction",
+    "featurize_corpus": "extraction",
+    "generate": "extraction",
+    "matbench": "evaluation",
     "pretrain": "training",
     "report": "evaluation",
     "run": "full_run",
@@ -43,6 +46,9 @@ __all__ = [
     "evaluate",
     "extract",
     "extract_to",
+    "featurize_corpus",
+    "generate",
+    "matbench",
     "pretrain",
     "report",
     "run",

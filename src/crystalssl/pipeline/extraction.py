@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crystalssl.blocks._contract import Block
-from crystalssl.blocks._registry import resolve_blocks
+from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, Skip
 from crystalssl.features.bottleneck import AUTO, unused_bottleneck
@@ -361,7 +361,7 @@ def untrained_features(
     source: Corpus | CanonicalResult, blocks: Sequence[str], seed: int, progress: Progress
 ) -> Features:
     """Features of fresh encoders of ``blocks``: what architecture alone is worth."""
-    from crystalssl.blocks._registry import build_block
+    from crystalssl.blocks.registry import build_block
 
     fresh = {name: build_block(name, seed=seed) for name in blocks}
     settle_encoders(source, fresh)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystalssl.blocks._contract import Block
+from crystalssl.blocks.contract import Block
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError
@@ -55,7 +55,7 @@ from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.table import read_table, write_table
 
 if TYPE_CHECKING:
-    from crystalssl.pipeline.evaluation import Result
+    from crystalssl.evaluation.results import Results
 
 DEFAULT_TARGET = "formation_energy_per_atom"
 """Label that is probed when the structures carry it and no other is named."""
@@ -76,7 +76,7 @@ class RunResult:
     folder: Path
     features: Features
     bottleneck: Features | None
-    linear_probe: Result | None
+    linear_probe: Results | None
     report: Path
 
 
@@ -162,12 +162,13 @@ def run(
         features, untrained, made = _features(at, corpus, trained)
         sets, mixed = {evaluation.SSL: features}, None
         if len(plan.blocks) > 1:
-            mixed, _ = _mix(at, crystals, corpus, features, made, mixing)
+            mixed = _mix(at, crystals, corpus, features, made, mixing)
             sets[evaluation.BOTTLENECK] = mixed
         probe = None
         if labels:
+            shown = {evaluation.UNTRAINED: untrained, **sets}
             probe = evaluation.probe_run(
-                folder, crystals, sets, untrained, labels, seed=seed, progress=progress
+                stages, crystals, shown, labels, seed=seed, progress=progress
             )
         page = evaluation.report(folder)
     return RunResult(
@@ -303,8 +304,8 @@ def _mix(
     features: Features,
     made: str,
     config: BottleneckConfig,
-) -> tuple[Features, str]:
-    """Features mixed by a bottleneck trained on them, and a digest of its files."""
+) -> Features:
+    """Features of a bottleneck trained on those of all blocks."""
     folder, table = at.folder / BOTTLENECK, at.folder / "bottleneck_features.parquet"
     digest = at.stages.digest(BOTTLENECK, asdict(config), [made])
     if at.stages.is_done(BOTTLENECK, digest):
@@ -318,4 +319,4 @@ def _mix(
         at.stages.finish(BOTTLENECK, digest, asdict(config), [folder, table])
         width = counted(len(mixed.names), "bottleneck feature")
         at.progress.note(f"{len(mixed):,} x {width}: {table}")
-    return load_features(table), at.stages.outcome(BOTTLENECK)
+    return load_features(table)

@@ -87,7 +87,7 @@ def check_settings(settings: Settings) -> None:
     """
     if not settings:
         return
-    from crystalssl.blocks._registry import known_blocks
+    from crystalssl.blocks.registry import known_blocks
     from crystalssl.features.bottleneck_training import BottleneckConfig
 
     defaults = {TRAINING: TrainConfig(), BOTTLENECK: BottleneckConfig()}

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from crystalssl.blocks._contract import Block
-from crystalssl.blocks._registry import resolve_blocks
+from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus, parts_fit, split_by_formula, write_parts
