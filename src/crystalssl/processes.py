@@ -60,6 +60,27 @@ def usable_cores() -> int:
 
 
 @contextmanager
+def limited_threads(count: int | None) -> Iterator[None]:
+    """Limit the threads of PyTorch and of the array libraries below it while the block runs."""
+    if count is None:
+        yield
+        return
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    try:
+        torch.set_num_threads(count)
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        with threadpool_limits(limits=count):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+@contextmanager
 def worker_pool(
     count: int, start: Callable[..., None], *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:

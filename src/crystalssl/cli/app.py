@@ -13,15 +13,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from crystalssl.cli import evaluate, info, learning, structures
-from crystalssl.cli.console import error_console
+from crystalssl import pipeline
+from crystalssl.cli import info, options
+from crystalssl.cli.commands import command
+from crystalssl.cli.console import error_console, say
 from crystalssl.errors import CrystalSSLError
+from crystalssl.pipeline.evaluation import SCENARIOS
 from crystalssl.processes import EXIT_TERMINATED, Terminated, stop_on_sigterm
 
 DEBUG = "--debug"
 """Option that shows tracebacks; valid at any place of the command line."""
-RENAMED = {"--draws": "--repeats", "--full-draws": "--full-repeats"}
-"""Old spellings of options, which go on working."""
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has stopped."""
 
@@ -65,7 +66,7 @@ class Messages(TyperGroup):
 def _renamed(word: str) -> str:
     """An option by its present name."""
     name, equals, value = word.partition("=")
-    return f"{RENAMED.get(name, name)}{equals}{value}"
+    return f"{options.RENAMED.get(name, name)}{equals}{value}"
 
 
 def how_to_go_on(command: Any) -> str:
@@ -126,24 +127,58 @@ app = typer.Typer(
 )
 app.callback()(start)
 
-COMMANDS = {
-    "The whole pipeline": (learning.run,),
-    "Structures": (structures.convert, structures.ftcp, structures.panel, structures.generate),
-    "Learning": (
-        learning.pretrain,
-        learning.extract,
-        learning.bottleneck,
-        learning.featurize_corpus,
-    ),
-}
-for panel, commands in COMMANDS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-RESULTS = "Results and settings"
-app.add_typer(evaluate.app, name="evaluate", rich_help_panel=RESULTS)
-app.command(rich_help_panel=RESULTS)(evaluate.report)
-app.add_typer(info.app, name="info", rich_help_panel=RESULTS)
-app.add_typer(info.settings, name="config", rich_help_panel=RESULTS)
+MAIN, FILES, LEARN, LOOK = "The whole pipeline", "Structures", "Learning", "Results and settings"
+
+
+def show_results(results: Any) -> None:
+    """Print the results of an evaluation."""
+    from crystalssl.cli.results import show
+
+    show(results)
+
+
+def show_run(result: Any) -> None:
+    """Print the comparison of a run, and where its page is."""
+    if result.linear_probe is not None:
+        show_results(result.linear_probe)
+    say(f"Report: {result.report}")
+
+
+def show_weights(result: Any) -> None:
+    """Print where trained weights are."""
+    say(f"Weights: {result.folder}")
+
+
+def add(name: str, call: Any, panel: str | None = None, to: typer.Typer = app) -> None:
+    """Add a command."""
+    to.command(name, rich_help_panel=panel)(call)
+
+
+TABLE, ARRAY = {"out": options.TABLE}, {"out": options.ARRAY}
+add("run", command(pipeline.run, show=show_run, structures=options.BUNDLED), MAIN)
+add("convert", command(pipeline.convert, **TABLE), FILES)
+add("ftcp", command(pipeline.write_ftcp, **ARRAY), FILES)
+add("panel", command(pipeline.write_panel, **ARRAY), FILES)
+add("generate", command(pipeline.generate, structures=options.BUNDLED, **TABLE), FILES)
+add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
+add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
+add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
+add("featurize-corpus", command(pipeline.featurize_corpus), LEARN)
+evaluate = typer.Typer(help="Measure features against labels and baselines.")
+UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
+for name, kind in SCENARIOS.items():
+    further = {"untrained_features": options.UNTRAINED_FILE} if name == "ablation" else {}
+    call = command(
+        pipeline.evaluate, scenario=kind, show=show_results, structures=options.LABELLED,
+        without=UNUSED.get(name, ()), **further,
+    )  # fmt: skip
+    add(name, call, to=evaluate)
+add("matbench", command(pipeline.matbench, show=show_results), to=evaluate)
+app.add_typer(evaluate, name="evaluate", rich_help_panel=LOOK)
+report = command(pipeline.report, features=options.MAP_FEATURES, structures=options.MAP_FILE)
+add("report", report, LOOK)
+app.add_typer(info.app, name="info", rich_help_panel=LOOK)
+app.add_typer(info.settings, name="config", rich_help_panel=LOOK)
 
 
 def main() -> None:

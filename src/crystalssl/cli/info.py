@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crystalssl.cli.console import grid, say
-from crystalssl.cli.options import BlockChoice, OptionalSources, Preset
+from crystalssl.cli.options import BUNDLED, OPTIONS
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What there is: data, panel, blocks, tasks, weights, machine.")
 settings = typer.Typer(help="Settings: presets and block configurations.")
 
+PRESET, BLOCK = OPTIONS["preset"], OPTIONS["block"]
 LEAST_RANK = 0.3
 """Share of its width that a block's effective rank should reach."""
 LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymatgen", "matminer")
@@ -38,12 +39,12 @@ def crystals_of(sources: list[Path] | None) -> Crystals:
         InputError: if there is none among those named.
     """
     from crystalssl.datasets.bundled import load_bundled
+    from crystalssl.datasets.load import read_any
     from crystalssl.pipeline.progress import counted
-    from crystalssl.pipeline.structures import read
 
     if not sources:
         return load_bundled()
-    result = read(sources)
+    result = read_any(sources)
     if not len(result.crystals):
         first = f" First: {result.skipped[0].reason}." if result.skipped else ""
         raise InputError(
@@ -56,7 +57,7 @@ def crystals_of(sources: list[Path] | None) -> Crystals:
 
 
 @app.command()
-def data(sources: OptionalSources = None) -> None:
+def data(sources: BUNDLED = None) -> None:
     """Count crystals, elements and sites, and describe every column."""
     from collections import Counter
 
@@ -92,7 +93,7 @@ def data(sources: OptionalSources = None) -> None:
 
 @app.command()
 def panel(
-    sources: OptionalSources = None,
+    sources: BUNDLED = None,
     limit: Annotated[int, typer.Option(help="Crystals to measure.", min=1)] = 1000,
 ) -> None:
     """Show the columns of every panel group, its width and its measured sparsity."""
@@ -252,7 +253,7 @@ def _settings() -> None:
 
 
 @settings.command()
-def show(preset: Preset = "quick", block: BlockChoice = "all") -> None:
+def show(preset: PRESET = "quick", block: BLOCK = "all") -> None:
     """Show every setting by its section: value and meaning; for --config and --set."""
     from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.config import get_preset

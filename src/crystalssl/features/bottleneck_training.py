@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.errors import InputError
-from crystalssl.features.bottleneck import LIMIT, Bottleneck
+from crystalssl.features.bottleneck import LIMIT, Bottleneck, BottleneckCard, save_bottleneck
 from crystalssl.features.container import Features
 
 Index = npt.NDArray[np.int64]
@@ -246,6 +247,34 @@ def _figures(
     return figures
 
 
-def settings_of(config: BottleneckConfig) -> dict[str, Any]:
-    """Settings as JSON."""
-    return asdict(config)
+def train_and_save(
+    features: Features,
+    targets: Sequence[npt.NDArray[np.float32]],
+    rows: tuple[Index, Index],
+    config: BottleneckConfig,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> BottleneckCard:
+    """Train a bottleneck and write it with its card.
+
+    Args:
+        features: features of all crystals.
+        targets: as in :func:`train_bottleneck`.
+        rows: rows to train on, and rows to hold out.
+        config: settings.
+        folder: gets weights and card.
+        progress: called with epochs done and in all.
+    """
+    train, val = rows
+    outcome = train_bottleneck(features, targets, train, val, config, progress=progress)
+    card = BottleneckCard(
+        widths=features.widths,
+        width=config.width,
+        linear=outcome.bottleneck.linear,
+        encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
+        training=asdict(config),
+        data={"train_crystals": len(train), "val_crystals": len(val)},
+        figures=outcome.figures,
+    )
+    return save_bottleneck(outcome.bottleneck, folder, card)

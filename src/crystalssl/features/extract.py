@@ -19,9 +19,10 @@ import torch
 from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._squash import settle
 from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
-from crystalssl.features.container import Features, Origin, feature_names
+from crystalssl.features.container import UNTRAINED, Features, Origin, feature_names
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
@@ -118,6 +119,26 @@ def settle_encoders(
     for block in encoders.values():
         with _ready(block, place):
             settle(block, (corpus.batch(part, block) for part in plan))
+
+
+def extract_untrained(
+    source: CanonicalResult | Corpus,
+    blocks: Sequence[str],
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Features of encoders that were never trained: what architecture alone is worth.
+
+    Args:
+        source: canonical crystals, or a corpus of them.
+        blocks: names of the blocks.
+        seed: seed of their weights.
+        progress: called with the number of crystals done and the number of all.
+    """
+    fresh = {name: build_block(name, seed=seed) for name in blocks}
+    settle_encoders(source, fresh)
+    return extract(source, fresh, origins=[Origin(weights=UNTRAINED, sha256={})], progress=progress)
 
 
 def _encode(

@@ -7,12 +7,15 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.errors import InputError
 from crystalssl.features.bottleneck import (
     AUTO,
     BOTTLENECK,
@@ -24,7 +27,7 @@ from crystalssl.features.bottleneck import (
 from crystalssl.features.container import Features, Origin
 from crystalssl.features.extract import extract
 from crystalssl.features.origins import origin_of
-from crystalssl.hub.weights import load_cards, load_run
+from crystalssl.hub.weights import load_cards, load_run, run_folders
 from crystalssl.structures.canonical import SYMPREC, CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
@@ -86,6 +89,41 @@ class Recipe:
     symprec: float = SYMPREC
     device: str | None = None
     output: str = AUTO
+
+    @staticmethod
+    def of(
+        weights: str | Path,
+        block: str | Sequence[str | int] = "all",
+        *,
+        output: str = AUTO,
+        symprec: float = SYMPREC,
+        device: str | None = None,
+    ) -> Recipe:
+        """A recipe from what a user named; folders by absolute path, for worker processes too.
+
+        Args:
+            weights: folder of a run, or the name of bundled weights.
+            block: all, or names and numbers of blocks.
+            output: as the attribute.
+            symprec: as the attribute.
+            device: as the attribute.
+
+        Raises:
+            InputError: if there are no such weights, or they lack a block.
+            UnknownNameError: if there is no such block.
+        """
+        there = run_folders(weights)
+        wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise InputError(
+                f"{weights} holds no weights of {', '.join(missing)}; it holds {', '.join(there)}. "
+                "Choose among these with --block (blocks=), or pre-train the others."
+            )
+        source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
+        return Recipe(
+            weights=source, blocks=tuple(wanted), symprec=symprec, device=device, output=output
+        )
 
     def encoders(self) -> dict[str, Block]:
         """The trained blocks.

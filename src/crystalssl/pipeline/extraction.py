@@ -6,34 +6,22 @@ whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import resolve_blocks
-from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, Skip
-from crystalssl.features.bottleneck import AUTO, unused_bottleneck
-from crystalssl.features.container import UNTRAINED, Features
-from crystalssl.features.extract import extract as encode
-from crystalssl.features.extract import settle_encoders
-from crystalssl.features.origins import origin_of
-from crystalssl.features.precision import check_dtype
-from crystalssl.features.recipe import Recipe
-from crystalssl.features.store import load_features, save_features
-from crystalssl.hub.weights import load_run, run_folders
-from crystalssl.pipeline.outputs import (
-    check_file,
-    check_folder,
-    forget_skipped,
-    limited_threads,
-    report_skipped,
-)
+from crystalssl.files import exclusive
+from crystalssl.pipeline.outputs import check_file, check_folder, forget_skipped, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
-from crystalssl.pipeline.structures import MANY, Structures, load_canonical
-from crystalssl.processes import usable_cores
-from crystalssl.structures.canonical import CanonicalResult
+from crystalssl.pipeline.structures import MANY, load_canonical
+from crystalssl.processes import limited_threads, usable_cores
+
+if TYPE_CHECKING:
+    from crystalssl.datasets.load import Structures
+    from crystalssl.features.container import Features
+    from crystalssl.features.recipe import Recipe
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
@@ -60,7 +48,7 @@ def extract(
     *,
     weights: str | Path = "default",
     block: str | Sequence[str | int] = "all",
-    output: str = AUTO,
+    output: str = "auto",
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
@@ -72,7 +60,7 @@ def extract(
 
     Args:
         structures: paths or objects.
-        out: file to write, ``.parquet``, or ``.npy`` with ids and names beside it.
+        out: file to write, if any; see :func:`extract_to`.
         weights: folder of a run, or a name.
         block: all, or names and numbers.
         output: blocks side by side, the name of a bottleneck, or auto.
@@ -90,22 +78,16 @@ def extract(
         InputError: if structures or weights cannot be used, or ``out`` cannot be written.
         UnknownNameError: if there is no such block, output, number format or weights.
     """
+    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.store import load_features
+
     if out is not None:
-        extract_to(
-            structures,
-            out,
-            weights=weights,
-            block=block,
-            output=output,
-            dtype=dtype,
-            strict=strict,
-            symprec=symprec,
-            device=device,
-            threads=threads,
-            progress=progress,
-        )
-        return load_features(Path(out))
-    recipe = recipe_of(weights, block, output=output, symprec=symprec, device=device)
+        done = extract_to(
+            structures, out, weights=weights, block=block, output=output, dtype=dtype,
+            strict=strict, symprec=symprec, device=device, threads=threads, progress=progress,
+        )  # fmt: skip
+        return load_features(done.path)
+    recipe = Recipe.of(weights, block, output=output, symprec=symprec, device=device)
     with limited_threads(threads):
         return _in_memory(structures, recipe, None, strict, progress)
 
@@ -116,7 +98,7 @@ def extract_to(
     *,
     weights: str | Path = "default",
     block: str | Sequence[str | int] = "all",
-    output: str = AUTO,
+    output: str = "auto",
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
@@ -124,17 +106,35 @@ def extract_to(
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> Extracted:
-    """Turn structures into a file of features; one table of many rows is streamed.
+    """Turn structures into features, rows in input order, same bytes every time.
 
-    Takes and raises what ``extract`` does.
+    A structure table of many rows is streamed: memory does not grow with it.
+
+    Args:
+        structures: as for :func:`extract`, and so are the others.
+        out: file to write, ``.parquet``, or ``.npy`` with ids and names beside it.
+        weights: folder of a run, or a name.
+        block: all, or names and numbers.
+        output: blocks side by side, the name of a bottleneck, or auto.
+        dtype: number format of the file.
+        strict: whether a structure that cannot be used is an error.
+        symprec: tolerance of the symmetry search in angstrom.
+        device: where to compute.
+        threads: threads to use.
+        progress: told what is done.
+
+    Raises:
+        InputError: as :func:`extract`.
+        UnknownNameError: as :func:`extract`.
     """
+    from crystalssl.features.precision import check_dtype
+    from crystalssl.features.store import save_features
+
     path = check_file(out, [".parquet", ".npy"])
     check_dtype(dtype)
-    recipe = recipe_of(weights, block, output=output, symprec=symprec, device=device)
-    if note := unused_bottleneck(weights, output, recipe.blocks):
-        progress.note(note)
-    forget_skipped(path)
-    with limited_threads(threads):
+    recipe = _recipe(weights, block, output, symprec, device, progress)
+    with exclusive(path), limited_threads(threads):
+        forget_skipped(path)
         table = _large_table(structures)
         if table is not None:
             workers = threads or usable_cores()
@@ -147,29 +147,51 @@ def extract_to(
     return done
 
 
+def _recipe(
+    weights: str | Path,
+    block: str | Sequence[str | int],
+    output: str,
+    symprec: float,
+    device: str | None,
+    progress: Progress,
+) -> Recipe:
+    """What turns structures into features; says where a bottleneck is left unused."""
+    from crystalssl.features.bottleneck import unused_bottleneck
+    from crystalssl.features.recipe import Recipe
+
+    recipe = Recipe.of(weights, block, output=output, symprec=symprec, device=device)
+    if note := unused_bottleneck(weights, output, recipe.blocks):
+        progress.note(note)
+    return recipe
+
+
 def _in_memory(
     structures: Structures, recipe: Recipe, out: Path | None, strict: bool, progress: Progress
 ) -> Features:
     """Features of structures that fit in memory."""
     extractor = recipe.extractor()
-    canonical = load_canonical(
-        structures, out, strict=strict, symprec=recipe.symprec, progress=progress
-    )
+    symprec = recipe.symprec
+    canonical = load_canonical(structures, out, strict=strict, symprec=symprec, progress=progress)
     with progress.step("Features") as advance:
         return extractor.features_of(canonical, advance)
 
 
 def _large_table(structures: Structures) -> Path | None:
     """The one table that structures are, if it has more rows than are worth holding in memory."""
-    paths = [structures] if isinstance(structures, str | Path) else structures
-    if not isinstance(paths, Sequence) or len(paths) != 1 or not isinstance(paths[0], str | Path):
-        return None
-    table = Path(paths[0])
-    if table.suffix.lower() not in TABLES or not table.is_file():
-        return None
     from crystalssl.features.stream import count_rows
 
-    return table if count_rows(table) > MANY else None
+    table = single_table(structures)
+    return table if table is not None and table.is_file() and count_rows(table) > MANY else None
+
+
+def single_table(structures: Structures) -> Path | None:
+    """The path of the one structure table that was given, or None for anything else."""
+    paths = [structures] if isinstance(structures, str | Path) else structures
+    if not isinstance(paths, list | tuple) or len(paths) != 1:
+        return None
+    first = paths[0]
+    is_table = isinstance(first, str | Path) and Path(first).suffix.lower() in TABLES
+    return Path(first) if is_table else None
 
 
 def _stream(
@@ -206,18 +228,20 @@ def featurize_corpus(
     *,
     weights: str | Path = "default",
     block: str | Sequence[str | int] = "all",
-    output: str = AUTO,
+    output: str = "auto",
     dtype: str = "float32",
     workers: int | None = None,
-    gpus: float = 0,
+    gpus: float = 0.0,
     symprec: float = 0.01,
     progress: Progress = SILENT,
 ) -> Path:
-    """Turn a folder of structure tables into a folder of features files, one each, with Ray.
+    """Turn a folder of structure tables into feature tables with Ray, on one machine or many.
+
+    Finished shards are not done again; the same command goes on where a stopped one was.
 
     Args:
         shards: folder of structure tables, ``.parquet``.
-        out: folder of the features; what is done there is not done again.
+        out: folder of the features.
         weights: folder of a run, or a name.
         block: all, or names and numbers.
         output: blocks side by side, the name of a bottleneck, or auto.
@@ -235,13 +259,9 @@ def featurize_corpus(
     """
     from crystalssl.features import corpora
 
-    out = check_folder(out)
-    device = "cuda" if gpus > 0 else "cpu"
-    recipe = recipe_of(weights, block, output=output, symprec=symprec, device=device)
-    if note := unused_bottleneck(weights, output, recipe.blocks):
-        progress.note(note)
-    done = 0
-    with progress.step("Shards") as advance:
+    folder, done = check_folder(out), 0
+    recipe = _recipe(weights, block, output, symprec, "cuda" if gpus > 0 else "cpu", progress)
+    with exclusive(folder), progress.step("Shards") as advance:
 
         def watch(record: corpora.ShardRecord, total: int) -> None:
             nonlocal done
@@ -249,18 +269,13 @@ def featurize_corpus(
             advance(done, total, record.shard)
 
         outcome = corpora.featurize_corpus(
-            Path(shards),
-            out,
-            recipe,
-            dtype=dtype,
-            workers=workers or usable_cores(),
-            gpus=gpus,
-            watch=watch,
-        )
+            Path(shards), folder, recipe, dtype=dtype, workers=workers or usable_cores(),
+            gpus=gpus, watch=watch,
+        )  # fmt: skip
     if outcome.done_before:
         progress.note(f"{counted(outcome.done_before, 'shard')} done before")
     rows, written, skipped = (outcome.total(name) for name in ("rows", "written", "skipped"))
-    manifest = out / corpora.MANIFEST
+    manifest = folder / corpora.MANIFEST
     progress.note(f"{rows:,} rows in = {written:,} with features + {skipped:,} skipped: {manifest}")
     if outcome.failed:
         first = outcome.failed[0]
@@ -269,100 +284,3 @@ def featurize_corpus(
             f"{first.shard}: {first.error} The same command tries them again."
         )
     return manifest
-
-
-def generate(
-    structures: Structures | None,
-    out: str | Path,
-    *,
-    count: int,
-    mean_sites: float | None = None,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Path:
-    """Make a synthetic corpus of any size, to measure cost with.
-
-    Args:
-        structures: real crystals to start from; the bundled ones if None.
-        out: structure table, ``.parquet``.
-        count: crystals to make.
-        mean_sites: sites of a cell on average.
-        seed: seed of the random generator.
-        progress: told what is done.
-
-    Raises:
-        InputError: if something cannot be read or written.
-    """
-    from crystalssl.datasets.bundled import load_bundled
-    from crystalssl.datasets.generate import write_corpus
-    from crystalssl.pipeline.structures import read
-
-    path = check_file(out, [".parquet"])
-    source = load_bundled() if structures is None else read(structures, progress).crystals
-    with progress.step("Making crystals"):
-        write_corpus(path, source, count, seed=seed, mean_sites=mean_sites)
-    number = counted(count, "synthetic crystal")
-    progress.note(f"{number}, for measuring cost only: {path}")
-    return path
-
-
-def recipe_of(
-    weights: str | Path,
-    block: str | Sequence[str | int],
-    *,
-    output: str = AUTO,
-    symprec: float = 0.01,
-    device: str | None = None,
-) -> Recipe:
-    """What turns structures into features, by absolute path, for worker processes too.
-
-    Raises:
-        InputError: as ``load_encoders``.
-    """
-    source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
-    blocks = tuple(load_encoders(weights, block))
-    return Recipe(weights=source, blocks=blocks, symprec=symprec, device=device, output=output)
-
-
-def load_encoders(weights: str | Path, block: str | Sequence[str | int]) -> dict[str, Block]:
-    """Trained blocks of a run folder, or of weights known by name.
-
-    Raises:
-        InputError: if there are none, or a chosen block is not among them.
-        UnknownNameError: if there is no such block or weights.
-    """
-    if block == "all":
-        return load_run(weights)
-    wanted = [entry.name for entry in resolve_blocks(block)]
-    there = run_folders(weights)
-    missing = [name for name in wanted if name not in there]
-    if missing:
-        raise InputError(
-            f"{weights} holds no weights of {', '.join(missing)}; it holds {', '.join(there)}. "
-            "Choose among these with --block, or pre-train the others."
-        )
-    return load_run(weights, wanted)
-
-
-def encode_with(
-    source: Corpus | CanonicalResult,
-    encoders: Mapping[str, Block],
-    weights: str | Path,
-    progress: Progress,
-    title: str = "Features",
-) -> Features:
-    """Features of every crystal, in order; ``weights`` says where the encoders come from."""
-    with progress.step(title) as advance:
-        origins = [origin_of(weights, encoders)]
-        return encode(source, encoders, origins=origins, progress=advance)
-
-
-def untrained_features(
-    source: Corpus | CanonicalResult, blocks: Sequence[str], seed: int, progress: Progress
-) -> Features:
-    """Features of fresh encoders of ``blocks``: what architecture alone is worth."""
-    from crystalssl.blocks.registry import build_block
-
-    fresh = {name: build_block(name, seed=seed) for name in blocks}
-    settle_encoders(source, fresh)
-    return encode_with(source, fresh, UNTRAINED, progress, "Untrained encoders")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from crystalssl.errors import InputError, Skip, write_skipped
+from crystalssl.files import remove
 from crystalssl.pipeline.progress import Progress, counted
 
 SKIPPED = "skipped.csv"
@@ -78,7 +78,7 @@ def forget_skipped(out: Path) -> None:
     """
     path = skipped_list(out)
     _refuse_foreign(path)
-    path.unlink(missing_ok=True)
+    remove(path)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -140,24 +140,3 @@ def _sentence(text: str) -> str:
     """A text with a capital at its beginning and one full stop at its end."""
     text = text.strip()
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
-
-
-@contextmanager
-def limited_threads(count: int | None) -> Iterator[None]:
-    """Limit the threads of PyTorch and of the array libraries below it while the block runs."""
-    if count is None:
-        yield
-        return
-    import numba
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads(), numba.get_num_threads()
-    try:
-        torch.set_num_threads(count)
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-        with threadpool_limits(limits=count):
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        numba.set_num_threads(before[1])

@@ -9,34 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from crystalssl import __version__
 from crystalssl.errors import InputError
-from crystalssl.files import read_json, sha256, write_json
-from crystalssl.structures.crystals import Crystals
-
-
-def crystals_digest(crystals: Crystals) -> str:
-    """SHA-256 of the crystals themselves and their labels; file names and times do not matter."""
-    digest = hashlib.sha256()
-    arrays = (
-        crystals.lattice,
-        crystals.offsets,
-        crystals.frac_coords,
-        crystals.numbers,
-        crystals.occupancy,
-    )
-    for array in arrays:
-        digest.update(array.tobytes())
-    digest.update("\n".join(crystals.ids.tolist()).encode())
-    if crystals.columns is not None:
-        for name in sorted(crystals.columns.column_names):
-            digest.update(f"{name}={crystals.columns[name].to_pylist()!r}".encode())
-    return digest.hexdigest()
+from crystalssl.files import describe, read_json, remove, sha256, write_json
 
 
 class Stages:
@@ -56,6 +36,31 @@ class Stages:
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def once(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        inputs: Sequence[str],
+        work: Callable[[], Iterable[Path]],
+    ) -> bool:
+        """Do the work of a stage, unless it is done and its files are those it wrote.
+
+        Args:
+            name: name of the stage.
+            settings: what shapes its result.
+            inputs: digests of what it starts from.
+            work: does it, and gives the files and folders it wrote.
+
+        Returns:
+            Whether it was done before.
+        """
+        digest = self.digest(name, settings, inputs)
+        if self.is_done(name, digest):
+            return True
+        self.start(name, digest)
+        self.finish(name, digest, settings, work())
+        return False
+
     def is_done(self, name: str, digest: str) -> bool:
         """Whether a stage is finished with this digest and its files are those it wrote."""
         record = self._read(f"{name}.json")
@@ -74,7 +79,7 @@ class Stages:
             Whether this very stage had begun before, so that its checkpoints may be used.
         """
         again = self.has_begun(name, digest)
-        self._path(f"{name}.json").unlink(missing_ok=True)
+        remove(self._path(f"{name}.json"))
         write_json({"digest": digest}, self._path(f"{name}.started.json"))
         return again
 
@@ -88,21 +93,13 @@ class Stages:
 
     def finish(
         self, name: str, digest: str, settings: Mapping[str, Any], outputs: Iterable[Path]
-    ) -> str:
-        """Note that a stage is complete, with its settings and the files it wrote.
-
-        Returns:
-            A digest of these files, for the stages that start from them.
-        """
-        marks = {
-            path.relative_to(self.folder).as_posix(): _mark(path)
-            for output in outputs
-            for path in _files(output)
-        }
+    ) -> None:
+        """Note that a stage is complete, with its settings and the files it wrote."""
+        paths = [path for output in outputs for path in _files(output)]
+        marks = describe({path.relative_to(self.folder).as_posix(): path for path in paths})
         plain = json.loads(json.dumps(dict(settings), default=_plain))
         record = {"stage": name, "digest": digest, "settings": plain, "outputs": marks}
         write_json(record, self._path(f"{name}.json"))
-        return self.outcome(name)
 
     def outcome(self, name: str) -> str:
         """Digest of the files that a finished stage wrote."""
@@ -128,10 +125,6 @@ class Stages:
             and path.stat().st_size == mark.get("bytes")
             and sha256(path) == mark.get("sha256")
         )
-
-
-def _mark(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _files(output: Path) -> list[Path]:
