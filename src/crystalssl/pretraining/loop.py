@@ -251,7 +251,7 @@ def pretrain(
     )
     if is_main_process():
         # validation crystals chose the epoch: they are not new to the weights either
-        seen = Seen.from_parts(corpus.crystals(np.concatenate([train, val])))
+        seen = Seen.from_batches(corpus.crystals(np.concatenate([train, val])))
         _write_results(folder, outcome, best["metrics"], settings, seen)
     return outcome
 
