@@ -156,14 +156,14 @@ def add(name: str, call: Any, panel: str | None = None, to: typer.Typer = app) -
 
 TABLE, ARRAY = {"out": options.TABLE}, {"out": options.ARRAY}
 add("run", command(pipeline.run, show=show_run, structures=options.BUNDLED), MAIN)
-add("convert", command(pipeline.convert, **TABLE), FILES)
+add("convert", command(pipeline.convert, required=["out"], **TABLE), FILES)
 add("ftcp", command(pipeline.write_ftcp, **ARRAY), FILES)
 add("panel", command(pipeline.write_panel, **ARRAY), FILES)
 add("generate", command(pipeline.generate, structures=options.BUNDLED, **TABLE), FILES)
 add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
 add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
-add("featurize-corpus", command(pipeline.featurize_corpus), LEARN)
+add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
 evaluate = typer.Typer(help="Measure features against labels and baselines.")
 UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
 for name, kind in SCENARIOS.items():

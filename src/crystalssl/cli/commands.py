@@ -22,6 +22,7 @@ def command(
     scenario: type | None = None,
     show: Callable[[Any], None] | None = None,
     without: Collection[str] = (),
+    required: Collection[str] = (),
     **replaced: Any,
 ) -> Callable[..., None]:
     """A function that typer turns into a command.
@@ -31,10 +32,12 @@ def command(
         scenario: options of a scenario; its fields are options too.
         show: prints what the function returns.
         without: parameters that the command does not have.
+        required: parameters without which only the function works.
         replaced: options that differ from ``OPTIONS``, by parameter.
     """
     given = inspect.signature(function).parameters
     defaults = {name: parameter.default for name, parameter in given.items()}
+    defaults |= dict.fromkeys(required, REQUIRED)
     own = {} if scenario is None else {f.name: f.default for f in fields(scenario)}
     if "settings" in defaults:
         defaults |= {"config": None, "assignments": None}

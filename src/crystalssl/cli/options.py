@@ -39,6 +39,7 @@ Number, Text, File = int | None, str | None, Path | None
 ARRAY = option(Path, "Array, .npy; ids of its rows go beside it.", "--out", "-o")
 TABLE = option(Path, "Structure table, .parquet.", "--out", "-o")
 FEATURES_FILE = option(Path, ".parquet, or .npy for an array (n, 2048).", "--out", "-o")
+SHARDS_OUT = option(Path, "Folder for the features.", "--out", "-o")
 LABELLED = several(Path, "Structures with labels", "--structures", "-s")
 BUNDLED = argument(list[Path] | None, f"{FILES}; the bundled crystals if none are given.")
 MAP_FILE = option(File, "Their table, with labels; that of DIR if none.", "--structures", "-s")

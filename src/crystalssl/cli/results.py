@@ -60,7 +60,10 @@ def show(results: Results) -> None:
         _show_tallies(results)
     for verdict in record.verdicts:
         word = "does not hold" if verdict.failed else "holds"
-        say(f"{verdict.target}: {verdict.claim}: {word} ({verdict.evidence})", warning=verdict.failed)
+        say(
+            f"{verdict.target}: {verdict.claim}: {word} ({verdict.evidence})",
+            warning=verdict.failed,
+        )
 
 
 def _show_summary(
@@ -85,7 +88,9 @@ def _show_summary(
         for name, head, width in _unique((r.feature_set, r.head, r.n_features) for r in rows)
     ]
     heads = [
-        f"{WORDS.get(metric, metric)}, {_fraction(fraction)}" if several else WORDS.get(metric, metric)
+        f"{WORDS.get(metric, metric)}, {_fraction(fraction)}"
+        if several
+        else WORDS.get(metric, metric)
         for metric, fraction in columns
     ]
     grid(title, ["features", "head", "columns", *heads], lines)

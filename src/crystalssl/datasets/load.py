@@ -26,7 +26,7 @@ from crystalssl.structures.reading import read_structures
 from crystalssl.structures.validity import MAX_SITES, SOURCE_COLUMN, check
 
 Structures: TypeAlias = Crystals | str | Path | Sequence[Any]
-"""Crystals, a path, or a list of paths, pymatgen Structures, ASE Atoms or structure dictionaries."""
+"""Crystals, a path, or a list of paths, pymatgen Structures, ASE Atoms or dictionaries of these."""
 
 ARRAY_SUFFIX = ".npy"
 """Ending of raw FTCP arrays."""
@@ -43,7 +43,11 @@ def read_any(structures: Structures) -> ReadResult:
         return ReadResult(crystals=structures, skipped=[])
     if isinstance(structures, str | Path):
         return load_crystals([structures])
-    if hasattr(structures, "lattice") or hasattr(structures, "cell") or isinstance(structures, dict):
+    if (
+        hasattr(structures, "lattice")
+        or hasattr(structures, "cell")
+        or isinstance(structures, dict)
+    ):
         raise InputError("Got a single structure, expected a list. Put it in brackets: [structure]")
     items = list(structures)
     if all(isinstance(item, str | Path) for item in items):

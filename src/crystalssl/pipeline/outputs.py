@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crystalssl.errors import InputError, Skip, write_skipped
 from crystalssl.files import remove
-from crystalssl.pipeline.progress import Progress, counted
+from crystalssl.pipeline.progress import Progress
 
 SKIPPED = "skipped.csv"
 """List of structures left out: this name in a folder of results, this ending beside a file."""
@@ -126,7 +126,8 @@ def report_skipped(
         where = f" All: {write_skipped(skipped, path)}"
     first = f"First: {skipped[0].id}: {_sentence(skipped[0].reason)} {_sentence(skipped[0].remedy)}"
     if len(skipped) >= total:
-        raise InputError(f"None of {counted(total, 'structure')} can be used. {first}{where}")
+        none = f"None of {total:,} structures can" if total > 1 else "The only structure cannot"
+        raise InputError(f"{none} be used. {first}{where}")
     if strict:
         raise InputError(
             f"{len(skipped):,} of {total:,} structures cannot be used, and --strict (strict=True) "

@@ -187,7 +187,9 @@ def pretrain(
         if not (resume or force) and _is_first_process():
             refuse_trained(folder, names)
         if stream:
-            corpus, split = _sharded(structures, folder, plan.config.seed, symprec, strict, progress)
+            corpus, split = _sharded(
+                structures, folder, plan.config.seed, symprec, strict, progress
+            )
         else:
             forget_skipped(folder)
             canonical = load_canonical(

@@ -192,6 +192,7 @@ def pretrain(
     out: Path,
     resume: bool = False,
     *,
+    init: str = "",
     callbacks: Sequence[pl.Callback] = (),
 ) -> PretrainOutcome:
     """Train a block on its pretext tasks; outputs go to ``out/<block name>`` (``outputs.py``).
@@ -206,6 +207,7 @@ def pretrain(
         config: training settings.
         out: folder of the run.
         resume: go on from the last checkpoint, if there is one; a finished run returns at once.
+        init: checksum of the weights that the block starts from; none if they are fresh.
         callbacks: further Lightning callbacks.
 
     Raises:
@@ -217,6 +219,8 @@ def pretrain(
     _check(corpus, train, val)
     folder = RunFolder(path=Path(out) / block.name)
     settings = effective_settings(block, config, corpus, train, val)
+    if init:
+        settings["init"] = init
     if resume:
         folder.check_same(settings)
         if folder.is_finished:

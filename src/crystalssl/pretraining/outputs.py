@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from crystalssl.hub.seen import SEEN_FILE
 from crystalssl.hub.weights import WEIGHTS_FILE
 from crystalssl.representation import layout
 
+RESULTS = (WEIGHTS_FILE, CARD_FILE, SEEN_FILE, "tasks.json")
+"""What a finished run of a block leaves behind."""
 _PLACE = ("accelerator", "devices", "nodes", "threads", "progress", "tensorboard")
 
 
@@ -92,7 +95,7 @@ class RunFolder:
         """
         if not self.config.is_file():
             return
-        before, now = _shaping(read_json(self.config)), _shaping(settings)
+        before, now = shaping(read_json(self.config)), shaping(settings)
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name) and name == "data.digest":
                 raise InputError(
@@ -140,7 +143,7 @@ def effective_settings(
     }
 
 
-def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that shape the result, under flat names."""
     flat = {
         f"{part}.{name}": value
@@ -148,4 +151,5 @@ def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
         for name, value in settings.get(part, {}).items()
         if name not in _PLACE
     }
-    return {**flat, "layout_version": settings.get("layout_version")}
+    further = {name: settings[name] for name in ("layout_version", "init") if settings.get(name)}
+    return {**flat, **further}

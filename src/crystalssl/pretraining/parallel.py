@@ -10,10 +10,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.hub.card import TaskFigure
+from crystalssl.hub.weights import start_from
 from crystalssl.pretraining._lightning import read_history, uses_gpu
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.pretraining.outputs import RunFolder
@@ -81,6 +83,27 @@ def default_workers(config: TrainConfig) -> int:
     return max(1, min(cores // 2, free // GPU_BYTES))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """One block to train.
+
+    Attributes:
+        name: its name.
+        block_config: its configuration; None for the defaults.
+        config: training settings.
+        init: run or name of weights to go on from; None for fresh ones.
+        out: folder of the run.
+        resume: whether to go on from its last checkpoint.
+    """
+
+    name: str
+    block_config: Any
+    config: TrainConfig
+    init: str | None
+    out: Path
+    resume: bool
+
+
 def pretrain_blocks(
     corpus: Corpus | PartedCorpus,
     blocks: Sequence[str],
@@ -89,6 +112,8 @@ def pretrain_blocks(
     config: TrainConfig,
     out: Path,
     *,
+    configs: Mapping[str, Any] | None = None,
+    init: str | None = None,
     resume: Collection[str] = (),
     workers: int = 1,
     watch: Watcher = lambda block, epochs: None,
@@ -102,6 +127,8 @@ def pretrain_blocks(
         val_index: row numbers that decide which epoch is best.
         config: training settings; ``threads`` is what all processes share.
         out: folder of the run; each block gets a folder in it.
+        configs: configuration of blocks by name; the others have their defaults.
+        init: run or name of weights to go on from; None for fresh ones.
         resume: names of the blocks that go on from their last checkpoint.
         workers: processes; 1 trains one block after the other in this one.
         watch: told of every finished epoch.
@@ -114,25 +141,30 @@ def pretrain_blocks(
     """
     train, val = np.asarray(train_index), np.asarray(val_index)
     workers = min(workers, len(blocks))
+    if workers > 1:
+        threads = config.threads or usable_cores()
+        config = replace(config, threads=max(1, threads // workers), progress=False)
+    jobs = [
+        _Job(
+            name=name,
+            block_config=(configs or {}).get(name),
+            config=config,
+            init=init,
+            out=Path(out),
+            resume=name in resume,
+        )
+        for name in blocks
+    ]
     if workers <= 1:
-        return {
-            name: _train(corpus, name, train, val, config, out, name in resume) for name in blocks
-        }
-    threads = config.threads or usable_cores()
-    share = replace(config, threads=max(1, threads // workers), progress=False)
+        return {job.name: _train(corpus, job, train, val) for job in jobs}
     path = Path(out) / CORPUS_FILE
     where = corpus.folder if isinstance(corpus, PartedCorpus) else corpus.save(path)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, obey_parent, (share.threads,))
+    pool = ProcessPoolExecutor(workers, context, obey_parent, (config.threads,))
     try:
-        jobs = {
-            name: pool.submit(
-                _train_from_file, where, name, train, val, share, Path(out), name in resume
-            )
-            for name in blocks
-        }
-        _wait(jobs, Path(out), watch)
-        return {name: job.result() for name, job in jobs.items()}
+        futures = {job.name: pool.submit(_train_from_file, where, job, train, val) for job in jobs}
+        _wait(futures, Path(out), watch)
+        return {name: future.result() for name, future in futures.items()}
     finally:
         for process in list((pool._processes or {}).values()):
             process.kill()  # Lightning delays a gentler end; files are replaced whole
@@ -142,18 +174,16 @@ def pretrain_blocks(
 
 def _train(
     corpus: Corpus | PartedCorpus,
-    name: str,
+    job: _Job,
     train: npt.NDArray[np.int64],
     val: npt.NDArray[np.int64],
-    config: TrainConfig,
-    out: Path,
-    resume: bool,
 ) -> BlockSummary:
     """Train one block in this process."""
-    block = build_block(name, seed=config.seed)
-    outcome = pretrain(corpus, block, train, val, config, out, resume)
+    block = build_block(job.name, job.block_config, seed=job.config.seed)
+    checksum = "" if job.init is None else start_from(block, job.init)
+    outcome = pretrain(corpus, block, train, val, job.config, job.out, job.resume, init=checksum)
     return BlockSummary(
-        block=name,
+        block=job.name,
         figures=outcome.figures,
         best_epoch=outcome.best_epoch,
         seconds=outcome.seconds,
@@ -161,18 +191,12 @@ def _train(
 
 
 def _train_from_file(
-    path: Path,
-    name: str,
-    train: npt.NDArray[np.int64],
-    val: npt.NDArray[np.int64],
-    config: TrainConfig,
-    out: Path,
-    resume: bool,
+    path: Path, job: _Job, train: npt.NDArray[np.int64], val: npt.NDArray[np.int64]
 ) -> BlockSummary:
     """Train one block in a process of its own."""
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(job.config.threads)
     corpus = PartedCorpus(path) if path.is_dir() else Corpus.load(path)
-    return _train(corpus, name, train, val, config, out, resume)
+    return _train(corpus, job, train, val)
 
 
 def _wait(jobs: dict[str, Future[BlockSummary]], out: Path, watch: Watcher) -> None:
