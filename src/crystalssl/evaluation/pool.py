@@ -1,8 +1,8 @@
-"""Units of work -> their results in order, several at a time, each on cores of its own.
+"""Tasks -> their results in order: small ones in a pool of threads, large ones alone at the end.
 
-Neither boosted trees nor small networks keep all cores busy, and small fits least of all. No unit
-draws from a generator that others draw from: results are those of one lane, to rounding. Used by
-few_shot.py.
+Neither boosted trees nor small networks keep all cores busy, and small fits least of all. No task
+shares a random generator with others: results are those of one worker, to rounding. Used by
+experiment.py.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-MOST = 4
-"""Lanes at most: each holds the rows of a fit in memory."""
+MOST_WORKERS = 4
+"""Workers at most: each holds the rows of a fit in memory."""
 LARGE = 512 * 2**20
 """Bytes of rows above which nothing else is fitted meanwhile: two such fits at once took 6 GB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task(Generic[Found]):
+class Task(Generic[Result]):
     """One unit of work.
 
     Attributes:
-        text: what is said when it is done; empty for nothing.
+        text: what is shown when it is done.
         run: does it.
         alone: whether it is done after all others, with all memory and cores for itself.
     """
 
     text: str
-    run: Callable[[], Found]
+    run: Callable[[], Result]
     alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lanes:
+class Pool:
     """How cores are shared.
 
     Attributes:
-        count: units at a time.
+        workers: tasks at a time.
         threads: threads of each; 0 for those of the process.
     """
 
-    count: int = 1
+    workers: int = 1
     threads: int = 0
 
     @staticmethod
-    def plan(threads: int = 0) -> Lanes:
-        """A lane for each core, up to ``MOST``.
+    def plan(threads: int = 0) -> Pool:
+        """A worker for each core, up to ``MOST_WORKERS``.
 
         Args:
             threads: threads at most; 0 for as many as networks have.
@@ -59,50 +59,49 @@ class Lanes:
         import torch
 
         cores = threads or torch.get_num_threads()
-        count = min(cores, MOST)
-        return Lanes(count=count, threads=cores // count if count > 1 else threads)
+        workers = min(cores, MOST_WORKERS)
+        return Pool(workers=workers, threads=cores // workers if workers > 1 else threads)
 
-    def run(self, tasks: Sequence[Task[Found]], say: Callable[[str], None]) -> list[Found]:
+    def run(self, tasks: Sequence[Task[Result]], done: Callable[[str], None]) -> list[Result]:
         """Results of all tasks, in their order.
 
         Args:
-            tasks: units of work; they are begun in order, those alone at the end.
-            say: called with the text of each task that is done.
+            tasks: work; begun in order, tasks alone at the end.
+            done: called with the text of each task that is done.
 
         Raises:
-            BaseException: the first that a task raises; other lanes end with their unit.
+            BaseException: the first that a task raises; other workers end with their task.
         """
-        found: dict[int, Found] = {}
+        results: dict[int, Result] = {}
         stop, lock = Event(), Lock()
 
-        def work(place: int) -> None:
+        def work(number: int) -> None:
             if stop.is_set():
                 return
             try:
-                found[place] = tasks[place].run()
+                results[number] = tasks[number].run()
             except BaseException:
                 stop.set()
                 raise
-            if tasks[place].text:
-                with lock:
-                    say(tasks[place].text)
+            with lock:
+                done(tasks[number].text)
 
-        shared = [place for place, task in enumerate(tasks) if not task.alone]
-        if self.count == 1:
-            for place in shared:
-                work(place)
-        elif shared:
-            with _limited(self.threads), ThreadPoolExecutor(self.count) as pool:
+        together = [number for number, task in enumerate(tasks) if not task.alone]
+        if self.workers == 1:
+            for number in together:
+                work(number)
+        elif together:
+            with _limited(self.threads), ThreadPoolExecutor(self.workers) as executor:
                 try:
-                    for done in [pool.submit(work, place) for place in shared]:
-                        done.result()
+                    for future in [executor.submit(work, number) for number in together]:
+                        future.result()
                 except BaseException:  # an interruption of this thread among them
                     stop.set()
                     raise
-        for place, task in enumerate(tasks):
+        for number, task in enumerate(tasks):
             if task.alone:
-                work(place)
-        return [found[place] for place in range(len(tasks))]
+                work(number)
+        return [results[number] for number in range(len(tasks))]
 
 
 @contextmanager
