@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from crystalssl.evaluation._bins import Bins
-from crystalssl.evaluation.head_forest import RandomForest
+from crystalssl.models.bins import Bins
+from crystalssl.models.boosting import RandomForest
 
 ROWS = np.arange(3_000)
 

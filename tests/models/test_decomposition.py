@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from crystalssl.evaluation import low_rank
-from crystalssl.evaluation.low_rank import principal_axes
+from crystalssl.models.ridge import decomposition
+from crystalssl.models.ridge.decomposition import principal_axes
 
 
 @pytest.mark.parametrize("rank", [3, 40, 80])
@@ -24,7 +24,7 @@ def test_both_ways_give_the_same_axes(monkeypatch):
     matrix = rng.normal(size=(100, 20)) @ rng.normal(size=(20, 60))
     found = []
     for share in (0.0, 1.0):
-        monkeypatch.setattr(low_rank, "WORTHWHILE", share)
+        monkeypatch.setattr(decomposition, "WORTHWHILE", share)
         values, vectors = principal_axes(matrix.T @ matrix, 100)
         found.append((vectors / values) @ vectors.T)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-7, atol=1e-12)
