@@ -6,8 +6,31 @@ Structures in, 2,048 numbers per crystal out. Names are resolved on first use, s
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+TYPE_CHECKING = False  # as in typing, whose import is most of the time of this one
+if TYPE_CHECKING:
+    from crystalssl.adapters.sklearn import CrystalFeaturizer
+    from crystalssl.blocks.contract import (
+        Block,
+        BlockBatch,
+        Encoded,
+        PretextResult,
+        TaskInfo,
+    )
+    from crystalssl.errors import CrystalSSLError
+    from crystalssl.features.container import Features
+    from crystalssl.features.store import load_features
+    from crystalssl.pipeline import (
+        convert,
+        evaluate,
+        extract,
+        pretrain,
+        report,
+        run,
+        train_bottleneck,
+    )
+    from crystalssl.structures.canonical import canonicalize
+    from crystalssl.structures.crystals import Crystals
+    from crystalssl.structures.reading import read_structures
 
 __version__ = "0.1.0"
 
@@ -18,18 +41,50 @@ _LAZY = {
     "CrystalSSLError": "crystalssl.errors",
     "Crystals": "crystalssl.structures.crystals",
     "Encoded": "crystalssl.blocks.contract",
+    "Features": "crystalssl.features.container",
     "PretextResult": "crystalssl.blocks.contract",
     "TaskInfo": "crystalssl.blocks.contract",
     "canonicalize": "crystalssl.structures.canonical",
+    "convert": "crystalssl.pipeline",
+    "evaluate": "crystalssl.pipeline",
+    "extract": "crystalssl.pipeline",
+    "load_features": "crystalssl.features.store",
+    "pretrain": "crystalssl.pipeline",
     "read_structures": "crystalssl.structures.reading",
+    "report": "crystalssl.pipeline",
+    "run": "crystalssl.pipeline",
+    "train_bottleneck": "crystalssl.pipeline",
 }
 
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = [
+    "Block",
+    "BlockBatch",
+    "CrystalFeaturizer",
+    "CrystalSSLError",
+    "Crystals",
+    "Encoded",
+    "Features",
+    "PretextResult",
+    "TaskInfo",
+    "__version__",
+    "canonicalize",
+    "convert",
+    "evaluate",
+    "extract",
+    "load_features",
+    "pretrain",
+    "read_structures",
+    "report",
+    "run",
+    "train_bottleneck",
+]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'crystalssl' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

@@ -7,7 +7,9 @@ values from a TOML file or the command line into any of these dataclasses. No to
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -103,15 +105,13 @@ def read_settings(file: Path | None, assignments: Sequence[str] = ()) -> dict[st
 
 def _read_toml(file: Path) -> dict[str, dict[str, Any]]:
     """Sections of a TOML file."""
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        try:
-            import tomli as tomllib
-        except ImportError as error:
-            raise missing_extra("tomli", "toml", "--config on Python 3.10") from error
+        toml = importlib.import_module(name)
+    except ImportError as error:
+        raise missing_extra(name, "toml", "--config on Python 3.10") from error
     try:
-        sections = tomllib.loads(file.read_text(encoding="utf-8"))
+        sections: dict[str, Any] = toml.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"Found no settings file {file}. Check the path of --config.") from error
     except ValueError as error:  # no TOML, or no UTF-8

@@ -5,15 +5,16 @@ Used wherever work goes to several processes of one host, and around every comma
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+    from types import FrameType
 
 EXIT_TERMINATED = 143
 """Exit code of a command that SIGTERM has stopped: 128 + 15."""
@@ -91,6 +92,9 @@ def worker_pool(
         start: called first in each; it should call :func:`obey_parent`.
         arguments: what ``start`` is called with.
     """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=start, initargs=arguments)
@@ -108,6 +112,8 @@ def obey_parent(cores: int = 0) -> None:
     Args:
         cores: cores that this worker may use; 0 for all.
     """
+    import multiprocessing
+
     _SHARE[:] = [cores] if cores else []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crystalssl.cli.console import grid, say
-from crystalssl.cli.options import BUNDLED, OPTIONS
+from crystalssl.cli.options import BLOCK, BUNDLED, PRESET
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What there is: data, panel, blocks, tasks, weights, machine.")
 settings = typer.Typer(help="Settings: presets and block configurations.")
 
-PRESET, BLOCK = OPTIONS["preset"], OPTIONS["block"]
 LEAST_RANK = 0.3
 """Share of its width that a block's effective rank should reach."""
 LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymatgen", "matminer")

@@ -44,6 +44,8 @@ LABELLED = several(Path, "Structures with labels", "--structures", "-s")
 BUNDLED = argument(list[Path] | None, f"{FILES}; the bundled crystals if none are given.")
 MAP_FILE = option(File, "Their table, with labels; that of DIR if none.", "--structures", "-s")
 MAP_FEATURES = option(File, "Features for the map; those of DIR if none.")
+PRESET = option(str, "quick, paper or large.", "--preset", "-p")
+BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
 
 OPTIONS: dict[str, Any] = {
@@ -54,14 +56,12 @@ OPTIONS: dict[str, Any] = {
     "shards": argument(Path, "Folder of structure tables, .parquet."),
     "out": option(Path, "Folder for the results.", "--out"),
     "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
-    "block": option(
-        str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b"
-    ),
+    "block": BLOCK,
     "output": option(
         str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
     ),
     "dtype": option(str, "Type of stored features: float32, float16 or int8."),
-    "preset": option(str, "quick, paper or large.", "--preset", "-p"),
+    "preset": PRESET,
     "epochs": option(Number, "At most so many passes over the training crystals.", min=1),
     "init": option(Text, "Weights to go on from: folder of a run, or a name (info weights)."),
     "resume": option(bool, "Go on where an earlier run stopped.", "--resume"),

@@ -467,19 +467,21 @@ def matbench(
                 "leaderboard.",
                 warning=True,
             )
-        path, how = folder / FOLDER / "features.parquet", {"strict": strict, "symprec": symprec}
+        path = folder / FOLDER / "features.parquet"
 
         def work() -> list[Path]:
             forget_skipped(folder)
             canonical = load_canonical(
-                data.crystals, folder, progress=progress, skipped=data.skipped, **how
-            )
+                data.crystals, folder, strict=strict, symprec=symprec, progress=progress,
+                skipped=data.skipped,
+            )  # fmt: skip
             with progress.step("Features") as advance:
                 made = recipe.extractor().features_of(canonical, advance)
             return [save_features(made, path)]
 
         inputs = [data.crystals.digest(), *recipe.checksums()]
-        Stages(folder).once("features", how, inputs, work)
+        settings = {"strict": strict, "symprec": symprec}
+        Stages(folder).once("features", settings, inputs, work)
         made = load_features(path)
         features = task_features(data, made)
         lacking = int((~features.valid).sum())

@@ -93,8 +93,7 @@ def plan_training(
             f"{init} holds no weights of {', '.join(missing)} to go on from; it holds "
             f"{', '.join(cards)}. Choose among these with --block."
         )
-    seed = {} if changes.get("seed") is None else {"seed": changes["seed"]}
-    defaults = {"training": get_preset(preset), "bottleneck": BottleneckConfig(**seed)}
+    defaults: dict[str, Any] = {"training": get_preset(preset), "bottleneck": BottleneckConfig()}
     for entry in known_blocks():
         card = cards.get(entry.name)
         defaults[entry.name] = entry.Config() if card is None else entry.Config(**card.config)
@@ -102,10 +101,10 @@ def plan_training(
         if section not in defaults:
             raise unknown_name("section of settings", section, defaults, "crystalssl config show")
     configs = {name: configured(c, given.get(name, {}), name) for name, c in defaults.items()}
-    training = configs["training"].updated({k: v for k, v in changes.items() if v is not None})
+    chosen = {name: value for name, value in changes.items() if value is not None}
     return Plan(
         blocks=blocks,
-        config=training,
+        config=configured(configs["training"], chosen, "training"),
         configs={entry.name: configs[entry.name] for entry in blocks},
         bottleneck=configs["bottleneck"],
         init=None if init is None else str(init),
