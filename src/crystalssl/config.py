@@ -96,10 +96,11 @@ def read_settings(file: Path | None, assignments: Sequence[str] = ()) -> dict[st
                 f"Got --set {text!r}, expected SECTION.SETTING=VALUE, for instance "
                 "training.epochs=20 or sites.move_ratio=0.4."
             )
+        section_values = settings.setdefault(section, {})
         try:
-            settings.setdefault(section, {})[field] = json.loads(value)
+            section_values[field] = json.loads(value)
         except ValueError:  # a word
-            settings[section][field] = value.strip()
+            section_values[field] = value.strip()
     return settings
 
 

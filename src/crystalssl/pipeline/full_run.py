@@ -110,7 +110,8 @@ def run(
     from crystalssl.features.store import load_features
     from crystalssl.pipeline.stages import Stages
 
-    chosen = {"bottleneck": {"seed": seed}, **(settings or {})}
+    chosen = dict(settings or {})
+    chosen["bottleneck"] = {"seed": seed, **chosen.get("bottleneck", {})}
     plan = plan_training(block, preset, chosen, epochs=epochs, seed=seed, threads=threads)
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):

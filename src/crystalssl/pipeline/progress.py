@@ -63,6 +63,9 @@ class Screen:
     @contextmanager
     def step(self, title: str, bars: Sequence[str] = ()) -> Iterator[Advance]:
         """Show a bar that goes when the step ends, or one for each name as soon as it moves."""
+        if not (self.console.is_terminal or self.console.is_jupyter):
+            yield _ignore  # a file or a pipe gets lines alone
+            return
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
 
