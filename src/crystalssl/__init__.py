@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         TaskInfo,
     )
     from crystalssl.errors import CrystalSSLError
-    from crystalssl.features.container import Features
+    from crystalssl.features.features import Features
     from crystalssl.features.store import load_features
     from crystalssl.pipeline import (
         convert,
@@ -41,7 +41,7 @@ _LAZY = {
     "CrystalSSLError": "crystalssl.errors",
     "Crystals": "crystalssl.structures.crystals",
     "Encoded": "crystalssl.blocks.contract",
-    "Features": "crystalssl.features.container",
+    "Features": "crystalssl.features.features",
     "PretextResult": "crystalssl.blocks.contract",
     "TaskInfo": "crystalssl.blocks.contract",
     "canonicalize": "crystalssl.structures.canonical",

@@ -114,6 +114,20 @@ def atomic_set(*paths: str | Path) -> Iterator[list[Path]]:
         raise cannot_write(targets[-1], error) from error
 
 
+@contextmanager
+def scratch(path: str | Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to, which is gone when the block ends.
+
+    Raises:
+        InputError: as :func:`atomic`.
+    """
+    try:
+        with _aside(Path(path)) as aside:
+            yield aside
+    except OSError as error:
+        raise cannot_write(Path(path), error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> InputError:
     """What to say when the system refuses to write a file."""
     remedy = _REMEDY.get(error.errno or 0, "Free some space or choose another folder")
@@ -265,13 +279,8 @@ def check_target(path: str | Path) -> Path:
     Raises:
         InputError: if it cannot.
     """
-    path = Path(path)
-    try:
-        with _aside(path):
-            pass
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    return path
+    with scratch(path):
+        return Path(path)
 
 
 def remove(*paths: str | Path) -> None:

@@ -16,12 +16,12 @@ from crystalssl.datasets.generate import write_corpus
 from crystalssl.errors import InputError, MissingExtraError
 from crystalssl.features import corpora
 from crystalssl.features.corpora import featurize_corpus, featurize_shard
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
 from crystalssl.features.stream import stream_features
 from crystalssl.structures.crystals import Crystals
 
-RECIPE = Recipe(weights="tiny", output="blocks", device="cpu")
+RECIPE = ExtractorConfig(weights="tiny", output="blocks", device="cpu")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     def here(
-        jobs: Sequence[dict[str, Any]], out: Path, recipe: Recipe, dtype: str, *_: float
+        jobs: Sequence[dict[str, Any]], out: Path, recipe: ExtractorConfig, dtype: str, *_: float
     ) -> Iterator[corpora.ShardRecord]:
         for job in jobs:
             done.append(job["shard"])

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra, write_skipped
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.precision import check_dtype
-from crystalssl.features.recipe import Recipe
 from crystalssl.features.stream import count_rows, stream_features
 from crystalssl.files import read_json, write_json
 
@@ -77,7 +77,7 @@ class CorpusOutcome:
 def featurize_corpus(
     shards: Path,
     out: Path,
-    recipe: Recipe,
+    config: ExtractorConfig,
     *,
     dtype: str = "float32",
     workers: int = 1,
@@ -89,7 +89,7 @@ def featurize_corpus(
     Args:
         shards: folder of structure tables, walked in full, or one table.
         out: folder for the feature tables, under the same names.
-        recipe: weights and settings; a folder of weights must be seen by all workers.
+        config: weights and settings; a folder of weights must be seen by all workers.
         dtype: type of the stored numbers.
         workers: shards done at a time, each by one core.
         gpus: share of a GPU that each worker gets.
@@ -102,7 +102,7 @@ def featurize_corpus(
     """
     check_dtype(dtype)
     found = find_shards(Path(shards))
-    digests = _digests(found, recipe, dtype)
+    digests = _digests(found, config, dtype)
     records: dict[str, ShardRecord] = {}
     for name in found:
         record = read_record(Path(out), name)
@@ -115,7 +115,7 @@ def featurize_corpus(
         if name not in records
     ]
     if left:
-        for record in _on_ray(left, Path(out), recipe, dtype, workers, gpus):
+        for record in _on_ray(left, Path(out), config, dtype, workers, gpus):
             records[record.shard] = record
             watch(record, len(found))
     outcome = CorpusOutcome(
@@ -145,7 +145,9 @@ def find_shards(source: Path) -> dict[str, Path]:
     return names
 
 
-def featurize_shard(job: dict[str, Any], out: Path, recipe: Recipe, dtype: str) -> ShardRecord:
+def featurize_shard(
+    job: dict[str, Any], out: Path, config: ExtractorConfig, dtype: str
+) -> ShardRecord:
     """Do one shard, in this process; an error of the shard becomes part of its record."""
     name, path = str(job["shard"]), Path(job["path"])
     skipped: list[Skip] = []
@@ -153,7 +155,7 @@ def featurize_shard(job: dict[str, Any], out: Path, recipe: Recipe, dtype: str) 
         done = stream_features(
             path,
             out / f"{name}{FEATURES}",
-            recipe,
+            config,
             dtype=dtype,
             watch=lambda piece, total: skipped.extend(piece.skipped),
         )
@@ -208,20 +210,20 @@ def check_counts(found: dict[str, Path], out: Path, outcome: CorpusOutcome) -> N
 class _Worker:
     """A Ray actor: loads nothing until its first shard, does shards one after the other."""
 
-    def __init__(self, out: str, recipe: Recipe, dtype: str) -> None:
+    def __init__(self, out: str, config: ExtractorConfig, dtype: str) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self._out, self._recipe, self._dtype = Path(out), recipe, dtype
+        self._out, self._config, self._dtype = Path(out), config, dtype
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return asdict(featurize_shard(row, self._out, self._recipe, self._dtype))
+        return asdict(featurize_shard(row, self._out, self._config, self._dtype))
 
 
 def _on_ray(
     jobs: Sequence[dict[str, str]],
     out: Path,
-    recipe: Recipe,
+    config: ExtractorConfig,
     dtype: str,
     workers: int,
     gpus: float,
@@ -232,7 +234,7 @@ def _on_ray(
         tasks = ray.data.from_items(list(jobs), override_num_blocks=len(jobs))
         made = tasks.map(
             _Worker,
-            fn_constructor_args=(str(out.resolve()), recipe, dtype),
+            fn_constructor_args=(str(out.resolve()), config, dtype),
             compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=1,
             num_gpus=gpus or None,
@@ -271,9 +273,9 @@ def _ray(cores: int) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _digests(found: dict[str, Path], recipe: Recipe, dtype: str) -> dict[str, str]:
+def _digests(found: dict[str, Path], config: ExtractorConfig, dtype: str) -> dict[str, str]:
     """What the features of each shard depend on, as SHA-256."""
-    same = [*recipe.checksums(), f"{recipe.blocks} {recipe.symprec!r} {dtype}"]
+    same = [*config.checksums(), f"{config.blocks} {config.symprec!r} {dtype}"]
     made = {}
     for name, path in found.items():
         state = path.stat()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crystalssl.evaluation.data import Dataset
     from crystalssl.evaluation.overlap import Overlap
     from crystalssl.evaluation.results import Results
-    from crystalssl.features.container import Features
+    from crystalssl.features.features import Features
     from crystalssl.pipeline.stages import Stages
     from crystalssl.structures.crystals import Crystals
 
@@ -140,7 +140,7 @@ def evaluate(
     from crystalssl.datasets.load import load_valid
     from crystalssl.evaluation.cache import FOLDER, Cache
     from crystalssl.evaluation.data import RESERVED, labelled
-    from crystalssl.features.origins import blocks_behind
+    from crystalssl.features.features import blocks_behind
 
     if isinstance(scenario, str):
         if scenario not in SCENARIOS:
@@ -179,7 +179,7 @@ def evaluate(
 
 
 def _read(source: Features | str | Path) -> Features:
-    from crystalssl.features.container import Features
+    from crystalssl.features.features import Features
     from crystalssl.features.store import load_features
 
     return source if isinstance(source, Features) else load_features(Path(source))
@@ -215,7 +215,7 @@ def _overlap(
 ) -> Overlap:
     """Which crystals the weights behind any features have seen; ``weights`` if they do not say."""
     from crystalssl.evaluation.overlap import find_overlap
-    from crystalssl.features.origins import origin_of
+    from crystalssl.features.features import origin_of
     from crystalssl.hub.weights import run_folders
 
     default = () if weights is None else (origin_of(weights, run_folders(weights)),)
@@ -447,14 +447,14 @@ def matbench(
     from crystalssl.evaluation.matbench.run import matbench as run_folds
     from crystalssl.evaluation.matbench.run import task_features
     from crystalssl.evaluation.matbench.task import read_task
-    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.store import load_features, save_features
     from crystalssl.models.registry import build_head
     from crystalssl.pipeline.stages import Stages
 
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):
-        recipe = Recipe.of(weights, block, output="blocks", symprec=symprec)
+        config = ExtractorConfig.of(weights, block, output="blocks", symprec=symprec)
         with progress.step("Reading the task"):
             data = read_task(Path(file), target, task)
         model = build_head(head, kind=data.kind, threads=threads or 0)
@@ -476,10 +476,10 @@ def matbench(
                 skipped=data.skipped,
             )  # fmt: skip
             with progress.step("Features") as advance:
-                made = recipe.extractor().features_of(canonical, advance)
+                made = config.extractor().features_of(canonical, advance)
             return [save_features(made, path)]
 
-        inputs = [data.crystals.digest(), *recipe.checksums()]
+        inputs = [data.crystals.digest(), *config.checksums()]
         settings = {"strict": strict, "symprec": symprec}
         Stages(folder).once("features", settings, inputs, work)
         made = load_features(path)
@@ -492,7 +492,7 @@ def matbench(
                 warning=True,
             )
         overlap, cache = _overlap([made], data.crystals, None, progress), Cache(folder / FOLDER)
-        details = {"weights": str(weights), "blocks": ",".join(recipe.blocks)}
+        details = {"weights": str(weights), "blocks": ",".join(config.blocks)}
         with progress.step(f"Matbench, {data.name}") as advance:
             results = run_folds(
                 data, features, model, seed=seed, details=details, overlap=overlap, cache=cache,

@@ -20,8 +20,8 @@ from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
-    from crystalssl.features.container import Features
-    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.features import Features
+    from crystalssl.features.extractor import ExtractorConfig
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
@@ -78,7 +78,7 @@ def extract(
         InputError: if structures or weights cannot be used, or ``out`` cannot be written.
         UnknownNameError: if there is no such block, output, number format or weights.
     """
-    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.store import load_features
 
     if out is not None:
@@ -87,9 +87,9 @@ def extract(
             strict=strict, symprec=symprec, device=device, threads=threads, progress=progress,
         )  # fmt: skip
         return load_features(done.path)
-    recipe = Recipe.of(weights, block, output=output, symprec=symprec, device=device)
+    config = ExtractorConfig.of(weights, block, output=output, symprec=symprec, device=device)
     with limited_threads(threads):
-        return _in_memory(structures, recipe, None, strict, progress)
+        return _in_memory(structures, config, None, strict, progress)
 
 
 def extract_to(
@@ -132,45 +132,45 @@ def extract_to(
 
     path = check_file(out, [".parquet", ".npy"])
     check_dtype(dtype)
-    recipe = _recipe(weights, block, output, symprec, device, progress)
+    config = _extractor_config(weights, block, output, symprec, device, progress)
     with exclusive(path), limited_threads(threads):
         forget_skipped(path)
         table = _large_table(structures)
         if table is not None:
             workers = threads or usable_cores()
-            done = _stream(table, path, recipe, dtype, strict, workers, progress)
+            done = _stream(table, path, config, dtype, strict, workers, progress)
         else:
-            features = _in_memory(structures, recipe, path, strict, progress)
+            features = _in_memory(structures, config, path, strict, progress)
             save_features(features, path, dtype)
             done = Extracted(path=path, rows=len(features), width=len(features.names))
     progress.note(f"{done.rows:,} x {counted(done.width, 'feature')}: {path}")
     return done
 
 
-def _recipe(
+def _extractor_config(
     weights: str | Path,
     block: str | Sequence[str | int],
     output: str,
     symprec: float,
     device: str | None,
     progress: Progress,
-) -> Recipe:
+) -> ExtractorConfig:
     """What turns structures into features; says where a bottleneck is left unused."""
     from crystalssl.features.bottleneck import unused_bottleneck
-    from crystalssl.features.recipe import Recipe
+    from crystalssl.features.extractor import ExtractorConfig
 
-    recipe = Recipe.of(weights, block, output=output, symprec=symprec, device=device)
-    if note := unused_bottleneck(weights, output, recipe.blocks):
+    config = ExtractorConfig.of(weights, block, output=output, symprec=symprec, device=device)
+    if note := unused_bottleneck(weights, output, config.blocks):
         progress.note(note)
-    return recipe
+    return config
 
 
 def _in_memory(
-    structures: Structures, recipe: Recipe, out: Path | None, strict: bool, progress: Progress
+    structures: Structures, config: ExtractorConfig, out: Path | None, strict: bool, progress: Progress
 ) -> Features:
     """Features of structures that fit in memory."""
-    extractor = recipe.extractor()
-    symprec = recipe.symprec
+    extractor = config.extractor()
+    symprec = config.symprec
     canonical = load_canonical(structures, out, strict=strict, symprec=symprec, progress=progress)
     with progress.step("Features") as advance:
         return extractor.features_of(canonical, advance)
@@ -197,7 +197,7 @@ def single_table(structures: Structures) -> Path | None:
 def _stream(
     table: Path,
     out: Path,
-    recipe: Recipe,
+    config: ExtractorConfig,
     dtype: str,
     strict: bool,
     workers: int,
@@ -218,8 +218,8 @@ def _stream(
             if seen == total or (strict and skipped):
                 report_skipped(skipped, total, out, strict=strict, progress=progress)
 
-        outcome = stream_features(table, out, recipe, dtype=dtype, workers=workers, watch=watch)
-    return Extracted(path=out, rows=outcome.written, width=recipe.extractor().width)
+        outcome = stream_features(table, out, config, dtype=dtype, workers=workers, watch=watch)
+    return Extracted(path=out, rows=outcome.written, width=config.extractor().width)
 
 
 def featurize_corpus(
@@ -260,7 +260,7 @@ def featurize_corpus(
     from crystalssl.features import corpora
 
     folder, done = check_folder(out), 0
-    recipe = _recipe(weights, block, output, symprec, "cuda" if gpus > 0 else "cpu", progress)
+    config = _extractor_config(weights, block, output, symprec, "cuda" if gpus > 0 else "cpu", progress)
     with exclusive(folder), progress.step("Shards") as advance:
 
         def watch(record: corpora.ShardRecord, total: int) -> None:
@@ -269,7 +269,7 @@ def featurize_corpus(
             advance(done, total, record.shard)
 
         outcome = corpora.featurize_corpus(
-            Path(shards), folder, recipe, dtype=dtype, workers=workers or usable_cores(),
+            Path(shards), folder, config, dtype=dtype, workers=workers or usable_cores(),
             gpus=gpus, watch=watch,
         )  # fmt: skip
     if outcome.done_before:

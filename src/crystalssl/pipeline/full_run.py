@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.results import Results
-    from crystalssl.features.container import Features
+    from crystalssl.features.features import Features
     from crystalssl.pipeline.stages import Stages
     from crystalssl.structures.crystals import Crystals
 
@@ -268,14 +268,14 @@ class _Run:
     def extract(self, corpus: Corpus) -> None:
         """Features of trained encoders, and of untrained ones."""
         from crystalssl.features.extract import extract_untrained
-        from crystalssl.features.recipe import Recipe
+        from crystalssl.features.extractor import ExtractorConfig
         from crystalssl.features.store import save_npy, save_parquet
 
         table, array = self.folder / FEATURES, self.folder / ARRAY
         names = [block.name for block in self.plan.blocks]
 
         def work() -> list[Path]:
-            extractor = Recipe.of(self.folder / BLOCKS, names, output="blocks").extractor()
+            extractor = ExtractorConfig.of(self.folder / BLOCKS, names, output="blocks").extractor()
             with self.progress.step("Features") as advance:
                 features = extractor.features_of(corpus, advance)
             with self.progress.step("Untrained encoders") as advance:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from crystalssl.datasets.splits import Split
     from crystalssl.features.bottleneck import BottleneckCard
     from crystalssl.features.bottleneck_training import BottleneckConfig
-    from crystalssl.features.container import Features
+    from crystalssl.features.features import Features
     from crystalssl.hub.card import TaskFigure
     from crystalssl.structures.crystals import Crystals
 
@@ -385,7 +385,7 @@ def train_bottleneck(
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.datasets.splits import find_split
     from crystalssl.features.bottleneck_training import train_and_save
-    from crystalssl.features.container import Features
+    from crystalssl.features.features import Features
     from crystalssl.features.store import load_features
     from crystalssl.representation.targets import by_kind
 
