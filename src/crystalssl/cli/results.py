@@ -119,7 +119,7 @@ def _show_differences(title: str, pairs: Sequence[Difference], results: Results)
 
 def _show_tallies(results: Results) -> None:
     """How often each of the proposed feature sets is better than each baseline, by how much."""
-    tallies = [t for t in count_better(results.differences) if t.metric == "rmse"]
+    tallies = count_better(select(results.differences, metric="rmse"))
     for name, head in _unique((t.feature_set, t.head) for t in tallies):
         lines = [
             [

@@ -401,7 +401,11 @@ def probe_run(
         _finished(results, cache, overlap, folder, progress)
         return sorted(folder.glob(f"{name}*"))
 
-    settings = {"targets": list(targets), "seed": seed, "code": code_digest(linear_probe)}
+    settings = {
+        "targets": list(targets),
+        "seed": seed,
+        "code": code_digest((linear_probe.__name__,)),
+    }
     inputs = [stages.outcome(stage) for stage in ("structures", "features", "bottleneck")]
     stages.once(name, settings, inputs, work)
     return Results.load(folder, name)

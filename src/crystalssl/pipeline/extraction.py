@@ -166,14 +166,23 @@ def _extractor_config(
 
 
 def _in_memory(
-    structures: Structures, config: ExtractorConfig, out: Path | None, strict: bool, progress: Progress
+    structures: Structures,
+    config: ExtractorConfig,
+    out: Path | None,
+    strict: bool,
+    progress: Progress,
 ) -> Features:
     """Features of structures that fit in memory."""
     extractor = config.extractor()
     symprec = config.symprec
     canonical = load_canonical(structures, out, strict=strict, symprec=symprec, progress=progress)
     with progress.step("Features") as advance:
-        return extractor.features_of(canonical, advance)
+        features, odd = extractor.encode(canonical, advance).finite()
+    if odd:
+        skipped = [*canonical.skipped, *odd]
+        total = len(features) + len(skipped)
+        report_skipped(skipped, total, out, strict=strict, progress=progress)
+    return extractor.mix(features)
 
 
 def _large_table(structures: Structures) -> Path | None:
@@ -260,7 +269,9 @@ def featurize_corpus(
     from crystalssl.features import corpora
 
     folder, done = check_folder(out), 0
-    config = _extractor_config(weights, block, output, symprec, "cuda" if gpus > 0 else "cpu", progress)
+    config = _extractor_config(
+        weights, block, output, symprec, "cuda" if gpus > 0 else "cpu", progress
+    )
     with exclusive(folder), progress.step("Shards") as advance:
 
         def watch(record: corpora.ShardRecord, total: int) -> None:

@@ -7,6 +7,7 @@ and ASE.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,9 @@ def load_canonical(
         progress: told what is done.
         skipped: what could not be read of crystals already read.
 
+    Returns:
+        The canonical crystals; ``skipped`` holds all that was left out.
+
     Raises:
         InputError: if a source is missing or of no known kind, or as ``report_skipped``.
     """
@@ -187,7 +191,7 @@ def load_canonical(
     report_skipped(left_out, total, out, strict=strict, progress=progress)
     number = counted(len(canonical.crystals), "canonical crystal")
     progress.note(f"{number} (symmetry within {symprec:g} angstrom)")
-    return canonical
+    return replace(canonical, skipped=left_out)
 
 
 def _load(
