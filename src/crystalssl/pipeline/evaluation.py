@@ -328,7 +328,7 @@ def _finished(
     if cache.reused:
         of = f"{cache.reused:,} of {counted(cache.reused + cache.computed, 'fit')}"
         progress.note(f"{of} from before")
-    progress.note(overlap.sentence(results.record.counts), warning=bool(overlap.unknown))
+    progress.note(overlap.words(results.record.counts), warning=bool(overlap.unknown))
     progress.note(f"Rows, summaries and predictions: {folder}")
     return results
 

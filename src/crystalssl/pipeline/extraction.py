@@ -20,8 +20,8 @@ from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
-    from crystalssl.features.features import Features
     from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.features.features import Features
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
