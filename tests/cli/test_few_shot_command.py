@@ -11,12 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crystalssl.cli import steps
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.evaluation import magpie
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.features.store import save_parquet
-from crystalssl.models.boosting import LightGBM
 from crystalssl.models.boosting import LightGBM
 from crystalssl.structures.table import write_table
 
@@ -100,7 +98,7 @@ def test_ablation_prints_every_block_alone_and_left_out(
     words = ["evaluate", "ablation", features, "--structures", structures, "--target", LABEL]
     result = invoke(*words, "--out", tmp_path, "--untrained-features", features)
     assert result.exit_code == 0, result.output
-    for line in ("ssl: all", "ssl: only good", "ssl: without good", "untrained: only good"):
+    for line in ("all blocks", "only good", "without good", "Untrained encoders", "baseline"):
         assert line in result.output
     assert (tmp_path / "ablation.csv").is_file()
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.evaluation import shap_share as scenario
-from crystalssl.evaluation.scenario import ResultTable
-from crystalssl.features.container import Features
+from crystalssl.evaluation.results import Results, select
+from crystalssl.evaluation.scenarios import shap_share as scenario
+from crystalssl.features.features import Features
 from crystalssl.features.store import save_parquet
-from crystalssl.models import build_head
 from crystalssl.models.registry import build_head
 from crystalssl.structures.table import write_table
 

@@ -57,7 +57,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def plain_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end as KeyboardInterrupt, where Lightning ends the program."""
+    """Let Ctrl-C and SIGTERM end as what they raise, where Lightning ends the program."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -65,7 +65,7 @@ def plain_interrupt() -> Iterator[None]:
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        raise KeyboardInterrupt from None
+        raise error.__context__ from None
     finally:
         if main and handler is not None:
             signal.signal(signal.SIGINT, handler)
