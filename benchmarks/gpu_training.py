@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from gpu_common import CRYSTALS, EPOCHS, MEAN_SITES, Bench, attempt, split_of
 
-from crystalssl.blocks._contract import Block
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.config import TrainConfig, get_preset
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus

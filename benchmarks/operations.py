@@ -14,7 +14,7 @@ import steps
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import pack
 from crystalssl.pretraining.loop import generator_for

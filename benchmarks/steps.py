@@ -21,8 +21,8 @@ from message_passing import layers_of
 from peers_ftcp import amplitudes_loop, ftcp_loop, graph_loop, structures_of
 
 from crystalssl.allocator import keep_freed_memory
-from crystalssl.blocks._contract import Block
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.config import get_preset
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from peers_ftcp import structures_of
 
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.features.extract import extract
 from crystalssl.structures.canonical import canonicalize

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalssl.blocks._registry import resolve_blocks
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import get_preset
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.load import load_crystals

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from train_default_weights import BUNDLED, add_sources
 
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.cli.mixing import train_and_save
 from crystalssl.cli.steps import find_split
 from crystalssl.config import get_preset

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from crystalssl.blocks._contract import TaskInfo
-from crystalssl.blocks._registry import get_block, list_blocks
+from crystalssl.blocks.contract import TaskInfo
+from crystalssl.blocks.registry import get_block, list_blocks
 from crystalssl.cli.info import LEAST_RANK
 from crystalssl.hub.card import ModelCard, TaskFigure
 from crystalssl.hub.weights import load_cards

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from crystalssl.blocks._contract import Block, Encoded, PretextResult, TaskInfo
+from crystalssl.blocks.contract import Block, Encoded, PretextResult, TaskInfo
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import SLOTS, Crystals
@@ -152,8 +152,8 @@ def toy_class() -> type[Block]:
 @pytest.fixture
 def registered_toy():
     """The toy as a block of this process, taken back afterwards."""
-    from crystalssl.blocks import _registry
+    from crystalssl.blocks import registry
 
-    _registry.register_block(Toy)
+    registry.register_block(Toy)
     yield Toy
-    _registry._REGISTERED.remove(Toy)
+    registry._REGISTERED.remove(Toy)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.evaluation.scenario import ResultTable

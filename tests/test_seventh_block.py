@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from crystalssl.blocks._registry import get_block, list_blocks, resolve_blocks
+from crystalssl.blocks.registry import get_block, list_blocks, resolve_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import CrystalSSLError, InputError, UnknownNameError

@@ -12,9 +12,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Block": "crystalssl.blocks.contract",
+    "BlockBatch": "crystalssl.blocks.contract",
     "CrystalFeaturizer": "crystalssl.adapters.sklearn",
     "CrystalSSLError": "crystalssl.errors",
     "Crystals": "crystalssl.structures.crystals",
+    "Encoded": "crystalssl.blocks.contract",
+    "PretextResult": "crystalssl.blocks.contract",
+    "TaskInfo": "crystalssl.blocks.contract",
     "canonicalize": "crystalssl.structures.canonical",
     "read_structures": "crystalssl.structures.reading",
 }

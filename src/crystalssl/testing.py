@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crystalssl.blocks._contract import Block, BlockBatch
+from crystalssl.blocks.contract import Block, BlockBatch
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import CrystalSSLError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.testing import CHECKS
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from crystalssl.blocks import _edge_kernels
-from crystalssl.blocks._contract import Block, BlockBatch, Edges
 from crystalssl.blocks._edge_kernels import FilterTable, TabledEdges, summed, tabled
 from crystalssl.blocks._geometry import edge_vectors
 from crystalssl.blocks._layers import GaussianBasis, segment_sum
-from crystalssl.blocks._registry import build_block
+from crystalssl.blocks.contract import Block, BlockBatch, Edges
+from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import pack
 from crystalssl.features.extract import extract

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.structures.canonical import canonicalize

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
-from crystalssl.blocks._registry import build_block, list_blocks
 from crystalssl.blocks.composition import slots
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.extract import extract

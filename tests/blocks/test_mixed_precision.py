@@ -9,7 +9,7 @@ import torch
 from crystalssl.blocks._bravais import lattice_system
 from crystalssl.blocks._geometry import image_distance
 from crystalssl.blocks._layers import pool
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.structures.canonical import canonicalize

@@ -16,8 +16,8 @@ from crystalssl.blocks._objectives import (
     decorrelation_task,
     error_result,
 )
-from crystalssl.blocks._registry import build_block
 from crystalssl.blocks.occupancy import occupation
+from crystalssl.blocks.registry import build_block
 from crystalssl.blocks.structure_factors import interpolate
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crystalssl.blocks._registry import build_block, get_block, list_blocks, resolve_blocks
+from crystalssl.blocks.registry import build_block, get_block, list_blocks, resolve_blocks
 from crystalssl.errors import UnknownNameError
 
 

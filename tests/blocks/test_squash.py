@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from crystalssl.blocks._registry import build_block
 from crystalssl.blocks._squash import Squash, settle
+from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.structures.canonical import canonicalize

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crystalssl.blocks._registry import get_block, list_blocks
+from crystalssl.blocks.registry import get_block, list_blocks
 from crystalssl.config import PRESETS
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.hub.weights import load_cards

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.hub.weights import load_cards
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.features.recipe import Recipe
 from crystalssl.features.store import load_features

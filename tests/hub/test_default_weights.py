@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from crystalssl import CrystalFeaturizer
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.features.extract import extract
 from crystalssl.hub.weights import BUNDLED, load_cards, load_run

@@ -13,7 +13,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
+from crystalssl import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from crystalssl.blocks._registry import build_block, list_blocks
+from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.config import get_preset
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus

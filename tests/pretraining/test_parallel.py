@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.config import TrainConfig
 from crystalssl.pretraining import parallel
 from crystalssl.pretraining._lightning import BlockBar

@@ -1,6 +1,6 @@
 import torch
 
-from crystalssl.blocks._contract import PretextResult, TaskInfo
+from crystalssl.blocks.contract import PretextResult, TaskInfo
 from crystalssl.pretraining.scores import Tally
 
 INFO = TaskInfo(

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from conftest import Toy, make_crystals
-from crystalssl.blocks._registry import register_block
+from crystalssl.blocks.registry import register_block
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.pretraining.loop import pretrain

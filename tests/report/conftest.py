@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from stored_rows import write_scenarios
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.errors import Skip, write_skipped
 from crystalssl.evaluation.feature_sets import FeatureSet, principal_axes
 from crystalssl.evaluation.linear_probe import linear_probe

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.evaluation.ablation import Ablation
 from crystalssl.evaluation.few_shot import FewShot
 from crystalssl.evaluation.intervals import Estimate, estimate_table

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.errors import InputError
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.linear_probe import linear_probe

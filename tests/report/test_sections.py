@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from stored_rows import write_ablation, write_few_shot, write_scenarios, write_shap
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.errors import InputError
 from crystalssl.evaluation.ablation import Ablation
 from crystalssl.evaluation.few_shot import FewShot

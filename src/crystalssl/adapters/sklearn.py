@@ -18,7 +18,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from crystalssl.adapters.inputs import Gathered, gather
-from crystalssl.blocks._contract import Block
+from crystalssl.blocks.contract import Block
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.container import feature_names

@@ -1,1 +1,1 @@
-"""The blocks: one module here without a leading underscore is one block."""
+"""The blocks: one module here is one block, but for ``contract.py``, ``registry.py`` and ``_*``."""

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from crystalssl.blocks._contract import Edges
 from crystalssl.blocks._layers import GaussianBasis
+from crystalssl.blocks.contract import Edges
 from crystalssl.representation._compiled import compiled, compiled_sums
 
 Floats = npt.NDArray[np.float32]

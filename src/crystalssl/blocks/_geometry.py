@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from crystalssl.blocks._contract import Edges
 from crystalssl.blocks._precision import exact
+from crystalssl.blocks.contract import Edges
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.structures.crystals import SLOTS, Crystals
 

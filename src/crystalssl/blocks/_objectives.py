@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalssl.blocks._contract import BlockBatch, PretextResult, TaskInfo
 from crystalssl.blocks._layers import mlp
 from crystalssl.blocks._precision import exact
+from crystalssl.blocks.contract import BlockBatch, PretextResult, TaskInfo
 from crystalssl.representation.targets import CORE
 
 

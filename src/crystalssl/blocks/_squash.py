@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crystalssl.blocks._contract import Block, BlockBatch
+from crystalssl.blocks.contract import Block, BlockBatch
 
 MOMENTUM = 0.02
 """Share of the latest batch in the running statistics; batches count alike at first."""

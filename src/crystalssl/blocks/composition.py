@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._layers import (
     BiasedAttention,
     ElementEmbedding,
@@ -37,6 +36,7 @@ from crystalssl.blocks._objectives import (
     error_result,
     structure_task,
 )
+from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.representation import elemental
 from crystalssl.representation.layout import ELEMENTS
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.blocks._bravais import lattice_system
-from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._layers import (
     BiasedAttention,
     GaussianBasis,
@@ -35,6 +34,7 @@ from crystalssl.blocks._layers import (
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
+from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
 
 FIRST_VECTOR = 4

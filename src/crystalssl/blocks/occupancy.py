@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalssl.blocks._contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._edge_kernels import FilterTable, TabledEdges, attended, tabled
 from crystalssl.blocks._layers import (
     ElementEmbedding,
@@ -34,6 +33,7 @@ from crystalssl.blocks._objectives import (
     accuracy_result,
     structure_task,
 )
+from crystalssl.blocks.contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import ELEMENTS, MAX_SITES
 
 

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._layers import (
     BiasedAttention,
     GaussianBasis,
@@ -45,6 +44,7 @@ from crystalssl.blocks._objectives import (
 )
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
+from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 
 
 @dataclass(frozen=True, kw_only=True)

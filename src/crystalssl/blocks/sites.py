@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from crystalssl.blocks._contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._edge_kernels import (
     FilterTable,
     TabledEdges,
@@ -32,6 +31,7 @@ from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
+from crystalssl.blocks.contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
 
 

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from crystalssl.blocks._contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.blocks._layers import (
     GaussianBasis,
     Taps,
@@ -29,6 +28,7 @@ from crystalssl.blocks._layers import (
 )
 from crystalssl.blocks._masking import shell_draw
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
+from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
 from crystalssl.representation.layout import group
 from crystalssl.representation.targets import BINS
 

@@ -27,7 +27,7 @@ def settings() -> None:
 @app.command()
 def show(preset: Preset = "quick", block: BlockChoice = "all") -> None:
     """Show the settings of a preset and of the blocks, with what they mean."""
-    from crystalssl.blocks._registry import resolve_blocks
+    from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.config import get_preset
 
     chosen = get_preset(preset)

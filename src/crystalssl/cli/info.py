@@ -133,7 +133,7 @@ def summary(columns: Sequence[str], most: int = 8) -> str:
 @app.command()
 def blocks() -> None:
     """List the blocks: encoder, width, tasks."""
-    from crystalssl.blocks._registry import build_block, list_blocks
+    from crystalssl.blocks.registry import build_block, list_blocks
 
     rows = []
     for block in list_blocks():
@@ -149,7 +149,7 @@ def blocks() -> None:
 @app.command()
 def tasks() -> None:
     """List the pretext tasks and further objectives, and what each teaches."""
-    from crystalssl.blocks._registry import list_blocks
+    from crystalssl.blocks.registry import list_blocks
 
     rows = []
     for block in list_blocks():
@@ -191,7 +191,7 @@ def weights(
 
 def health(run: str) -> None:
     """Show how much of its width every block uses, and what mixes the blocks."""
-    from crystalssl.blocks._registry import get_block
+    from crystalssl.blocks.registry import get_block
     from crystalssl.features.bottleneck import find_bottlenecks, load_card
     from crystalssl.hub.weights import find_run, load_cards
 

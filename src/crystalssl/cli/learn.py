@@ -58,7 +58,7 @@ def pretrain(
     nodes: Annotated[int | None, typer.Option(help="Hosts, under a launcher.", min=1)] = None,
 ) -> None:
     """Pre-train blocks without labels; learning curves and weights go to RUN/blocks/NAME."""
-    from crystalssl.blocks._registry import resolve_blocks
+    from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.cli import scale, steps
 
     chosen = resolve_blocks(block)

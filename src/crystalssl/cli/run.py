@@ -30,7 +30,7 @@ from crystalssl.cli.stages import Stages, crystals_digest
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
-    from crystalssl.blocks._contract import Block
+    from crystalssl.blocks.contract import Block
     from crystalssl.config import TrainConfig
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.evaluation.linear_probe import LinearProbe
@@ -87,7 +87,7 @@ def run(
 
     The same command again redoes only what changed or was not finished.
     """
-    from crystalssl.blocks._registry import resolve_blocks
+    from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.cli import steps
     from crystalssl.files import write_json
 

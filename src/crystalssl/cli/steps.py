@@ -17,7 +17,7 @@ from crystalssl.cli.console import console, progress_bar, say, training_bars
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
-    from crystalssl.blocks._contract import Block
+    from crystalssl.blocks.contract import Block
     from crystalssl.config import TrainConfig
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.datasets.parts import PartedCorpus
@@ -180,7 +180,7 @@ def load_encoders(weights: str | Path, choice: str) -> dict[str, Block]:
     Raises:
         InputError: if there are none, or a chosen block is not among them.
     """
-    from crystalssl.blocks._registry import resolve_blocks
+    from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.hub.weights import load_run, run_folders
 
     if choice == "all":
@@ -218,7 +218,7 @@ def untrained_features(
     title: str = "Untrained encoders",
 ) -> Features:
     """Features of fresh encoders of ``blocks``: what architecture alone is worth."""
-    from crystalssl.blocks._registry import build_block
+    from crystalssl.blocks.registry import build_block
     from crystalssl.features.container import UNTRAINED
     from crystalssl.features.extract import settle_encoders
 

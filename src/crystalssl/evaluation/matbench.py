@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crystalssl.files import write_json
 from crystalssl.errors import InputError
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.heads import Head, head_code, head_settings
@@ -44,6 +43,7 @@ from crystalssl.evaluation.scenario import (
 from crystalssl.evaluation.scoring import MEAN, prediction_table
 from crystalssl.evaluation.spectrum import Floats, Index
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.files import write_json
 from crystalssl.structures.formulas import reduced_formulas
 
 SCENARIO = "matbench"

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 
 from crystalssl.allocator import keep_freed_memory
-from crystalssl.blocks._contract import Block
 from crystalssl.blocks._squash import settle
+from crystalssl.blocks.contract import Block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.features.container import Features, Origin, feature_names

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crystalssl.blocks._registry import known_blocks, list_blocks
+from crystalssl.blocks.registry import known_blocks, list_blocks
 from crystalssl.features.container import UNTRAINED, Features, Origin
 from crystalssl.hub.weights import load_cards
 

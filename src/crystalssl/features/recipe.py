@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from crystalssl.blocks._contract import Block
+from crystalssl.blocks.contract import Block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.bottleneck import (
     AUTO,

@@ -18,8 +18,8 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 
 from crystalssl import __version__
-from crystalssl.blocks._contract import Block
-from crystalssl.blocks._registry import build_block, known_blocks
+from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import build_block, known_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.hub.card import CARD_FILE, ModelCard
 from crystalssl.hub.seen import SEEN_FILE, Seen

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from crystalssl.blocks._contract import PretextResult, TaskInfo
+from crystalssl.blocks.contract import PretextResult, TaskInfo
 from crystalssl.hub.card import TaskFigure
 
 _COUNT, _LOSS, _CRYSTALS = ".count", ".loss", ".crystals"

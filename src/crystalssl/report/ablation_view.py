@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crystalssl.blocks._registry import list_blocks
+from crystalssl.blocks.registry import list_blocks
 from crystalssl.evaluation.ablation import Ablation
 from crystalssl.evaluation.block_fits import ALL, ONLY, WITHOUT
 from crystalssl.evaluation.intervals import Estimate

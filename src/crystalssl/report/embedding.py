@@ -34,7 +34,7 @@ SYSTEMS = (
     "hexagonal",
     "cubic",
 )
-"""Crystal systems by code (``blocks/_contract.py``)."""
+"""Crystal systems by code (``blocks/contract.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

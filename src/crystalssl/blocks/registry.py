@@ -1,9 +1,9 @@
 """Which blocks there are: one module here, or one entry point elsewhere, is one block.
 
-A module in this folder without a leading underscore defines exactly one final ``Block``; another
-package adds one, or puts one in the place of ours, under the entry-point group
-``crystalssl.blocks``. Command line, feature names, conformance tests, docs and report follow from
-:func:`list_blocks`.
+A module in this folder without a leading underscore, beside this one and ``contract.py``, defines
+exactly one final ``Block``; another package adds one, or puts one in the place of ours, under the
+entry-point group ``crystalssl.blocks``. Command line, feature names, conformance tests, docs and
+report follow from :func:`list_blocks`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 import torch
 
 from crystalssl import blocks as _package
-from crystalssl.blocks._contract import Block
+from crystalssl.blocks.contract import Block
 from crystalssl.errors import InputError, unknown_name
 
 GROUP = "crystalssl.blocks"
 """Entry points under which other packages add blocks."""
+NOT_BLOCKS = ("contract", "registry")
+"""Public modules of this folder that define no block."""
 _REGISTERED: list[type[Block]] = []
 
 
@@ -79,7 +81,7 @@ def _found() -> list[type[Block]]:
     found = [
         _from_module(f"{_package.__name__}.{info.name}")
         for info in pkgutil.iter_modules(_package.__path__)
-        if not info.name.startswith("_")
+        if not info.name.startswith("_") and info.name not in NOT_BLOCKS
     ]
     found += [_from_entry_point(point) for point in entry_points(group=GROUP)]
     return list(dict.fromkeys([*found, *_REGISTERED]))
