@@ -6,6 +6,7 @@ Source of UMAP: McInnes, Healy, Melville, arXiv:1802.03426.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import warnings
 from pathlib import Path
@@ -17,7 +18,7 @@ from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.scenario import digest, read_table, write_table
+from crystalssl.evaluation.results import read_table, write_table
 
 Points = npt.NDArray[np.float64]
 
@@ -30,25 +31,26 @@ MAP_FILE = "report_map.parquet"
 
 
 def standardised(matrix: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """(m, k) columns that vary, with mean 0 and spread 1."""
+    """(m, k) columns that vary, with mean 0 and standard deviation 1."""
     scaled = matrix - matrix.mean(axis=0)
-    spread = scaled.std(axis=0)
-    kept: npt.NDArray[np.floating] = scaled[:, spread > 1e-9] / spread[spread > 1e-9]
+    deviation = scaled.std(axis=0)
+    varies = deviation > 1e-9
+    kept: npt.NDArray[np.floating] = scaled[:, varies] / deviation[varies]
     return kept
 
 
 def principal_plane(matrix: npt.NDArray[np.floating]) -> tuple[Points, tuple[float, float]]:
-    """(m, 2) leading principal components of standardised columns, and their shares of variance."""
-    points, shares = principal_axes(matrix, 2)
+    """(m, 2) leading principal components of standardised columns, and their fractions of the variance."""
+    points, fractions = principal_axes(matrix, 2)
     if points.shape[1] < 2:
         return np.zeros((len(matrix), 2)), (0.0, 0.0)
     # the sign of an axis is free: make the longer tail point right and up
     points *= np.where(np.abs(points.max(axis=0)) < np.abs(points.min(axis=0)), -1.0, 1.0)
-    return points, (float(shares[0]), float(shares[1]))
+    return points, (float(fractions[0]), float(fractions[1]))
 
 
 def principal_axes(matrix: npt.NDArray[np.floating], count: int) -> tuple[Points, Points]:
-    """(m, count) leading principal components of standardised columns, shares of variance.
+    """(m, count) leading principal components of standardised columns, fractions of the variance.
 
     Fewer where there are fewer columns that vary.
     """
@@ -79,7 +81,9 @@ def neighbour_map(matrix: npt.NDArray[np.floating], folder: Path) -> Points | No
     """
     if len(matrix) < LEAST or not has_umap():
         return None
-    key = digest([matrix, f"{NEIGHBOURS} {DISTANCE} {AXES}"])
+    state = hashlib.blake2b(f"{NEIGHBOURS} {DISTANCE} {AXES} {matrix.shape}".encode())
+    state.update(np.ascontiguousarray(matrix).data)
+    key = state.hexdigest()
     path = folder / "cache" / MAP_FILE
     kept = _read(path, key)
     if kept is not None:

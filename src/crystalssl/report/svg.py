@@ -83,6 +83,11 @@ def block_colour(index: int) -> str:
     return COLOURS[f"block-{index % BLOCK_COLOURS}"]
 
 
+def colour_of(name: str) -> str:
+    """A colour by its name in ``COLOURS``, or as it is."""
+    return COLOURS.get(name, name)
+
+
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """A figure in the style of the page, inches, and its axes."""
@@ -92,38 +97,15 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
-def say(
-    axes: Axes,
-    text: str,
-    at: tuple[float, float],
-    *,
-    shift: tuple[float, float] = (6, 0),
-    colour: str = "muted",
-    **style: Any,
-) -> None:
-    """Write beside a point of a figure.
-
-    Args:
-        axes: where to write.
-        text: what to write.
-        at: point, in the coordinates of the data unless ``style`` says otherwise.
-        shift: distance from the point, in points of print.
-        colour: name in ``COLOURS``.
-        style: further settings of matplotlib's ``annotate``.
-    """
-    settings: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": COLOURS[colour]} | style
-    axes.annotate(text, at, xytext=shift, textcoords="offset points", **settings)
-
-
-def to_svg(figure: Figure, name: str, description: str) -> str:
+def to_svg(figure: Figure, description: str) -> str:
     """Inline SVG of a figure.
 
     Args:
         figure: drawn with :func:`drawing`, inside its context.
-        name: unique in the page; keeps the ids of figures apart. Any text.
-        description: what it shows, for those who cannot see it.
+        description: what it shows, for those who cannot see it; unique in the page, since it keeps
+            the ids of figures apart.
     """
-    name = re.sub(r"\W+", "-", name)
+    name = re.sub(r"\W+", "-", description)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=220, metadata={"Date": None})
     text = buffer.getvalue()

@@ -1,0 +1,157 @@
+"""What went in, what was left out, and what the weights had seen -> the section on data.
+
+Counts of the pre-training overlap stand in the record of every evaluation
+(``evaluation/overlap.py``); the other counts are those of the structure table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from crystalssl.evaluation.results import Record, Results
+from crystalssl.hub.seen import FALSE_POSITIVE_RATE
+from crystalssl.report import page
+from crystalssl.report.charts import fraction_bars
+from crystalssl.report.page import Drawing, Passage, Section, Table, TableCell, TableRow, words
+from crystalssl.report.svg import block_colour
+from crystalssl.representation.panel import GroupSparsity
+
+TESTED, FORMULAS = "tested", "tested formulas"
+SEEN = ("tested formulas seen", "tested with a seen formula", "tested structures seen")
+"""Counts of the pre-training overlap."""
+DROPPED = {
+    "none": "none",
+    "formulas": "those of a seen formula",
+    "structures": "those seen themselves",
+}
+"""Test crystals that were left out, in words."""
+MOST_REASONS = 12
+"""Reasons for skipped structures that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataCounts:
+    """What went in.
+
+    Attributes:
+        crystals: crystals in use, or None if unknown.
+        splits: crystals of training, validation and test.
+        labels: crystals with each label column that is predicted.
+        skipped: structures left out by conversion and by the run: reason, remedy and count, the most
+            frequent first.
+        lists: names of the lists that these come from.
+    """
+
+    crystals: int | None = None
+    splits: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str, int], ...] = ()
+    lists: tuple[str, ...] = ()
+
+
+def data_section(
+    data: DataCounts, panel: Sequence[GroupSparsity], results: Sequence[Results]
+) -> Section:
+    """Counts, pre-training overlap, skipped structures, and how full the panel is."""
+    facts = [("Crystals in use", data.crystals)] if data.crystals else []
+    facts += [(f"In {name}", count) for name, count in data.splits.items()]
+    facts += [(f"With {words(name).lower()}", count) for name, count in data.labels.items()]
+    facts += [("Left out", sum(count for _, _, count in data.skipped))]
+    passages = [Passage(facts=(("", tuple((name, f"{count:,}") for name, count in facts)),))]
+    passages += [*_overlap(results), *_skipped(data)]
+    if panel:
+        bars = [
+            (group.name, block_colour(index), group.filled, f"of {group.numbers:,}")
+            for index, group in enumerate(panel)
+        ]
+        text = "Fraction of filled numbers in each panel group"
+        svg = fraction_bars(bars, "fraction of numbers that are not zero", text)
+        passages.append(
+            Passage(
+                title="How full the panel is",
+                words="The panel holds 103 rows for every crystal; each block reads its own group "
+                "of columns. Rows that a crystal does not need are empty and masked.",
+                drawings=(Drawing(svg=svg),),
+            )
+        )
+    return Section(anchor="data", title="Data", passages=tuple(passages))
+
+
+def _skipped(data: DataCounts) -> list[Passage]:
+    if not data.skipped:
+        return []
+    rows = [
+        TableRow(label=reason, cells=(TableCell(text=remedy, prose=True), TableCell(text=f"{n:,}")))
+        for reason, remedy, n in data.skipped[:MOST_REASONS]
+    ]
+    more = len(data.skipped) - MOST_REASONS
+    notes = [f"From {', '.join(data.lists)}."]
+    notes += [f"And {page.counted(more, 'further reason')} there."] if more > 0 else []
+    table = Table(heads=("Reason", "What to do", "Structures"), rows=tuple(rows))
+    return [
+        Passage(title="Why structures were left out", tables=(table,), notes=(" ".join(notes),))
+    ]
+
+
+def _overlap(results: Sequence[Results]) -> list[Passage]:
+    """How many test crystals were not new to the weights, by evaluation."""
+    records = [entry.record for entry in results if "overlap" in entry.record.config]
+    if not records:
+        return []
+    settings = [record.config["overlap"] for record in records]
+    reasons = dict.fromkeys(str(s["seen_unknown"]) for s in settings if s.get("seen_unknown"))
+    rate = max(float(s.get("false_positive_rate", FALSE_POSITIVE_RATE)) for s in settings)
+    rows = [TableRow(label=name_of(record), cells=_overlap_cells(record)) for record in records]
+    table = Table(
+        title="Pre-training overlap",
+        heads=(
+            "Evaluation",
+            "crystals",
+            "formulas",
+            "formulas seen",
+            "crystals of a seen formula",
+            "crystals seen",
+            "Left out",
+        ),
+        groups=(("", 1), ("Tested", 2), ("Of these, in pre-training", 3), ("", 1)),
+        rows=tuple(rows),
+    )
+    looked_up = (
+        f"Counts of seen formulas and crystals are upper bounds: the lists are hashed, and one "
+        f"that was never seen is taken for seen with a probability of {rate:.4f}; 'by chance' is "
+        "how many of those tested that makes."
+    )
+    return [
+        Passage(
+            title="What the weights had seen of the test crystals",
+            words="Pre-training saw structures, never labels. Still, a crystal that an encoder has "
+            "seen is not a fair test of how it carries over to new ones, so the cards of the "
+            "weights keep a hashed list of their formulas and structures, and every evaluation "
+            "counts.",
+            tables=(table,),
+            notes=(looked_up, *(f"Unknown, because {reason}." for reason in reasons)),
+        )
+    ]
+
+
+def _overlap_cells(record: Record) -> tuple[TableCell, ...]:
+    counts, settings = record.counts, record.config["overlap"]
+    rate = float(settings.get("false_positive_rate", FALSE_POSITIVE_RATE))
+    tested, formulas = counts.get(TESTED, 0), counts.get(FORMULAS, 0)
+    cells = [TableCell(text=f"{tested:,}"), TableCell(text=f"{formulas:,}")]
+    for name, whole in zip(SEEN, (formulas, tested, tested), strict=True):
+        if name not in counts:
+            cells.append(TableCell(text="unknown"))
+            continue
+        chance = f", {rate * whole:.1f} by chance" if counts[name] else ""
+        aside = f"({100 * counts[name] / max(whole, 1):.0f} %{chance})"
+        cells.append(TableCell(text=f"{counts[name]:,}", aside=aside))
+    dropped = str(settings.get("drop_seen", "none"))
+    return (*cells, TableCell(text=DROPPED.get(dropped, dropped)))
+
+
+def name_of(record: Record) -> str:
+    """An evaluation by name, with its task where it has one."""
+    task = record.config.get("task")
+    return f"{words(record.scenario)}, {task}" if task else words(record.scenario)

@@ -1,0 +1,353 @@
+"""What pre-training left of each block -> pretext tasks, learning curves, health, model cards.
+
+A run holds all of it; weights that were shared, only their cards. Colours of blocks follow the
+registry.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crystalssl.blocks.registry import known_blocks, list_blocks
+from crystalssl.errors import CrystalSSLError
+from crystalssl.features.bottleneck import BottleneckCard, find_bottlenecks, load_card
+from crystalssl.files import read_json
+from crystalssl.hub.card import CARD_FILE, ModelCard, TaskFigure
+from crystalssl.hub.weights import find_run, load_cards
+from crystalssl.report import page
+from crystalssl.report.charts import curve, fraction_bars
+from crystalssl.report.page import Drawing, Passage, Section, Table, TableCell, TableRow, words
+from crystalssl.report.svg import block_colour
+
+CARD_HEADS = (
+    "Block", "Training crystals", "Held-out crystals", "Features", "Effective rank", "of at most",
+    "Dead features",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockRun:
+    """What one block's pre-training left behind.
+
+    Attributes:
+        name: block name.
+        index: position in the registry, which decides its colour.
+        summary: what it is, one sentence.
+        width: number of its features, or None for a block that is not installed here.
+        figures: held-out figure of every task beside its baselines.
+        teaches: what each task teaches.
+        monitors: health of the features in the epoch that was kept.
+        history: one row an epoch.
+        card: model card, or None.
+    """
+
+    name: str
+    index: int
+    summary: str = ""
+    width: int | None = None
+    figures: tuple[TaskFigure, ...] = ()
+    teaches: dict[str, str] = field(default_factory=dict)
+    monitors: dict[str, float] = field(default_factory=dict)
+    history: tuple[dict[str, float], ...] = ()
+    card: ModelCard | None = None
+
+    def health(self, name: str) -> float | None:
+        """Effective rank or dead features, from the run or from the card."""
+        value = self.monitors.get(name, self.card.training.get(name) if self.card else None)
+        return None if value is None else float(value)
+
+    @property
+    def watched(self) -> int | None:
+        """Held-out crystals whose features were watched, None where not known."""
+        if self.card is None or "val_crystals" not in self.card.data:
+            return None
+        held_out = int(self.card.data["val_crystals"])
+        return min(held_out, int(self.card.training.get("monitor_crystals", held_out)))
+
+    @property
+    def rank_cap(self) -> int | None:
+        """The most that the effective rank can be: features, or crystals where these are fewer."""
+        return min((cap for cap in (self.width, self.watched) if cap), default=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """The weights that features come from.
+
+    Attributes:
+        name: folder of a run, or name of bundled weights; empty where trained in this folder.
+        blocks: one record per block, in the order of the registry.
+        bottlenecks: cards of bottleneck features, by name.
+    """
+
+    name: str = ""
+    blocks: tuple[BlockRun, ...] = ()
+    bottlenecks: dict[str, BottleneckCard] = field(default_factory=dict)
+
+
+def read_weights(folder: Path, names: Iterable[str]) -> Weights:
+    """Blocks below a folder, else the cards of the first named weights that can be read.
+
+    Args:
+        folder: folder of the report.
+        names: weights that features come from, by folder or name.
+    """
+    stored = {path.parent.name: path.parent for path in folder.glob("*/tasks.json")}
+    stored |= {path.parent.name: path.parent for path in folder.glob("blocks/*/tasks.json")}
+    if stored:
+        blocks = tuple(_read_block(stored[name], index) for name, index in _ordered(stored))
+        return Weights(blocks=blocks, bottlenecks=_bottlenecks(folder, folder / "blocks"))
+    for name in names:
+        try:
+            cards = load_cards(name)
+            bottlenecks = _bottlenecks(find_run(name), find_run(name).parent)
+        except CrystalSSLError:
+            continue
+        blocks = tuple(
+            _described(block, index, figures=tuple(cards[block].figures), card=cards[block])
+            for block, index in _ordered(cards)
+        )
+        return Weights(name=name, blocks=blocks, bottlenecks=bottlenecks)
+    return Weights(bottlenecks=_bottlenecks(folder))
+
+
+def _ordered(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Blocks with their positions in the registry, in its order; others by name, last."""
+    order = {block.name: index for index, block in enumerate(list_blocks())}
+    others = sorted(name for name in names if name not in order)
+    order |= {name: len(order) + index for index, name in enumerate(others)}
+    return sorted(((name, order[name]) for name in names), key=lambda entry: entry[1])
+
+
+def _bottlenecks(*folders: Path) -> dict[str, BottleneckCard]:
+    return {
+        name: load_card(path)
+        for folder in folders
+        for name, path in find_bottlenecks(folder).items()
+    }
+
+
+def _read_block(folder: Path, index: int) -> BlockRun:
+    stored = read_json(folder / "tasks.json")
+    figures = tuple(
+        TaskFigure(**{k: v for k, v in row.items() if k != "beats_trivial"})
+        for row in stored.get("tasks", [])
+    )
+    return _described(
+        folder.name,
+        index,
+        figures=figures,
+        monitors={k: float(v) for k, v in stored.get("monitors", {}).items() if v is not None},
+        history=_read_history(folder / "metrics.csv"),
+        card=ModelCard.load(folder) if (folder / CARD_FILE).is_file() else None,
+    )
+
+
+def _described(name: str, index: int, **stored: Any) -> BlockRun:
+    """A record, with what the registry says of the block where it is installed."""
+    known = {block.name: block for block in known_blocks()}.get(name)
+    if known is None:
+        return BlockRun(name=name, index=index, **stored)
+    teaches = {task.name: task.teaches for task in known.tasks}
+    return BlockRun(
+        name=name, index=index, summary=known.summary, width=known.width, teaches=teaches, **stored
+    )
+
+
+def _read_history(path: Path) -> tuple[dict[str, float], ...]:
+    """Learning curve; numbers that are absent or not finite are left out."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    return tuple(
+        {name: float(v) for name, v in row.items() if v and np.isfinite(float(v))} for row in rows
+    )
+
+
+def task_section(weights: Weights) -> Section | None:
+    """Every pretext task beside its baselines; None without any."""
+    rows = [
+        task_row(block, task)
+        for block in weights.blocks
+        for task in sorted(block.figures, key=lambda f: (f.number is None, f.number or 0))
+    ]
+    if not rows:
+        return None
+    shared = (
+        f" These are the cards of the weights that the features come from, {weights.name}; they "
+        "were not trained here."
+        if weights.name
+        else ""
+    )
+    heads = ("Task", "Block", "Figure", "Value", "Baselines", "Verdict")
+    passage = Passage(
+        words="Each block is trained on its own, without labels. The figures are those of held-out "
+        "crystals, beside baselines that have learned nothing of the crystal. A task that does no "
+        f"better than its trivial baseline, the first, teaches nothing.{shared}",
+        tables=(Table(heads=heads, rows=tuple(rows), title="Pretext tasks of every block"),),
+    )
+    return Section(anchor="tasks", title="Pretext tasks", passages=(passage,))
+
+
+def task_row(block: BlockRun, task: TaskFigure) -> TableRow:
+    """One task of one block: figure, baselines with the trivial one first, verdict."""
+    order = sorted(task.baselines, key=lambda name: name != task.trivial)
+    verdict, outcome = _verdict(task, order)
+    baselines = "; ".join(f"{name} {page.number(task.baselines[name])}".strip() for name in order)
+    return TableRow(
+        label=f"{'' if task.number is None else f'{task.number} '}{words(task.task)}",
+        aside=block.teaches.get(task.task, ""),
+        cells=(
+            TableCell(text=words(block.name), prose=True),
+            TableCell(text=_measured(task), prose=True),
+            TableCell(text=page.number(task.model)),
+            TableCell(text=baselines, prose=True),
+            TableCell(text=verdict, outcome=outcome, prose=True),
+        ),
+    )
+
+
+def _measured(task: TaskFigure) -> str:
+    return f"{task.figure}, {'higher' if task.higher_is_better else 'lower'} is better"
+
+
+def _verdict(task: TaskFigure, order: Sequence[str]) -> tuple[str, page.Outcome]:
+    """In words and as outcome; a block that only beats the trivial baseline is not simply better."""
+    if task.model is None or not task.beats_trivial:
+        return "not better", "failed"
+    sign = 1.0 if task.higher_is_better else -1.0
+    known = [(name, value) for name in order if (value := task.baselines[name]) is not None]
+    losing = [name for name, value in known if sign * task.model <= sign * value]
+    return (f"not better than {page.listed(losing)}", "open") if losing else ("better", "held")
+
+
+def curve_section(blocks: Sequence[BlockRun]) -> Section | None:
+    """Figures of all tasks over epochs, by block; None without any."""
+    passages = [
+        Passage(
+            title=words(block.name),
+            notes=(block.summary,) if block.summary else (),
+            block=block.index,
+            drawings=tuple(_curve(block, task) for task in block.figures),
+        )
+        for block in blocks
+        if block.history
+    ]
+    if not passages:
+        return None
+    first = Passage(
+        words="The figure of each task on validation crystals after every epoch; dashed, its "
+        "trivial baseline."
+    )
+    return Section(anchor="curves", title="Learning curves", passages=(first, *passages))
+
+
+def _curve(block: BlockRun, task: TaskFigure) -> Drawing:
+    model, trivial = (
+        [row.get(f"{task.task}/{name}", np.nan) for row in block.history]
+        for name in ("model", task.trivial)
+    )
+    text = f"{words(block.name)}: {task.task} over epochs"
+    svg = curve((model, trivial), task.trivial, block_colour(block.index), text)
+    return Drawing(svg=svg, title=words(task.task), small=_measured(task))
+
+
+def rank_passage(blocks: Sequence[BlockRun]) -> Passage | None:
+    """Effective rank of each block's features as a fraction of the most it can be."""
+    ranks = [
+        (block, rank, block.rank_cap)
+        for block in blocks
+        if (rank := block.health("effective_rank")) is not None and block.rank_cap
+    ]
+    if not ranks:
+        return None
+    bars = [
+        (block.name, block_colour(block.index), rank / cap, f"{rank:.0f} of {cap:,}")
+        for block, rank, cap in ranks
+        if cap
+    ]
+    capped = [
+        f"{words(block.name).lower()} ({page.counted(cap, 'crystal')} for {block.width:,} features)"
+        for block, _, cap in ranks
+        if cap and block.width and cap < block.width
+    ]
+    note = f"Capped by the number of held-out crystals, not of features: {page.listed(capped)}."
+    text = "Effective rank of each block's features"
+    return Passage(
+        title="Effective rank",
+        words="How many independent directions the features of a block use, on held-out crystals: "
+        "the exponential of the entropy of their singular values (RankMe). It cannot exceed the "
+        "number of features, nor that of crystals. A block whose features collapse would fall "
+        "towards one.",
+        drawings=(Drawing(svg=fraction_bars(bars, "effective rank / most possible", text)),),
+        notes=(note,) if capped else (),
+    )
+
+
+def card_section(weights: Weights) -> Section | None:
+    """What each block was trained on, and its whole card to unfold; None without cards."""
+    cards = [(block, block.card) for block in weights.blocks if block.card is not None]
+    passages = []
+    if cards:
+        rows = [TableRow(label=words(b.name), cells=_card_cells(b, card)) for b, card in cards]
+        table = Table(title="What the blocks were trained on", heads=CARD_HEADS, rows=tuple(rows))
+        passages = [Passage(tables=(table,))]
+    passages += [
+        Passage(
+            title=": ".join(filter(None, (words(block.name), block.summary))),
+            facts=_facts(asdict(card)),
+            folded=True,
+            block=block.index,
+        )
+        for block, card in cards
+    ]
+    passages += [
+        Passage(
+            title=f"{words(name)}: {page.counted(card.width, 'feature')} made of those of all blocks, "
+            "trained without labels",
+            facts=_facts(asdict(card)),
+            folded=True,
+        )
+        for name, card in weights.bottlenecks.items()
+    ]
+    if not passages:
+        return None
+    return Section(anchor="cards", title="Model cards", passages=tuple(passages))
+
+
+def _card_cells(block: BlockRun, card: ModelCard) -> tuple[TableCell, ...]:
+    values = (
+        card.data.get("train_crystals"),
+        card.data.get("val_crystals"),
+        block.width,
+        block.health("effective_rank"),
+        block.rank_cap,
+        block.health("dead_features"),
+    )
+    texts = ["unknown" if value is None else f"{value:,.0f}" for value in values]
+    return tuple(TableCell(text=text) for text in texts)
+
+
+def _facts(card: Mapping[str, Any]) -> tuple[page.Facts, ...]:
+    """A card as groups of names and values; lists (figures of tasks) stand elsewhere."""
+    groups = {words(name): entry for name, entry in card.items() if isinstance(entry, dict)}
+    groups["Weights"] = {k: v for k, v in card.items() if not isinstance(v, (dict, list))}
+    return tuple(
+        (
+            title,
+            tuple(
+                (key, json.dumps(v) if isinstance(v, (dict, list)) else str(v))
+                for key, v in entries.items()
+            ),
+        )
+        for title, entries in groups.items()
+        if entries
+    )

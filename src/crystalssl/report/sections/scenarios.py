@@ -1,0 +1,295 @@
+"""The scenarios: what each adds to ``comparison.py``, which makes the section of all of them.
+
+A scenario is a title and the metric of its figures; some have a finding of their own, and figures
+of numbers that only they store.
+"""
+
+from __future__ import annotations
+
+from crystalssl.blocks.registry import list_blocks
+from crystalssl.evaluation.results import MEAN, THEN, Difference, Summary, select
+from crystalssl.report import page
+from crystalssl.report.charts import Mark, dots, stacked
+from crystalssl.report.page import Drawing, Passage, head_name, words
+from crystalssl.report.sections.comparison import Scenario
+from crystalssl.report.sections.setting import METRICS, Setting, grid, mark_of, unique
+from crystalssl.report.svg import block_colour
+
+SHARES = {
+    "shap_share": "share",
+    "enrichment_varying": "enrichment, columns that vary",
+    "enrichment_all": "enrichment, all columns",
+}
+"""Metrics of SHAP shares, the fair enrichment first."""
+RESIDUAL = {
+    "contribution": "contribution",
+    "r2_before": "R² of the first step",
+    "r2_after": "R² of both steps",
+}
+"""Metrics of the residual protocol."""
+
+
+def _residual(first: Setting) -> list[Passage]:
+    """What a second step explains of the residual of the baseline, by fraction and head."""
+    entries = [
+        e
+        for e in select(first.results.summary, target=first.target)
+        if e.metric in RESIDUAL and THEN in e.feature_set
+    ]
+    if not entries:
+        return []
+    proposed = first.results.record.proposed
+    base = first.label(entries[0].feature_set.partition(THEN)[0], inside=True)
+    seconds = {pair: pair.partition(THEN)[2] for pair in unique(e.feature_set for e in entries)}
+    colours = {p: "accent" if name in proposed else "muted" for p, name in seconds.items()}
+    runs = {
+        (fraction, head): f"{100 * fraction:.4g} %, {head_name(head)}"
+        for fraction, head in sorted(unique((e.train_fraction, e.head) for e in entries))
+    }
+    known = {(e.feature_set, e.train_fraction, e.head, e.metric): e for e in entries}
+    marks = [
+        (
+            text,
+            [
+                mark_of(e, colour, filled=colour == "accent", signed=True)
+                for pair, colour in colours.items()
+                if (e := known.get((pair, *run, "contribution")))
+            ],
+        )
+        for run, text in runs.items()
+    ]
+    rows = [
+        (f"{first.label(name)}, {text}", name in proposed,
+         [known.get((pair, *run, metric)) for metric in RESIDUAL])
+        for run, text in runs.items()
+        for pair, name in seconds.items()
+    ]  # fmt: skip
+    svg = dots(
+        marks,
+        "contribution: R² of the residual",
+        f"Contribution to the residual of {base}, {first.target}",
+        reference=0.0,
+        key=[(first.label(seconds[p]), c, c == "accent") for p, c in colours.items()],
+    )
+    title = f"{words(first.target)}: residual of {base}"
+    heads = ("Second step, train fraction, head", *RESIDUAL.values())
+    return [
+        Passage(
+            title=title,
+            words="Residual protocol: a second model is trained on what the first leaves over. "
+            "Contribution: the R² with which it predicts the residual of test crystals. Zero means "
+            "nothing was added; below zero, noise was.",
+            drawings=(Drawing(svg=svg),),
+            tables=(grid(f"{title}, all numbers", heads, rows),),
+        )
+    ]
+
+
+def _share_finding(setting: Setting) -> str:
+    told = []
+    for head in unique(e.head for e in setting.summaries(metric="shap_share")):
+        share, enriched = (setting.one(setting.proposed, head, m) for m in list(SHARES)[:2])
+        if share and enriched:
+            told.append(
+                f"{page.percent(share.mean)} of the absolute SHAP values with {head_name(head)} "
+                f"({enriched.mean:.2f} times their share of the columns that vary)"
+            )
+    return f"{words(setting.target)}: the features hold {' and '.join(told)}." if told else ""
+
+
+def _shares(setting: Setting) -> list[Passage]:
+    """Shares of absolute SHAP values, enrichment, and what speaks for the explanations."""
+    place, (share, *enrichments) = words(setting.target), SHARES
+    heads = unique(e.head for e in setting.summaries(metric=share))
+    sections = setting.results.record.config.get("sections", [])
+    colours = {s["name"]: _block_colour(s["name"]) if s["learned"] else "quiet" for s in sections}
+    bars = [
+        (
+            head_name(head),
+            [
+                (setting.label(name), entry.mean, colour)
+                for name, colour in colours.items()
+                if (entry := setting.one(name, head, share))
+            ],
+        )
+        for head in heads
+    ]
+    colours = {setting.proposed: "accent"} | colours
+    text = f"Shares of absolute SHAP values, {setting.target}"
+    caption = "Share of all absolute SHAP values, in percent. Grey: raw FTCP; coloured: features."
+    rows = [
+        (setting.label(name), name == setting.proposed,
+         [setting.one(name, head, metric) for head in heads for metric in SHARES])
+        for name in colours
+    ]  # fmt: skip
+    table = grid(
+        f"{text}, all numbers",
+        ("Columns", *(f"{head_name(h)}: {name}" for h in heads for name in SHARES.values())),
+        rows,
+    )
+    drawings = []
+    for head in heads:
+        marks = [
+            (
+                setting.label(name),
+                [
+                    mark_of(e, colour, filled=metric == enrichments[0])
+                    for metric in enrichments
+                    if (e := setting.one(name, head, metric))
+                ],
+            )
+            for name, colour in colours.items()
+        ]
+        axis, alt = (
+            "share over share of columns",
+            f"Enrichment, {setting.target}, {head_name(head)}",
+        )
+        key = [("columns that vary", "ink", True), ("all columns", "ink", False)]
+        svg = dots(marks, axis, alt, reference=1.0, key=key)
+        drawings.append(Drawing(svg=svg, title=f"Head: {head_name(head)}"))
+    return [
+        Passage(
+            title=f"{place}: shares",
+            words="A share is worth reading only where the joint model is good.",
+            drawings=(Drawing(svg=stacked(bars, text), caption=caption),),
+        ),
+        Passage(
+            title=f"{place}: enrichment",
+            words="Share of the absolute SHAP values over the share of columns. Right of the line, "
+            "columns hold more than their share. Most of raw FTCP never varies and cannot be given "
+            "credit, so the figure for all columns flatters the features.",
+            drawings=tuple(drawings),
+            notes=tuple(filter(None, (_additivity(setting, head) for head in heads))),
+        ),
+        Passage(title=f"{place}, all shares", tables=(table,), folded=True),
+    ]
+
+
+def _additivity(setting: Setting, head: str) -> str:
+    """What speaks for the explanations: additivity, and how many crystals were explained."""
+    values = {e.metric: e.mean for e in setting.summaries(head=head)}
+    names = ("additivity_mean", "additivity_max", "rows_explained")
+    if not set(names) <= set(values):
+        return ""
+    mean, largest, count = (values[name] for name in names)
+    return (
+        f"{words(head_name(head))}: {page.counted(round(count), 'crystal')} explained; base value "
+        f"and SHAP values together miss the prediction by {page.number(mean)} of its standard "
+        f"deviation on average, by at most {page.number(largest)}."
+    )
+
+
+def _blocks(setting: Setting) -> tuple[dict[str, list[str]], dict[str, Difference]]:
+    """Blocks of each source, the proposed one first; what leaving one out changes."""
+    blocks = {source: list(own) for source, own in setting.results.record.config["blocks"].items()}
+    source = next(iter(blocks))
+    losses = {
+        e.feature_set.partition(": without ")[2]: e
+        for e in setting.differences(baseline=f"{source}: all", head=setting.heads[0])
+    }
+    return blocks, losses
+
+
+def _selection(setting: Setting, source: str, selection: str) -> Summary | None:
+    return setting.one(f"{source}: {selection}", setting.heads[0], setting.metric)
+
+
+def _ablation_finding(setting: Setting) -> str:
+    blocks, losses = _blocks(setting)
+    source, names = next(iter(blocks.items()))
+    alone = {b: e.mean for b in names if (e := _selection(setting, source, f"only {b}"))}
+    whole = _selection(setting, source, "all")
+    if not alone or not losses or whole is None:
+        return ""
+    best = min(alone, key=lambda b: alone[b])
+    most = max(losses, key=lambda b: losses[b].difference)
+    return (
+        f"{words(setting.target)}: all blocks together have an {METRICS[setting.metric]} of "
+        f"{page.number(whole.mean)}{setting.metric_unit}; the best alone is {words(best).lower()} "
+        f"({page.number(alone[best])}), and the one missed most is {words(most).lower()} "
+        f"({page.signed(losses[most].difference)} without it)."
+    )
+
+
+def _ablation(setting: Setting) -> list[Passage]:
+    """Each block alone, trained and untrained, and each left out."""
+    blocks, losses = _blocks(setting)
+    names = next(iter(blocks.values()))
+    selections = {"all": "ink"} | {f"only {name}": _block_colour(name) for name in names}
+    alone = [
+        (
+            "all blocks" if selection == "all" else words(selection.removeprefix("only ")),
+            [
+                mark_of(entry, colour, filled=not index)
+                for index, source in enumerate(blocks)
+                if (entry := _selection(setting, source, selection))
+            ],
+        )
+        for selection, colour in selections.items()
+    ]
+    key = [
+        (setting.label(f"{source}: all").removesuffix(", all"), "ink", not index)
+        for index, source in enumerate(blocks)
+    ]
+    text = f"{METRICS[setting.metric]} of each block alone, {setting.target}"
+    svg = dots(alone, setting.metric_label(), text, key=key)
+    drawings = [Drawing(svg=svg, title="Each block alone", caption="Further left is better.")]
+    if losses:
+        marks = [(words(b), [mark_of(e, _block_colour(b), signed=True)]) for b, e in losses.items()]
+        text = f"Change of error when a block is left out, {setting.target}"
+        svg = dots(marks, setting.metric_label("change of {}"), text, reference=0.0)
+        caption = "Further right, the block is missed more."
+        drawings.append(Drawing(svg=svg, title="Each block left out", caption=caption))
+    note = f"{words(head_name(setting.heads[0]))}; lines are 95 % intervals."
+    return [Passage(title=words(setting.target), drawings=tuple(drawings), notes=(note,))]
+
+
+def _block_colour(name: str) -> str:
+    """Colour of a block by its name; that after the last for one that is not installed."""
+    names = [block.name for block in list_blocks()]
+    return block_colour(names.index(name) if name in names else len(names))
+
+
+def _folds(setting: Setting) -> list[Passage]:
+    """The score of each fold of a task, beside the mean of the labels."""
+    rows = select(setting.results.rows, target=setting.target, metric=setting.metric)
+    colours = {name: "muted" if name == MEAN else "accent" for name in unique(r.head for r in rows)}
+    marks = [
+        (
+            f"fold {fold + 1}",
+            [
+                Mark(at=r.value, text=page.number(r.value), filled=r.head != MEAN,
+                     colour=colours[r.head])
+                for r in select(rows, fold=fold)
+            ],
+        )
+        for fold in sorted(unique(r.fold for r in rows))
+    ]  # fmt: skip
+    counts, config = setting.results.record.counts, setting.results.record.config
+    official = "official folds" if config.get("official") else "not an official task"
+    text = f"{METRICS[setting.metric]} of each fold, {setting.place}"
+    key = [(head_name(name), colour, name != MEAN) for name, colour in colours.items()]
+    svg = dots(marks, setting.metric_label(), text, key=key)
+    left = counts.get("predicted by the training mean", 0)
+    note = (
+        f"{page.counted(counts.get('rows', 0), 'row')} in all; {page.counted(left, 'row')} without "
+        "features, predicted by the mean of the training labels."
+    )
+    title = f"{setting.place}, {official}"
+    return [Passage(title=title, drawings=(Drawing(svg=svg),), notes=(note,))]
+
+
+ALL = {
+    "linear_probe": Scenario(title="Linear probe"),
+    "shap_share": Scenario(
+        title="SHAP shares", metrics=("r2",), finding=_share_finding, passages=_shares
+    ),
+    "few_shot": Scenario(title="Few-shot", metrics=("r2",), passages=_residual),
+    "ablation": Scenario(
+        title="Ablation", finding=_ablation_finding, passages=_ablation, figures=False
+    ),
+    "matbench": Scenario(
+        title="Matbench", metrics=("mae", "rocauc_probability", "rocauc"), passages=_folds
+    ),
+}
+"""Scenarios in the order of the page."""
