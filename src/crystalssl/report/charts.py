@@ -266,11 +266,12 @@ def parity(true: Values, predicted: Values, title: str, quantity: str, *, leadin
 def _frame(marks: Sequence[Mark], reference: float | None) -> tuple[float, float]:
     """Frame around all means but far outliers; intervals stretch it, but not more than double it.
 
-    Far outliers are beyond three interquartile ranges from the quartiles (Tukey's outer fences).
+    Far outliers are beyond three interquartile ranges from the quartiles (Tukey's outer fences),
+    and beyond twice the median, which keeps them where most means are equal.
     """
     means = np.array([mark.at for mark in marks], float)
     first, third = np.percentile(means, [25, 75])
-    reach = 3 * (third - first)
+    reach = max(3 * (third - first), 2 * float(np.median(np.abs(means))))
     inside = means[(means >= first - reach) & (means <= third + reach)].tolist()
     inside += [] if reference is None else [reference]
     low, high = min(inside), max(inside)

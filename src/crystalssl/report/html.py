@@ -9,30 +9,25 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from crystalssl import __version__
+from crystalssl.evaluation.cache import installed_versions
 from crystalssl.evaluation.results import Results, select
 from crystalssl.files import write_text
 from crystalssl.report.map import map_passage
-from crystalssl.report.page import OUTCOMES, Passage, Section, Table, TableCell, TableRow
+from crystalssl.report.page import OUTCOMES, Passage, Section, Table, TableRow, plain_row
 from crystalssl.report.read import RunData, read_run
+from crystalssl.report.sections import pretraining
 from crystalssl.report.sections.comparison import comparison_section
 from crystalssl.report.sections.overlap import data_section, name_of
-from crystalssl.report.sections.pretraining import (
-    card_section,
-    curve_section,
-    rank_passage,
-    task_section,
-)
 from crystalssl.report.sections.scenarios import ALL
 from crystalssl.report.sections.setting import tally
+from crystalssl.report.svg import TEMPLATES
 
 REPORT_FILE = "report.html"
 """File name of the report in the run folder."""
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -75,11 +70,11 @@ def render(run: RunData) -> str:
         if (entries := run.of(name))
     ]
     others = [
-        task_section(run.weights),
-        curve_section(run.weights.blocks),
+        pretraining.task_section(run.weights),
+        pretraining.curve_section(run.weights.blocks),
         _feature_section(run),
         data_section(run.data, run.panel, run.results),
-        card_section(run.weights),
+        pretraining.card_section(run.weights),
         _environment_section(run),
     ]
     return environment.get_template("report.html").render(
@@ -96,42 +91,38 @@ def render(run: RunData) -> str:
 
 def _feature_section(run: RunData) -> Section | None:
     """The map of the crystals and the health of the features."""
-    rank = rank_passage(run.weights.blocks)
-    passages = [map_passage(run.embedding)] if run.embedding is not None else []
-    passages += [rank] if rank is not None else []
-    if not passages:
-        return None
-    return Section(anchor="features", title="Features", passages=tuple(passages))
+    rank = pretraining.rank_passage(run.weights.blocks)
+    health = None if run.embedding is None else map_passage(run.embedding)
+    passages = tuple(passage for passage in (health, rank) if passage is not None)
+    return Section(anchor="features", title="Features", passages=passages) if passages else None
 
 
 def _environment_section(run: RunData) -> Section:
     """Versions, where the numbers come from, and settings."""
-    versions = run.results[0].record.versions if run.results else {"crystalssl": __version__}
+    records = [entry.record for entry in run.results]
+    versions = records[0].versions if records else installed_versions()
     facts = [("Report made on", f"{platform.system()} {platform.machine()}"), *versions.items()]
     passages = [Passage(facts=(("", tuple(facts)),))]
-    if run.results:
+    if records:
         heads = ("Evaluation", "stored rows", "seeds", "digest of the data", "crystalssl")
         rows = tuple(_record_row(entry) for entry in run.results)
         title = "Where the numbers come from"
         passages.append(Passage(title=title, tables=(Table(heads=heads, rows=rows),)))
-    settings = {name_of(entry.record): entry.record.config for entry in run.results}
+    settings = {name_of(record): record.config for record in records}
     settings |= {"the run": run.config} if run.config else {}
-    passages += [
-        Passage(title=f"Settings: {name}", code=_pretty(config), folded=True)
-        for name, config in settings.items()
-    ]
-    return Section(anchor="environment", title="Environment and settings", passages=tuple(passages))
+    for name, config in settings.items():
+        text = json.dumps(config, indent=2, sort_keys=True)
+        passages.append(Passage(title=f"Settings: {name}", code=text, folded=True))
+    title = "Environment and settings"
+    return Section(anchor="environment", title=title, passages=tuple(passages))
 
 
 def _record_row(entry: Results) -> TableRow:
-    record = entry.record
-    seeds = ", ".join(str(seed) for seed in record.seeds[:6])
-    if len(record.seeds) > 6:
-        seeds += f" and {len(record.seeds) - 6} more"
-    texts = (
-        f"{len(entry.rows):,}", seeds, record.data_hash[:12], record.versions.get("crystalssl", "")
-    )  # fmt: skip
-    return TableRow(label=name_of(record), cells=tuple(TableCell(text=text) for text in texts))
+    record, more = entry.record, len(entry.record.seeds) - 6
+    seeds = ", ".join(map(str, record.seeds[:6])) + (f" and {more} more" if more > 0 else "")
+    version = record.versions.get("crystalssl", "")
+    texts = (f"{len(entry.rows):,}", seeds, record.data_hash[:12], version)
+    return plain_row(name_of(record), *texts)
 
 
 def _tiles(run: RunData) -> list[tuple[str, str]]:
@@ -141,19 +132,13 @@ def _tiles(run: RunData) -> list[tuple[str, str]]:
         tiles.append((f"{run.embedding.width:,}", "features per crystal"))
     figures = [f for b in run.weights.blocks for f in b.figures if f.number is not None]
     if figures:
-        beaten = sum(figure.beats_trivial for figure in figures)
         text = "figures of pretext tasks beat the trivial baseline"
-        tiles.append((f"{beaten} of {len(figures)}", text))
+        tiles.append((f"{sum(f.beats_trivial for f in figures)} of {len(figures)}", text))
     for probe in run.of("linear_probe"):
         wanted = {"feature_set": next(iter(probe.record.proposed), ""), "metric": "rmse"}
         entries = select(probe.differences, head="ridge", best_head=False, **wanted)
         if entries:
             better = sum(entry.gain > 0 for entry in entries)
-            sure = tally(entries).partition(", ")[2].rstrip(".")
-            text = f"comparisons with lower error under ridge, {sure}"
-            tiles.append((f"{better} of {len(entries)}", text))
+            text = f"comparisons with lower error under ridge, {tally(entries).split(', ')[1]}"
+            tiles.append((f"{better} of {len(entries)}", text.rstrip(".")))
     return tiles
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Stored features -> a map of the crystals in two dimensions, coloured by labels and crystal system.
+"""Stored features -> a map of the crystals in two dimensions, coloured by labels and system.
 
 A look at what the encoders arrange, on the planes of ``projection.py``. Points are an image inside
 the drawing, which keeps the page small; all words stay text.

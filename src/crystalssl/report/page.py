@@ -6,7 +6,7 @@ A section module turns stored results into a :class:`Section` of plain texts, dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ Outcome = Literal["held", "open", "failed", "unknown"]
 it does not fail, and no interval is known."""
 OUTCOMES: dict[str, str] = {
     "held": "holds",
-    "open": "uncertain",
+    "open": "is uncertain",
     "failed": "fails",
     "unknown": "does not fail",
 }
@@ -176,18 +176,21 @@ class Section:
 
     def tally(self) -> str:
         """How many of the claims fail, in words."""
-        failed, unsure = (sum(c.outcome == o for c in self.checks) for o in ("failed", "open"))
         whole = counted(len(self.checks), "claim")
-        texts = [f"{failed} of {whole} fails" if failed == 1 else f"{failed} of {whole} fail"]
-        if not failed:
-            texts = [f"none of {whole} fails"] if len(self.checks) > 1 else ["the claim holds"]
-            if unsure == len(self.checks):
-                texts = []
-        return "; ".join([*texts, *([f"{unsure} of {whole} uncertain"] if unsure else [])])
+        if len(self.checks) == 1:
+            return f"the claim {OUTCOMES[self.outcome()]}"
+        failed, unsure = (sum(c.outcome == o for c in self.checks) for o in ("failed", "open"))
+        text = f"{failed or 'none'} of {whole} {'fail' if failed > 1 else 'fails'}"
+        return f"{text}; {unsure} uncertain" if unsure else text
 
     def outcome(self) -> Outcome:
         """The worst outcome of the checks."""
         return worst([check.outcome for check in self.checks])
+
+
+def plain_row(label: str, *texts: str) -> TableRow:
+    """A row of plain texts."""
+    return TableRow(label=label, cells=tuple(TableCell(text=text) for text in texts))
 
 
 def judged(gain: float, low: float, high: float) -> Outcome:
@@ -275,6 +278,11 @@ def in_sentence(label: str) -> str:
 def label_of(labels: Mapping[str, str], name: str) -> str:
     """The readable name of a feature set."""
     return labels.get(name, words(name))
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences after one another, without empty ones."""
+    return " ".join(filter(None, sentences))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -17,25 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-COLOURS = {
-    "ink": "#1d2129",
-    "muted": "#6a717d",
-    "rule": "#d9dde3",
-    "quiet": "#a9b1bd",
-    "accent": "#0f6fc5",
-    "good": "#1f8a4d",
-    "bad": "#c0392f",
-    "page": "#fefefd",
-    "block-0": "#2f6fb0",
-    "block-1": "#d07a1c",
-    "block-2": "#2b9173",
-    "block-3": "#b54f89",
-    "block-4": "#735bc4",
-    "block-5": "#c4473a",
-    "block-6": "#857620",
-    "block-7": "#2b8fa6",
-}
-"""Names of the CSS variables and their colours on a light page."""
+TEMPLATES = Path(__file__).parent / "templates"
+"""Folder of the templates of the page and of its style sheet."""
+LIGHT = (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("}")[0]
+COLOURS = dict(re.findall(r"--([\w-]+): (#\w+);", LIGHT))
+"""Names of the CSS variables of the style sheet and their colours on a light page."""
 
 BLOCK_COLOURS = 8
 """Colours for blocks, given in the order of the registry and then again from the start."""

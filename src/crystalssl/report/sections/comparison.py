@@ -6,37 +6,18 @@ the record. What a scenario shows beyond that is declared in ``scenarios.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
-from crystalssl.evaluation.results import (
-    MEAN,
-    Difference,
-    Record,
-    Results,
-    Summary,
-    Verdict,
-    select,
-)
+from crystalssl.evaluation import results as stored
+from crystalssl.evaluation.results import MEAN, Difference, Results, Summary, select
 from crystalssl.report import page
-from crystalssl.report.charts import Line, Mark, dots, lines, parity
+from crystalssl.report.charts import Line, lines, parity
 from crystalssl.report.page import Drawing, Passage, TableCell, TableRow, head_name, words
-from crystalssl.report.sections.setting import (
-    LOWER,
-    METRICS,
-    SPLITS,
-    Setting,
-    cell_of,
-    mark_of,
-    outcome_of,
-    settings_of,
-    sign_of,
-    tally,
-    unique,
-)
+from crystalssl.report.sections import setting as numbers
+from crystalssl.report.sections.setting import LOWER, METRICS, Setting, cell_of, mark_of, unique
 
 UNFOLDED = 2
 """Settings shown unfolded, each the first of a target."""
@@ -48,7 +29,7 @@ COMPARED = {
     "failed": "significantly worse than",
 }
 """Outcomes of differences in a sentence."""
-Rows = list[tuple[str, list[Mark]]]
+Entries = Sequence[Summary] | Sequence[Difference]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,78 +59,65 @@ def comparison_section(scenario: Scenario, entries: Sequence[Results]) -> page.S
         entries: its results: one, or one for each task of a benchmark.
     """
     records = [entry.record for entry in entries]
-    settings = [s for entry in entries for s in settings_of(entry, scenario.metrics)]
     by_target: dict[tuple[int, str], list[Setting]] = {}
-    for setting in settings:
+    for setting in [s for entry in entries for s in numbers.settings_of(entry, scenario.metrics)]:
         by_target.setdefault((id(setting.results), setting.target), []).append(setting)
-    firsts = [own[0] for own in by_target.values()]
-    unfolded = [s for s in firsts[:UNFOLDED] if s.single and scenario.figures]
-    shown = [(s in unfolded, _setting(s, scenario.figures, s not in unfolded)) for s in settings]
-    tallies = [p for entry in entries if scenario.figures for p in _tallies(entry)]
-    extra = [p for s in firsts if scenario.passages for p in scenario.passages(s)]
-    remarks = [text for text in unique(_left_out(record) for record in records) if text]
+    targets, figures = list(by_target.values()), scenario.figures
+    firsts = [own[0] for own in targets]
+    unfolded = [s for s in firsts[:UNFOLDED] if s.single and figures]
+    folded = [s for own in targets for s in own if s not in unfolded]
+    passages = [p for entry in entries for p in _tallies(entry)] if figures else []
+    details = map(_compared, targets if passages else ())
+    passages += [p for own in targets for p in _by_fraction(own)] if figures else []
+    passages += [_setting(s, figures, folded=False) for s in unfolded]
+    passages += [p for s in firsts for p in scenario.passages(s)] if scenario.passages else []
+    passages += _parity(firsts) if figures else []
+    passages += [_setting(s, figures, folded=True) for s in folded]
+    passages += [Passage(notes=(t,)) for t in unique(map(_left_out, records)) if t]
+    several = len(firsts) > 1
     return page.Section(
         anchor=records[0].scenario.replace("_", "-"),
         title=scenario.title,
-        finding=" ".join(filter(None, map(scenario.finding or headline, firsts))),
-        detail=" ".join(filter(None, map(_compared, by_target.values() if tallies else ()))),
+        finding=page.joined(map(scenario.finding or headline, firsts)),
+        detail=page.joined(details),
         question=records[0].question,
-        failure=" ".join(unique(record.failure for record in records)),
-        protocol=" ".join(unique(record.protocol for record in records)),
-        checks=tuple(
-            _check(verdict, entry, len(firsts) > 1)
-            for entry in entries
-            for verdict in entry.record.verdicts
-        ),
-        passages=(
-            *tallies,
-            *(p for own in by_target.values() for p in _by_fraction(own) if scenario.figures),
-            *(passage for is_open, passage in shown if is_open),
-            *extra,
-            *_parity(firsts if scenario.figures else ()),
-            *(passage for is_open, passage in shown if not is_open),
-            *(Passage(notes=(text,)) for text in remarks),
-        ),
+        failure=page.joined(unique(record.failure for record in records)),
+        protocol=page.joined(unique(record.protocol for record in records)),
+        checks=tuple(_check(v, entry, several) for entry in entries for v in entry.record.verdicts),
+        passages=tuple(passages),
     )
 
 
 def headline(setting: Setting) -> str:
-    """The metric of the proposed features, on how many crystals, beside the baseline at its best."""
+    """The metric of the proposed features, on how many crystals, beside that of some baselines."""
     best = _best(setting)
     if best is None:
         return ""
     saw = " whose formulas no encoder saw" if setting.split == "held-out" else ""
     labels = "" if setting.single else f" and {page.counted(best.n_train, 'label')}"
+    value = f"{cell_of(best).text} {cell_of(best).aside}".strip()
     text = (
-        f"{words(setting.target)}: {head_name(best.head)} on "
+        f"{setting.subject}: {head_name(best.head)} on "
         f"{setting.label(best.feature_set, inside=True)}{labels} has an {METRICS[setting.metric]} "
-        f"of {cell_text(best)}{setting.metric_unit} on "
+        f"of {value}{setting.metric_unit} on "
         f"{page.counted(setting.tested(best), 'test crystal')}{saw}"
     )
-    others = {name: "on " for name in setting.results.record.proposed if name != best.feature_set}
-    for name, preposition in (others | {MEAN: ""}).items():
-        head = MEAN if name == MEAN else best.head
+    others = [name for name in setting.results.record.proposed if name != best.feature_set]
+    for name, head in [*((name, best.head) for name in others), (MEAN, MEAN)]:
         if other := setting.one(name, head, best.metric):
-            label = setting.label(name, inside=True)
-            text += f"; {preposition}{label}, {page.number(other.mean)}"
-    rivals = setting.differences(feature_set=best.feature_set, head=best.head, best_head=True)
-    for rival in rivals[:1]:
+            text += f"; {setting.label(name, inside=True)}, {page.number(other.mean)}"
+    same = {"feature_set": best.feature_set, "head": best.head}
+    for rival in setting.differences(**same, best_head=True)[:1]:
         label, head = setting.label(rival.baseline, inside=True), head_name(rival.baseline_head)
         text += f"; {label} with its best head, {head}, {page.number(rival.baseline_value)}"
     return f"{text}."
-
-
-def cell_text(entry: Summary) -> str:
-    """A mean with its interval, for a sentence."""
-    cell = cell_of(entry)
-    return f"{cell.text} {cell.aside}".strip()
 
 
 def _best(setting: Setting) -> Summary | None:
     """The proposed features with ridge, or with their best head where baselines have theirs."""
     entries = setting.summaries(metric=setting.metric, feature_set=setting.proposed)
     if any(entry.best_head for entry in setting.differences()):
-        return min(entries, key=lambda e: sign_of(setting.metric) * e.mean, default=None)
+        return min(entries, key=lambda e: numbers.sign_of(e.metric) * e.mean, default=None)
     return min(entries, key=lambda e: setting.heads.index(e.head), default=None)
 
 
@@ -158,25 +126,22 @@ def _compared(settings: Sequence[Setting]) -> str:
     first, best = settings[0], _best(settings[0])
     if best is None:
         return ""
-    same = {"feature_set": best.feature_set, "head": best.head}
-    at_best = any(e.best_head for e in first.differences(**same))
-    entries = [e for s in settings for e in s.differences(**same, best_head=at_best)]
-    told = [
-        f"{verb} " + page.listed([_with_value(first, e) for e in own])
-        for outcome, verb in COMPARED.items()
-        if (own := [e for e in first.differences(**same, best_head=at_best)
-                    if outcome_of(e) == outcome])
-    ]  # fmt: skip
-    sentence = "; ".join(told)
-    where = f"{first.title}: " if told else ""
-    return f"{tally(entries)} {where}{sentence}{'.' if told else ''}".strip()
+    wanted = {"feature_set": best.feature_set, "head": best.head}
+    wanted |= {"best_head": any(e.best_head for e in first.differences())}
+    told = []
+    for outcome, verb in COMPARED.items():
+        names = [
+            f"{first.label(e.baseline, inside=True)} ({page.number(e.baseline_value)})"
+            for e in first.differences(**wanted)
+            if numbers.outcome_of(e) == outcome
+        ]
+        told += [f"{verb} {page.listed(names)}"] if names else []
+    sentence = f"{first.title}: {'; '.join(told)}." if told else ""
+    tally = numbers.tally([e for s in settings for e in s.differences(**wanted)])
+    return page.joined((tally, sentence))
 
 
-def _with_value(setting: Setting, entry: Difference) -> str:
-    return f"{setting.label(entry.baseline, inside=True)} ({page.number(entry.baseline_value)})"
-
-
-def _check(verdict: Verdict, results: Results, several: bool) -> page.Check:
+def _check(verdict: stored.Verdict, results: Results, several: bool) -> page.Check:
     """A verdict of the evaluation; it holds only where no interval behind it includes zero.
 
     Claims name the feature sets and the head of the differences behind them by their labels.
@@ -202,17 +167,13 @@ def _tallies(results: Results) -> list[Passage]:
     for name in unique(e.feature_set for e in results.differences):
         entries = select(results.differences, feature_set=name, metric=metric)
         columns = unique((e.head, e.split) for e in entries)
-        rows = [
-            TableRow(
-                label=_baseline(page.label_of(labels, baseline), best_head),
-                cells=tuple(
-                    _tally_cell(select(own, head=head, split=split)) for head, split in columns
-                ),
-            )
-            for baseline, best_head in unique((e.baseline, e.best_head) for e in entries)
-            if (own := select(entries, baseline=baseline, best_head=best_head))
-        ]
-        heads = tuple(f"{head_name(head)}, {SPLITS.get(split, split)}" for head, split in columns)
+        rows = []
+        for baseline, best_head in unique((e.baseline, e.best_head) for e in entries):
+            same = select(entries, baseline=baseline, best_head=best_head)
+            cells = (_tally_cell(select(same, head=h, split=s)) for h, s in columns)
+            label = _baseline(page.label_of(labels, baseline), best_head)
+            rows.append(TableRow(label=label, cells=tuple(cells)))
+        heads = (f"{head_name(h)}, {numbers.SPLITS.get(s, s)}" for h, s in columns)
         title = f"{page.label_of(labels, name)} compared with"
         tables.append(page.Table(title=title, heads=("Baseline", *heads), rows=tuple(rows)))
     better = "a lower error (RMSE)" if metric in LOWER else "a higher R²"
@@ -232,7 +193,7 @@ def _baseline(label: str, best_head: bool) -> str:
 def _tally_cell(entries: Sequence[Difference]) -> TableCell:
     if not entries:
         return TableCell()
-    outcomes = [outcome_of(entry) for entry in entries]
+    outcomes = [numbers.outcome_of(entry) for entry in entries]
     if entries[0].metric in LOWER:
         gains = [entry.gain / entry.baseline_value for entry in entries]
         ends = [f"{page.percent(abs(g))} {'lower' if g >= 0 else 'higher'}" for g in gains]
@@ -263,73 +224,73 @@ def _setting(setting: Setting, figures: bool, folded: bool) -> Passage:
 
 def _errors(setting: Setting) -> list[Drawing]:
     """The metric of every feature set and head, with intervals."""
-    entries, heads = setting.summaries(metric=setting.metric), setting.heads
-    proposed = setting.results.record.proposed
-    rows = [
-        (
-            setting.label(name),
-            [
-                mark_of(e, _colour(h, heads, name in proposed), filled=_filled(h, heads))
-                for h in heads
-                for e in select(entries, feature_set=name, head=h)
-            ],
-        )
-        for name in unique(e.feature_set for e in entries if e.feature_set != MEAN)
-    ]
+    entries, proposed = setting.summaries(metric=setting.metric), setting.results.record.proposed
+    names = unique(e.feature_set for e in entries if e.feature_set != MEAN)
+    rows = {setting.label(n): (n in proposed, select(entries, feature_set=n)) for n in names}
     mean = next((e.mean for e in entries if e.feature_set == MEAN), None)
-    svg = dots(
-        rows,
-        setting.metric_label() + ("" if mean is None else "; dashed: mean of training labels"),
-        f"{METRICS[setting.metric]} of each feature set, {setting.title}",
-        reference=mean,
-        key=_key(heads),
-    )
-    better = "left" if setting.metric in LOWER else "right"
     title = f"{METRICS[setting.metric]} of each feature set"
+    axis = setting.metric_label() + ("" if mean is None else "; dashed: mean of training labels")
+    svg = _head_dots(setting, rows, (axis, f"{title}, {setting.title}"), mean)
+    better = "left" if setting.metric in LOWER else "right"
     return [Drawing(svg=svg, title=title, caption=f"Further {better} is better.")]
 
 
 def _differences(settings: Sequence[Setting]) -> list[Drawing]:
-    """By how much the features are better than baselines in one setting, or, where these have
-    their best heads, in several.
-    """
-    rows: Rows = []
+    """Differences to baselines in one setting, or in several to the baseline with its best head."""
     first, several = settings[0], len(settings) > 1
-    heads = first.heads
+    rows: dict[str, tuple[bool, Sequence[Difference]]] = {}
     for setting in settings:
         entries = setting.differences(feature_set=setting.proposed)
         for baseline, best_head in unique((e.baseline, e.best_head) for e in entries):
-            own = select(entries, baseline=baseline, best_head=best_head)
-            text = _baseline(setting.label(baseline), best_head)
+            same = select(entries, baseline=baseline, best_head=best_head)
+            label = _baseline(setting.label(baseline), best_head)
             if several:
-                text = f"{setting.fraction}, {page.counted(own[0].n_train, 'label')}"
+                label = f"{setting.fraction}, {page.counted(same[0].n_train, 'label')}"
             if best_head or not several:
-                marks = [
-                    mark_of(e, _colour(e.head, heads, True), filled=_filled(e.head, heads))
-                    for e in own
-                ]
-                rows.append((text, marks))
+                rows[label] = (True, same)
     if not rows:
         return []
-    metric = first.differences()[0].metric
-    label = first.label(first.proposed, inside=True)
+    title = f"Difference of {first.label(first.proposed, inside=True)} to baselines"
+    axis = first.better_by(next(iter(rows.values()))[1][0].metric)
     where = f"{first.place}, by train fraction" if several else first.title
-    svg = dots(
-        rows,
-        first.metric_label("{} " + ("lower by" if metric in LOWER else "higher by"), metric),
-        f"Difference of {label} to each baseline, {where}",
-        reference=0.0,
-        key=_key(heads),
-    )
+    svg = _head_dots(first, rows, (axis, f"{title}, {where}"), 0.0)
     caption = "Right of the line they are better, significantly where the interval ends before it."
-    return [Drawing(svg=svg, title=f"Difference of {label} to baselines", caption=caption)]
+    return [Drawing(svg=svg, title=title, caption=caption)]
+
+
+def _head_dots(
+    setting: Setting,
+    rows: Mapping[str, tuple[bool, Entries]],
+    texts: tuple[str, str],
+    reference: float | None,
+) -> str:
+    """Dots of every head for each label; heads have colours where there are more than two.
+
+    Args:
+        setting: whose heads to show.
+        rows: by label, whether it is of the proposed features, and its numbers.
+        texts: label of the axis, and text alternative.
+        reference: where a dashed line stands.
+    """
+    heads, many = setting.heads, len(setting.heads) > 2
+    colours = dict(zip(heads, HEAD_COLOURS * len(heads), strict=False)) if many else {}
+    key = [(head_name(h), colours.get(h, "ink"), many or h == heads[0]) for h in heads]
+    marks = {
+        label: [
+            (e, colours.get(e.head, "accent" if proposed else "muted"), many or e.head == heads[0])
+            for e in sorted(entries, key=lambda e: heads.index(e.head))
+        ]
+        for label, (proposed, entries) in rows.items()
+    }
+    return numbers.dots_of(marks, texts, reference=reference, key=key)
 
 
 def setting_table(setting: Setting) -> page.Table:
     """Every feature set of a setting, all heads and metrics, and the differences; the mean last."""
-    heads, entries = setting.heads, setting.summaries()
+    heads, entries = setting.heads, [e for e in setting.summaries() if e.metric in METRICS]
     stored = [m for m in METRICS if any(e.metric == m for e in entries)]
-    columns = [(h, m) for h in heads for m in (stored if h == heads[0] else stored[:3])]
+    fewer = [m for m in ("rmse", "r2") if m in stored] or stored[:1]
+    columns = [(h, m) for h in heads for m in (stored if h == heads[0] else fewer)]
     known = {(e.feature_set, e.head, e.metric): e for e in entries}
     known |= {(MEAN, heads[0], m): e for (_, h, m), e in known.items() if h == MEAN}
     widths = {e.feature_set: e.n_features for e in entries}
@@ -337,27 +298,18 @@ def setting_table(setting: Setting) -> page.Table:
     gains = {(e.baseline, e.head): e for e in differences}
     compared = [head for head in heads if any(e.head == head for e in differences)]
     names = sorted(widths, key=lambda name: name == MEAN)
-    rows = [
-        TableRow(
-            label=setting.label(name),
-            cells=(
-                TableCell(text=f"{widths[name]:,}" if widths[name] else ""),
-                *(cell_of(known.get((name, *column))) for column in columns),
-                *(cell_of(gains.get((name, head))) for head in compared),
-            ),
-            proposed=name in setting.results.record.proposed,
-        )
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        cells = [TableCell(text=f"{widths[name]:,}" if name != MEAN else "")]
+        cells += [cell_of(known.get((name, *column))) for column in columns]
+        cells += [cell_of(gains.get((name, head))) for head in compared]
+        proposed = name in setting.results.record.proposed
+        rows.append(TableRow(label=setting.label(name), cells=tuple(cells), proposed=proposed))
     for index, (head, metric) in enumerate(columns):
-        cells = [known.get((name, head, metric)) for name in names]
-        values = [np.nan if e is None else sign_of(metric) * e.mean for e in cells]
-        rows = page.mark_best(rows, index + 1, values)
+        means = [e.mean if (e := known.get((n, head, metric))) else np.nan for n in names]
+        rows = page.mark_best(rows, index + 1, numbers.sign_of(metric) * np.array(means))
     groups = [(words(head_name(h)), sum(c[0] == h for c in columns)) for h in heads]
-    if differences:
-        metric = differences[0].metric
-        better = f"{METRICS[metric]} {'lower' if metric in LOWER else 'higher'} by"
-        groups.append((f"{setting.label(setting.proposed)}: {better}", len(compared)))
+    groups += [(setting.better_by(differences[0].metric), len(compared))] if compared else []
     return page.Table(
         title=page.with_unit(f"{setting.title}, all numbers", setting.unit),
         heads=("Features", "Columns", *(METRICS[m] for _, m in columns), *map(head_name, compared)),
@@ -414,17 +366,14 @@ def _parity(firsts: Sequence[Setting]) -> list[Passage]:
     """The proposed features beside their strongest baseline, for each target."""
     drawn = []
     for setting in firsts:
-        sign, proposed = sign_of(setting.metric), setting.results.record.proposed
-        head = next(iter(setting.heads), "")
-        means = {
-            e.feature_set: sign * e.mean
-            for e in setting.summaries(metric=setting.metric, head=head)
-        }
+        proposed, head = setting.results.record.proposed, next(iter(setting.heads), "")
+        entries = setting.summaries(metric=setting.metric, head=head)
+        means = {e.feature_set: numbers.sign_of(e.metric) * e.mean for e in entries}
         rivals = sorted((n for n in means if n not in proposed), key=lambda n: means[n])
+        quantity = page.with_unit(words(setting.target).lower(), setting.unit)
         for name in [n for n in (setting.proposed, *rivals[:1]) if n in means]:
-            true, predicted = _predictions(setting, name, head)
+            true, predicted = setting.predictions(name, head)
             if len(np.unique(true)) > 2:  # not two classes
-                quantity = page.with_unit(words(setting.target).lower(), setting.unit)
                 leading = name == setting.proposed
                 svg = parity(true, predicted, setting.label(name), quantity, leading=leading)
                 drawn.append(Drawing(svg=svg, caption=f"{setting.title}, {head_name(head)}"))
@@ -433,21 +382,7 @@ def _parity(firsts: Sequence[Setting]) -> list[Passage]:
     return [Passage(title=title, drawings=tuple(drawn), notes=(note,))] if drawn else []
 
 
-def _predictions(setting: Setting, feature_set: str, head: str) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted values of the test rows of the first repeat."""
-    kept = setting.results.predictions.filter(
-        (pc.field("target") == setting.target)
-        & (pc.field("split") == setting.split)
-        & (pc.field("train_fraction") == setting.train_fraction)
-        & (pc.field("feature_set") == feature_set)
-        & (pc.field("head") == head)
-    )
-    repeats = kept["repeat"].to_numpy()
-    first = repeats == min(repeats, default=0)
-    return kept["true"].to_numpy()[first], kept["predicted"].to_numpy()[first]
-
-
-def _left_out(record: Record) -> str:
+def _left_out(record: stored.Record) -> str:
     """How many crystals took part, and why the others did not."""
     total, compared = record.counts.get("crystals", 0), record.counts.get("compared", 0)
     if not total:
@@ -462,22 +397,3 @@ def _left_out(record: Record) -> str:
         if name.startswith(start)
     ]
     return "; ".join(texts) + "."
-
-
-def _filled(head: str, heads: Sequence[str]) -> bool:
-    return len(heads) > 2 or head == heads[0]
-
-
-def _colour(head: str, heads: Sequence[str], proposed: bool) -> str:
-    """Proposed features stand out; where there are many heads, these have colours instead."""
-    if len(heads) > 2:
-        return HEAD_COLOURS[list(heads).index(head) % len(HEAD_COLOURS)]
-    return "accent" if proposed else "muted"
-
-
-def _key(heads: Sequence[str]) -> list[tuple[str, str, bool]]:
-    """What the dots of each head look like."""
-    return [
-        (head_name(h), _colour(h, heads, True) if len(heads) > 2 else "ink", _filled(h, heads))
-        for h in heads
-    ]

@@ -26,6 +26,11 @@ DROPPED = {
     "structures": "those seen themselves",
 }
 """Test crystals that were left out, in words."""
+OVERLAP_HEADS = (
+    "Evaluation",
+    *("crystals", "formulas", "formulas seen", "crystals of a seen formula", "crystals seen"),
+    "Left out",
+)
 MOST_REASONS = 12
 """Reasons for skipped structures that are shown."""
 
@@ -38,7 +43,7 @@ class DataCounts:
         crystals: crystals in use, or None if unknown.
         splits: crystals of training, validation and test.
         labels: crystals with each label column that is predicted.
-        skipped: structures left out by conversion and by the run: reason, remedy and count, the most
+        skipped: structures left out by conversion and by the run: reason, remedy and count, most
             frequent first.
         lists: names of the lists that these come from.
     """
@@ -54,12 +59,13 @@ def data_section(
     data: DataCounts, panel: Sequence[GroupSparsity], results: Sequence[Results]
 ) -> Section:
     """Counts, pre-training overlap, skipped structures, and how full the panel is."""
-    facts = [("Crystals in use", data.crystals)] if data.crystals else []
-    facts += [(f"In {name}", count) for name, count in data.splits.items()]
-    facts += [(f"With {words(name).lower()}", count) for name, count in data.labels.items()]
-    facts += [("Left out", sum(count for _, _, count in data.skipped))]
-    passages = [Passage(facts=(("", tuple((name, f"{count:,}") for name, count in facts)),))]
-    passages += [*_overlap(results), *_skipped(data)]
+    facts = {"Crystals in use": data.crystals} if data.crystals else {}
+    facts |= {f"In {name}": count for name, count in data.splits.items()}
+    facts |= {f"With {words(name).lower()}": count for name, count in data.labels.items()}
+    facts |= {"Left out": sum(count for _, _, count in data.skipped)}
+    shown = tuple((name, f"{count:,}") for name, count in facts.items())
+    passages = [Passage(facts=(("", shown),)), *_overlap([entry.record for entry in results])]
+    passages += [_skipped(data)] if data.skipped else []
     if panel:
         bars = [
             (group.name, block_colour(index), group.filled, f"of {group.numbers:,}")
@@ -67,60 +73,44 @@ def data_section(
         ]
         text = "Fraction of filled numbers in each panel group"
         svg = fraction_bars(bars, "fraction of numbers that are not zero", text)
-        passages.append(
-            Passage(
-                title="How full the panel is",
-                words="The panel holds 103 rows for every crystal; each block reads its own group "
-                "of columns. Rows that a crystal does not need are empty and masked.",
-                drawings=(Drawing(svg=svg),),
-            )
+        told = (
+            "The panel holds 103 rows for every crystal; each block reads its own group of "
+            "columns. Rows that a crystal does not need are empty and masked."
         )
+        title = "How full the panel is"
+        passages.append(Passage(title=title, words=told, drawings=(Drawing(svg=svg),)))
     return Section(anchor="data", title="Data", passages=tuple(passages))
 
 
-def _skipped(data: DataCounts) -> list[Passage]:
-    if not data.skipped:
-        return []
+def _skipped(data: DataCounts) -> Passage:
     rows = [
         TableRow(label=reason, cells=(TableCell(text=remedy, prose=True), TableCell(text=f"{n:,}")))
         for reason, remedy, n in data.skipped[:MOST_REASONS]
     ]
     more = len(data.skipped) - MOST_REASONS
-    notes = [f"From {', '.join(data.lists)}."]
-    notes += [f"And {page.counted(more, 'further reason')} there."] if more > 0 else []
+    rest = f" And {page.counted(more, 'further reason')} there." if more > 0 else ""
     table = Table(heads=("Reason", "What to do", "Structures"), rows=tuple(rows))
-    return [
-        Passage(title="Why structures were left out", tables=(table,), notes=(" ".join(notes),))
-    ]
+    note = f"From {page.listed(data.lists)}.{rest}"
+    return Passage(title="Why structures were left out", tables=(table,), notes=(note,))
 
 
-def _overlap(results: Sequence[Results]) -> list[Passage]:
+def _overlap(records: Sequence[Record]) -> list[Passage]:
     """How many test crystals were not new to the weights, by evaluation."""
-    records = [entry.record for entry in results if "overlap" in entry.record.config]
-    if not records:
+    asked = {name_of(record): record for record in records if "overlap" in record.config}
+    if not asked:
         return []
-    settings = [record.config["overlap"] for record in records]
+    settings = [record.config["overlap"] for record in asked.values()]
     reasons = dict.fromkeys(str(s["seen_unknown"]) for s in settings if s.get("seen_unknown"))
-    rate = max(float(s.get("false_positive_rate", FALSE_POSITIVE_RATE)) for s in settings)
-    rows = [TableRow(label=name_of(record), cells=_overlap_cells(record)) for record in records]
     table = Table(
         title="Pre-training overlap",
-        heads=(
-            "Evaluation",
-            "crystals",
-            "formulas",
-            "formulas seen",
-            "crystals of a seen formula",
-            "crystals seen",
-            "Left out",
-        ),
+        heads=OVERLAP_HEADS,
         groups=(("", 1), ("Tested", 2), ("Of these, in pre-training", 3), ("", 1)),
-        rows=tuple(rows),
+        rows=tuple(TableRow(label=n, cells=_overlap_cells(record)) for n, record in asked.items()),
     )
     looked_up = (
-        f"Counts of seen formulas and crystals are upper bounds: the lists are hashed, and one "
-        f"that was never seen is taken for seen with a probability of {rate:.4f}; 'by chance' is "
-        "how many of those tested that makes."
+        "Counts of seen formulas and crystals are upper bounds: the lists are hashed, and one that "
+        f"was never seen is taken for seen with a probability of {FALSE_POSITIVE_RATE:.4f}. 'By "
+        "chance' is how many of those tested that makes."
     )
     return [
         Passage(
@@ -136,18 +126,15 @@ def _overlap(results: Sequence[Results]) -> list[Passage]:
 
 
 def _overlap_cells(record: Record) -> tuple[TableCell, ...]:
-    counts, settings = record.counts, record.config["overlap"]
-    rate = float(settings.get("false_positive_rate", FALSE_POSITIVE_RATE))
+    counts = record.counts
     tested, formulas = counts.get(TESTED, 0), counts.get(FORMULAS, 0)
     cells = [TableCell(text=f"{tested:,}"), TableCell(text=f"{formulas:,}")]
     for name, whole in zip(SEEN, (formulas, tested, tested), strict=True):
-        if name not in counts:
-            cells.append(TableCell(text="unknown"))
-            continue
-        chance = f", {rate * whole:.1f} by chance" if counts[name] else ""
-        aside = f"({100 * counts[name] / max(whole, 1):.0f} %{chance})"
-        cells.append(TableCell(text=f"{counts[name]:,}", aside=aside))
-    dropped = str(settings.get("drop_seen", "none"))
+        seen = counts.get(name)
+        chance = f", {FALSE_POSITIVE_RATE * whole:.1f} by chance" if seen else ""
+        share = "" if seen is None else f"({100 * seen / max(whole, 1):.0f} %{chance})"
+        cells.append(TableCell(text="unknown" if seen is None else f"{seen:,}", aside=share))
+    dropped = str(record.config["overlap"].get("drop_seen", "none"))
     return (*cells, TableCell(text=DROPPED.get(dropped, dropped)))
 
 

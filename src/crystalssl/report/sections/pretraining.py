@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +152,12 @@ def _read_block(folder: Path, index: int) -> BlockRun:
 
 def _described(name: str, index: int, **stored: Any) -> BlockRun:
     """A record, with what the registry says of the block where it is installed."""
-    known = {block.name: block for block in known_blocks()}.get(name)
-    if known is None:
-        return BlockRun(name=name, index=index, **stored)
-    teaches = {task.name: task.teaches for task in known.tasks}
-    return BlockRun(
-        name=name, index=index, summary=known.summary, width=known.width, teaches=teaches, **stored
-    )
+    run = BlockRun(name=name, index=index, **stored)
+    for block in known_blocks():
+        if block.name == name:
+            teaches = {task.name: task.teaches for task in block.tasks}
+            run = replace(run, summary=block.summary, width=block.width, teaches=teaches)
+    return run
 
 
 def _read_history(path: Path) -> tuple[dict[str, float], ...]:
@@ -166,10 +165,8 @@ def _read_history(path: Path) -> tuple[dict[str, float], ...]:
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    return tuple(
-        {name: float(v) for name, v in row.items() if v and np.isfinite(float(v))} for row in rows
-    )
+        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(handle)]
+    return tuple({k: v for k, v in row.items() if np.isfinite(v)} for row in rows)
 
 
 def task_section(weights: Weights) -> Section | None:
@@ -220,7 +217,7 @@ def _measured(task: TaskFigure) -> str:
 
 
 def _verdict(task: TaskFigure, order: Sequence[str]) -> tuple[str, page.Outcome]:
-    """In words and as outcome; a block that only beats the trivial baseline is not simply better."""
+    """In words and as outcome; beating the trivial baseline alone is not simply better."""
     if task.model is None or not task.beats_trivial:
         return "not better", "failed"
     sign = 1.0 if task.higher_is_better else -1.0
@@ -263,22 +260,19 @@ def _curve(block: BlockRun, task: TaskFigure) -> Drawing:
 def rank_passage(blocks: Sequence[BlockRun]) -> Passage | None:
     """Effective rank of each block's features as a fraction of the most it can be."""
     ranks = [
-        (block, rank, block.rank_cap)
+        (block, rank, cap)
         for block in blocks
-        if (rank := block.health("effective_rank")) is not None and block.rank_cap
+        if (rank := block.health("effective_rank")) is not None and (cap := block.rank_cap)
     ]
     if not ranks:
         return None
-    bars = [
-        (block.name, block_colour(block.index), rank / cap, f"{rank:.0f} of {cap:,}")
-        for block, rank, cap in ranks
-        if cap
-    ]
-    capped = [
-        f"{words(block.name).lower()} ({page.counted(cap, 'crystal')} for {block.width:,} features)"
-        for block, _, cap in ranks
-        if cap and block.width and cap < block.width
-    ]
+    bars, capped = [], []
+    for block, rank, cap in ranks:
+        text = f"{rank:.0f} of {cap:,}"
+        bars.append((block.name, block_colour(block.index), rank / cap, text))
+        if block.width and cap < block.width:
+            crystals = page.counted(cap, "crystal")
+            capped.append(f"{words(block.name).lower()} ({crystals}, {block.width:,} features)")
     note = f"Capped by the number of held-out crystals, not of features: {page.listed(capped)}."
     text = "Effective rank of each block's features"
     return Passage(
@@ -294,60 +288,40 @@ def rank_passage(blocks: Sequence[BlockRun]) -> Passage | None:
 
 def card_section(weights: Weights) -> Section | None:
     """What each block was trained on, and its whole card to unfold; None without cards."""
-    cards = [(block, block.card) for block in weights.blocks if block.card is not None]
-    passages = []
-    if cards:
-        rows = [TableRow(label=words(b.name), cells=_card_cells(b, card)) for b, card in cards]
+    passages, rows = [], []
+    for block in [block for block in weights.blocks if block.card is not None]:
+        data = block.card.data if block.card else {}
+        counts = (
+            data.get("train_crystals"),
+            data.get("val_crystals"),
+            block.width,
+            block.health("effective_rank"),
+            block.rank_cap,
+            block.health("dead_features"),
+        )
+        texts = ("unknown" if value is None else f"{value:,.0f}" for value in counts)
+        rows.append(page.plain_row(words(block.name), *texts))
+        title = ": ".join(filter(None, (words(block.name), block.summary)))
+        facts = _facts(asdict(block)["card"])
+        passages.append(Passage(title=title, facts=facts, folded=True, block=block.index))
+    for name, card in weights.bottlenecks.items():
+        made = f"{page.counted(card.width, 'feature')} made of those of all blocks"
+        title = f"{words(name)}: {made}, trained without labels"
+        passages.append(Passage(title=title, facts=_facts(asdict(card)), folded=True))
+    if rows:
         table = Table(title="What the blocks were trained on", heads=CARD_HEADS, rows=tuple(rows))
-        passages = [Passage(tables=(table,))]
-    passages += [
-        Passage(
-            title=": ".join(filter(None, (words(block.name), block.summary))),
-            facts=_facts(asdict(card)),
-            folded=True,
-            block=block.index,
-        )
-        for block, card in cards
-    ]
-    passages += [
-        Passage(
-            title=f"{words(name)}: {page.counted(card.width, 'feature')} made of those of all blocks, "
-            "trained without labels",
-            facts=_facts(asdict(card)),
-            folded=True,
-        )
-        for name, card in weights.bottlenecks.items()
-    ]
+        passages.insert(0, Passage(tables=(table,)))
     if not passages:
         return None
     return Section(anchor="cards", title="Model cards", passages=tuple(passages))
-
-
-def _card_cells(block: BlockRun, card: ModelCard) -> tuple[TableCell, ...]:
-    values = (
-        card.data.get("train_crystals"),
-        card.data.get("val_crystals"),
-        block.width,
-        block.health("effective_rank"),
-        block.rank_cap,
-        block.health("dead_features"),
-    )
-    texts = ["unknown" if value is None else f"{value:,.0f}" for value in values]
-    return tuple(TableCell(text=text) for text in texts)
 
 
 def _facts(card: Mapping[str, Any]) -> tuple[page.Facts, ...]:
     """A card as groups of names and values; lists (figures of tasks) stand elsewhere."""
     groups = {words(name): entry for name, entry in card.items() if isinstance(entry, dict)}
     groups["Weights"] = {k: v for k, v in card.items() if not isinstance(v, (dict, list))}
-    return tuple(
-        (
-            title,
-            tuple(
-                (key, json.dumps(v) if isinstance(v, (dict, list)) else str(v))
-                for key, v in entries.items()
-            ),
-        )
-        for title, entries in groups.items()
-        if entries
-    )
+    facts = []
+    for title, entries in groups.items():
+        texts = {k: json.dumps(v) if isinstance(v, (dict, list)) else v for k, v in entries.items()}
+        facts += [(title, tuple((k, str(v)) for k, v in texts.items()))] if entries else []
+    return tuple(facts)

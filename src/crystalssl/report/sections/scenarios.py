@@ -6,13 +6,15 @@ of numbers that only they store.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.evaluation.results import MEAN, THEN, Difference, Summary, select
 from crystalssl.report import page
 from crystalssl.report.charts import Mark, dots, stacked
 from crystalssl.report.page import Drawing, Passage, head_name, words
 from crystalssl.report.sections.comparison import Scenario
-from crystalssl.report.sections.setting import METRICS, Setting, grid, mark_of, unique
+from crystalssl.report.sections.setting import METRICS, Setting, dots_of, grid, unique
 from crystalssl.report.svg import block_colour
 
 SHARES = {
@@ -47,30 +49,19 @@ def _residual(first: Setting) -> list[Passage]:
         for fraction, head in sorted(unique((e.train_fraction, e.head) for e in entries))
     }
     known = {(e.feature_set, e.train_fraction, e.head, e.metric): e for e in entries}
-    marks = [
-        (
-            text,
-            [
-                mark_of(e, colour, filled=colour == "accent", signed=True)
-                for pair, colour in colours.items()
-                if (e := known.get((pair, *run, "contribution")))
-            ],
-        )
+    marks = {
+        text: [(known.get((p, *run, "contribution")), c, c == "accent") for p, c in colours.items()]
         for run, text in runs.items()
-    ]
-    rows = [
-        (f"{first.label(name)}, {text}", name in proposed,
-         [known.get((pair, *run, metric)) for metric in RESIDUAL])
-        for run, text in runs.items()
-        for pair, name in seconds.items()
-    ]  # fmt: skip
-    svg = dots(
-        marks,
-        "contribution: R² of the residual",
-        f"Contribution to the residual of {base}, {first.target}",
-        reference=0.0,
-        key=[(first.label(seconds[p]), c, c == "accent") for p, c in colours.items()],
-    )
+    }
+    rows = []
+    for run, text in runs.items():
+        for pair, name in seconds.items():
+            numbers = [known.get((pair, *run, metric)) for metric in RESIDUAL]
+            rows.append((f"{first.label(name)}, {text}", name in proposed, numbers))
+    alt = f"Contribution to the residual of {base}, {first.target}"
+    key = [(first.label(seconds[p]), c, c == "accent") for p, c in colours.items()]
+    texts = ("contribution: R² of the residual", alt)
+    svg = dots_of(marks, texts, reference=0.0, key=key, signed=True)
     title = f"{words(first.target)}: residual of {base}"
     heads = ("Second step, train fraction, head", *RESIDUAL.values())
     return [
@@ -103,49 +94,32 @@ def _shares(setting: Setting) -> list[Passage]:
     heads = unique(e.head for e in setting.summaries(metric=share))
     sections = setting.results.record.config.get("sections", [])
     colours = {s["name"]: _block_colour(s["name"]) if s["learned"] else "quiet" for s in sections}
-    bars = [
-        (
-            head_name(head),
-            [
-                (setting.label(name), entry.mean, colour)
-                for name, colour in colours.items()
-                if (entry := setting.one(name, head, share))
-            ],
-        )
-        for head in heads
-    ]
-    colours = {setting.proposed: "accent"} | colours
+    bars = []
+    for head in heads:
+        entries = {name: setting.one(name, head, share) for name in colours}
+        sizes = [(setting.label(n), e.mean, colours[n]) for n, e in entries.items() if e]
+        bars.append((head_name(head), sizes))
     text = f"Shares of absolute SHAP values, {setting.target}"
     caption = "Share of all absolute SHAP values, in percent. Grey: raw FTCP; coloured: features."
+    colours = {setting.proposed: "accent"} | colours
+    columns = [(head, metric) for head in heads for metric in SHARES]
     rows = [
-        (setting.label(name), name == setting.proposed,
-         [setting.one(name, head, metric) for head in heads for metric in SHARES])
-        for name in colours
-    ]  # fmt: skip
-    table = grid(
-        f"{text}, all numbers",
-        ("Columns", *(f"{head_name(h)}: {name}" for h in heads for name in SHARES.values())),
-        rows,
-    )
+        (setting.label(n), n == setting.proposed, [setting.one(n, *column) for column in columns])
+        for n in colours
+    ]
+    names = (f"{head_name(head)}: {SHARES[metric]}" for head, metric in columns)
+    table = grid(f"{text}, all numbers", ("Columns", *names), rows)
+    key = [("columns that vary", "ink", True), ("all columns", "ink", False)]
     drawings = []
     for head in heads:
-        marks = [
-            (
-                setting.label(name),
-                [
-                    mark_of(e, colour, filled=metric == enrichments[0])
-                    for metric in enrichments
-                    if (e := setting.one(name, head, metric))
-                ],
-            )
-            for name, colour in colours.items()
-        ]
-        axis, alt = (
-            "share over share of columns",
-            f"Enrichment, {setting.target}, {head_name(head)}",
-        )
-        key = [("columns that vary", "ink", True), ("all columns", "ink", False)]
-        svg = dots(marks, axis, alt, reference=1.0, key=key)
+        marks = {
+            setting.label(n): [
+                (setting.one(n, head, m), c, m == enrichments[0]) for m in enrichments
+            ]
+            for n, c in colours.items()
+        }
+        texts = ("share over share of columns", f"Enrichment, {setting.target}, {head_name(head)}")
+        svg = dots_of(marks, texts, reference=1.0, key=key)
         drawings.append(Drawing(svg=svg, title=f"Head: {head_name(head)}"))
     return [
         Passage(
@@ -181,8 +155,12 @@ def _additivity(setting: Setting, head: str) -> str:
 
 def _blocks(setting: Setting) -> tuple[dict[str, list[str]], dict[str, Difference]]:
     """Blocks of each source, the proposed one first; what leaving one out changes."""
-    blocks = {source: list(own) for source, own in setting.results.record.config["blocks"].items()}
-    source = next(iter(blocks))
+    config, order = setting.results.record.config["blocks"], [b.name for b in list_blocks()]
+    source = setting.proposed.partition(": ")[0]
+    blocks = {
+        name: sorted(own, key=lambda b: order.index(b) if b in order else len(order))
+        for name, own in sorted(config.items(), key=lambda entry: entry[0] != source)
+    }
     losses = {
         e.feature_set.partition(": without ")[2]: e
         for e in setting.differences(baseline=f"{source}: all", head=setting.heads[0])
@@ -214,30 +192,26 @@ def _ablation_finding(setting: Setting) -> str:
 def _ablation(setting: Setting) -> list[Passage]:
     """Each block alone, trained and untrained, and each left out."""
     blocks, losses = _blocks(setting)
-    names = next(iter(blocks.values()))
-    selections = {"all": "ink"} | {f"only {name}": _block_colour(name) for name in names}
-    alone = [
-        (
-            "all blocks" if selection == "all" else words(selection.removeprefix("only ")),
-            [
-                mark_of(entry, colour, filled=not index)
-                for index, source in enumerate(blocks)
-                if (entry := _selection(setting, source, selection))
-            ],
-        )
+    selections = {"all": "ink"} | {
+        f"only {b}": _block_colour(b) for b in next(iter(blocks.values()))
+    }
+    alone = {
+        words(selection.removeprefix("only ")): [
+            (_selection(setting, source, selection), colour, not index)
+            for index, source in enumerate(blocks)
+        ]
         for selection, colour in selections.items()
-    ]
-    key = [
-        (setting.label(f"{source}: all").removesuffix(", all"), "ink", not index)
-        for index, source in enumerate(blocks)
-    ]
+    }
+    labels = [setting.label(f"{source}: all").removesuffix(", all") for source in blocks]
+    key = [(label, "ink", not index) for index, label in enumerate(labels)]
     text = f"{METRICS[setting.metric]} of each block alone, {setting.target}"
-    svg = dots(alone, setting.metric_label(), text, key=key)
+    svg = dots_of(alone, (setting.metric_label(), text), key=key)
     drawings = [Drawing(svg=svg, title="Each block alone", caption="Further left is better.")]
     if losses:
-        marks = [(words(b), [mark_of(e, _block_colour(b), signed=True)]) for b, e in losses.items()]
+        marks = {words(b): [(e, _block_colour(b), True)] for b, e in losses.items()}
         text = f"Change of error when a block is left out, {setting.target}"
-        svg = dots(marks, setting.metric_label("change of {}"), text, reference=0.0)
+        texts = (setting.metric_label("change of "), text)
+        svg = dots_of(marks, texts, reference=0.0, signed=True)
         caption = "Further right, the block is missed more."
         drawings.append(Drawing(svg=svg, title="Each block left out", caption=caption))
     note = f"{words(head_name(setting.heads[0]))}; lines are 95 % intervals."
@@ -253,23 +227,17 @@ def _block_colour(name: str) -> str:
 def _folds(setting: Setting) -> list[Passage]:
     """The score of each fold of a task, beside the mean of the labels."""
     rows = select(setting.results.rows, target=setting.target, metric=setting.metric)
-    colours = {name: "muted" if name == MEAN else "accent" for name in unique(r.head for r in rows)}
-    marks = [
-        (
-            f"fold {fold + 1}",
-            [
-                Mark(at=r.value, text=page.number(r.value), filled=r.head != MEAN,
-                     colour=colours[r.head])
-                for r in select(rows, fold=fold)
-            ],
-        )
-        for fold in sorted(unique(r.fold for r in rows))
-    ]  # fmt: skip
+    heads = unique(r.head for r in rows)
+    colours = {head: "muted" if head == MEAN else "accent" for head in heads}
+    folds: dict[str, list[Mark]] = {}
+    for r in sorted(rows, key=lambda r: (r.fold, heads.index(r.head))):
+        mark = Mark(at=r.value, text=page.number(r.value), colour=colours[r.head])
+        folds.setdefault(f"fold {r.fold + 1}", []).append(replace(mark, filled=r.head != MEAN))
     counts, config = setting.results.record.counts, setting.results.record.config
     official = "official folds" if config.get("official") else "not an official task"
     text = f"{METRICS[setting.metric]} of each fold, {setting.place}"
     key = [(head_name(name), colour, name != MEAN) for name, colour in colours.items()]
-    svg = dots(marks, setting.metric_label(), text, key=key)
+    svg = dots([*folds.items()], setting.metric_label(), text, key=key)
     left = counts.get("predicted by the training mean", 0)
     note = (
         f"{page.counted(counts.get('rows', 0), 'row')} in all; {page.counted(left, 'row')} without "

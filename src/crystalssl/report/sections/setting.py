@@ -6,13 +6,15 @@ of figures and cells of tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from crystalssl.evaluation.results import MEAN, THEN, Difference, Results, Summary, select
+import pyarrow.compute as pc
+
+from crystalssl.evaluation.results import MEAN, THEN, Difference, Floats, Results, Summary, select
 from crystalssl.report import page
-from crystalssl.report.charts import Mark
+from crystalssl.report.charts import Mark, dots
 from crystalssl.report.page import Outcome, Table, TableCell, TableRow, counted, number, words
 
 METRICS = {
@@ -88,7 +90,17 @@ class Setting:
         """Test crystals of all folds of one repeat."""
         same = {"feature_set": entry.feature_set, "head": entry.head, "metric": entry.metric}
         rows = select(self.results.rows, **self._key, **same)
-        return sum(row.n_test for row in rows if row.repeat == rows[0].repeat)
+        return sum(row.n_test for row in rows if row.repeat == rows[0].repeat) or entry.n_test
+
+    def predictions(self, feature_set: str, head: str) -> tuple[Floats, Floats]:
+        """True and predicted values of the test rows of the first repeat."""
+        wanted = self._key | {"feature_set": feature_set, "head": head}
+        kept = self.results.predictions
+        for name, value in wanted.items():
+            kept = kept.filter(pc.field(name) == value)
+        repeats = kept["repeat"].to_numpy()
+        first = repeats == min(repeats, default=0)
+        return kept["true"].to_numpy()[first], kept["predicted"].to_numpy()[first]
 
     @property
     def proposed(self) -> str:
@@ -108,11 +120,15 @@ class Setting:
         return sorted(names, key=lambda name: name != "ridge")
 
     @property
-    def place(self) -> str:
-        """Task of a benchmark, target and split, for a heading."""
+    def subject(self) -> str:
+        """Target, and task of a benchmark, for a sentence."""
         task = self.results.record.config.get("task", "")
-        names = (task, words(self.target), SPLITS.get(self.split, self.split))
-        return ", ".join(filter(None, names))
+        return ", ".join(filter(None, (task, words(self.target))))
+
+    @property
+    def place(self) -> str:
+        """Target and split, for a heading."""
+        return f"{self.subject}, {SPLITS.get(self.split, self.split)}"
 
     @property
     def title(self) -> str:
@@ -129,10 +145,15 @@ class Setting:
         """Unit of the metric that is shown, with a space before it; empty where it has none."""
         return f" {self.unit}" if self.metric in ERRORS and self.unit not in ("", "1") else ""
 
-    def metric_label(self, text: str = "{}", metric: str = "") -> str:
-        """A metric with its unit, for an axis."""
-        name = metric or self.metric
-        return page.with_unit(text.format(METRICS[name]), self.unit if name in ERRORS else "")
+    def metric_label(self, before: str = "") -> str:
+        """The metric that is shown with its unit, for an axis."""
+        unit = self.unit if self.metric in ERRORS else ""
+        return page.with_unit(f"{before}{METRICS[self.metric]}", unit)
+
+    def better_by(self, metric: str) -> str:
+        """What a difference says, with its unit, for an axis."""
+        text = f"{METRICS[metric]} {'lower' if metric in LOWER else 'higher'} by"
+        return page.with_unit(text, self.unit if metric in ERRORS else "")
 
     def label(self, name: str, *, inside: bool = False) -> str:
         """The readable name of a feature set, alone or inside a sentence."""
@@ -187,6 +208,30 @@ def mark_of(
             low, high = -high, -low
     text = number(at) if isinstance(entry, Summary) and not signed else page.signed(at)
     return Mark(at=at, low=low, high=high, colour=colour, filled=filled, text=text)
+
+
+def dots_of(
+    rows: Mapping[str, Sequence[tuple[Summary | Difference | None, str, bool]]],
+    texts: tuple[str, str],
+    *,
+    reference: float | None = None,
+    key: Sequence[tuple[str, str, bool]] = (),
+    signed: bool = False,
+) -> str:
+    """A row of dots for each label.
+
+    Args:
+        rows: numbers with the colours of their dots and whether these are filled; None is skipped.
+        texts: label of the axis, and text alternative.
+        reference: where a dashed line stands.
+        key: what the colours mean: text, colour, filled.
+        signed: as in :func:`mark_of`.
+    """
+    marks = [
+        (label, [mark_of(e, c, filled=full, signed=signed) for e, c, full in entries if e])
+        for label, entries in rows.items()
+    ]
+    return dots(marks, *texts, reference=reference, key=key)
 
 
 def cell_of(entry: Summary | Difference | None) -> TableCell:
