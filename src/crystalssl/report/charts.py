@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from crystalssl.report.svg import COLOURS, colour_of, drawing, to_svg
@@ -46,7 +45,6 @@ class Mark:
         colour: name in ``svg.COLOURS`` or a colour.
         filled: whether the dot is filled.
         text: number beside it.
-        strong: whether the number is bold.
     """
 
     at: float
@@ -55,7 +53,6 @@ class Mark:
     colour: str = "accent"
     filled: bool = True
     text: str = ""
-    strong: bool = False
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -296,7 +293,6 @@ def _dot(axes: Axes, y: float, mark: Mark, frame: tuple[float, float]) -> None:
     _annotate(
         axes, mark.text, (max(high, at), y), shift=(8, 0),
         colour="ink" if mark.filled else "muted",
-        fontweight="bold" if mark.strong else "normal",
         bbox={"facecolor": COLOURS["page"], "edgecolor": "none", "pad": 0.6},
     )  # fmt: skip
 
@@ -344,19 +340,16 @@ def _percentages(axes: Axes, names: Sequence[str], right: float) -> None:
 
 
 def _key(axes: Axes, key: Sequence[tuple[str, str, bool]]) -> None:
-    if not key:
-        return
-    handles = [
-        Line2D(
-            [], [], marker="o", linestyle="", markersize=6, mew=1.5, mec=colour_of(colour),
-            mfc=colour_of(colour) if filled else COLOURS["page"], label=text,
-        )
-        for text, colour, filled in key
-    ]  # fmt: skip
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(key),
-        fontsize=8.5, handletextpad=0.1, columnspacing=1.2, borderaxespad=0.2,
-    )  # fmt: skip
+    """What the colours mean, above the frame."""
+    for text, name, filled in key:
+        colour = colour_of(name)
+        face = colour if filled else COLOURS["page"]
+        axes.plot([], [], "o", markersize=6, mew=1.5, mec=colour, mfc=face, label=text)
+    if key:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(key), fontsize=8.5,
+            handletextpad=0.1, columnspacing=1.2, borderaxespad=0.2,
+        )  # fmt: skip
 
 
 def _annotate(

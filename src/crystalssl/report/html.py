@@ -17,14 +17,13 @@ from crystalssl.evaluation.cache import installed_versions
 from crystalssl.evaluation.results import Results, select
 from crystalssl.files import write_text
 from crystalssl.report.map import map_passage
-from crystalssl.report.page import OUTCOMES, Passage, Section, Table, TableRow, plain_row
+from crystalssl.report.page import OUTCOMES, TEMPLATES, Passage, Section, Table, TableRow, plain_row
 from crystalssl.report.read import RunData, read_run
 from crystalssl.report.sections import pretraining
 from crystalssl.report.sections.comparison import comparison_section
 from crystalssl.report.sections.overlap import data_section, name_of
 from crystalssl.report.sections.scenarios import ALL
 from crystalssl.report.sections.setting import tally
-from crystalssl.report.svg import TEMPLATES
 
 REPORT_FILE = "report.html"
 """File name of the report in the run folder."""

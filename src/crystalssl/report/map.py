@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features
-from crystalssl.report.page import Drawing, Passage, counted, percent, with_unit, words
+from crystalssl.report.page import Drawing, Passage, counted, explained, percent, with_unit, words
 from crystalssl.report.projection import Points, neighbour_map, principal_plane
 from crystalssl.report.svg import COLOURS, block_colour, drawing, to_svg
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS
@@ -104,26 +104,17 @@ def map_passage(embedding: EmbeddingMap) -> Passage:
     planes = {"principal components": embedding.points}
     if embedding.neighbours is not None:
         planes[UMAP] = embedding.neighbours
-    colourings = [*embedding.properties]
-    if embedding.crystal_system is not None or not colourings:
-        colourings.append("" if embedding.crystal_system is None else "crystal_system")
+    systems = [] if embedding.crystal_system is None else ["crystal_system"]
     drawings = []
-    for name in colourings:
+    for name in [*embedding.properties, *systems] or [""]:
         for plane, points in planes.items():
             text = f"{words(name)}, {plane}" if name else words(plane)
-            svg = _draw(embedding, name, plane, points)
-            drawings.append(Drawing(svg=svg, title=text))
-    beside = (
-        f", and beside them {UMAP}, which keeps neighbours together and stretches all else"
-        if embedding.neighbours is not None
-        else ""
-    )
+            drawings.append(Drawing(svg=_draw(embedding, name, plane, points), title=text))
     shown = len(embedding.points)
     note = f"{shown:,} of {counted(embedding.total, 'crystal')} are shown."
     return Passage(
         title="Map of the crystals",
-        words=f"The two leading principal components of the standardised features{beside}. No "
-        "label took part in making them.",
+        words=explained("map"),
         drawings=tuple(drawings),
         notes=(note,) if shown < embedding.total else (),
     )
@@ -186,18 +177,17 @@ def _labels(
         raise InputError(
             f"{path} is no structure table ({error}). Make one with `crystalssl convert`."
         ) from error
-    known = [name for name in targets if name in schema] or [n for n in UNITS if n in schema]
-    wanted = known[:MOST_LABELS]
+    wanted = ([n for n in targets if n in schema] or [n for n in UNITS if n in schema])[
+        :MOST_LABELS
+    ]
     if not wanted or "immutable_id" not in schema:
         return {}
     table = pq.read_table(path, columns=["immutable_id", *wanted])
     rows = _rows(table["immutable_id"].to_pylist(), ids)
-    labels = {
-        name: np.where(
-            rows >= 0, table[name].to_numpy(zero_copy_only=False).astype(np.float64)[rows], np.nan
-        )
-        for name in wanted
-    }
+    labels = {}
+    for name in wanted:
+        values = table[name].to_numpy(zero_copy_only=False).astype(np.float64)
+        labels[name] = np.where(rows >= 0, values[rows], np.nan)
     return {name: values for name, values in labels.items() if np.isfinite(values).any()}
 
 

@@ -7,7 +7,10 @@ A section module turns stored results into a :class:`Section` of plain texts, dr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from configparser import ConfigParser
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 Outcome = Literal["held", "open", "failed", "unknown"]
@@ -20,6 +23,8 @@ OUTCOMES: dict[str, str] = {
     "unknown": "does not fail",
 }
 """Outcomes as words."""
+TEMPLATES = Path(__file__).parent / "templates"
+"""Folder of the templates of the page, its style sheet and its explanations."""
 MINUS = "\N{MINUS SIGN}"
 Facts = tuple[str, tuple[tuple[str, str], ...]]
 """Heading, which may be empty, and names with their values."""
@@ -188,6 +193,14 @@ class Section:
         return worst([check.outcome for check in self.checks])
 
 
+@lru_cache
+def explained(name: str) -> str:
+    """The explanation of a figure or table, from ``templates/texts.ini``."""
+    texts = ConfigParser(interpolation=None)
+    texts.read_string((TEMPLATES / "texts.ini").read_text(encoding="utf-8"))
+    return texts["texts"][name].replace("\n", " ")
+
+
 def plain_row(label: str, *texts: str) -> TableRow:
     """A row of plain texts."""
     return TableRow(label=label, cells=tuple(TableCell(text=text) for text in texts))
@@ -202,7 +215,7 @@ def judged(gain: float, low: float, high: float) -> Outcome:
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """The worst of several outcomes; without any it is not known."""
-    return next((o for o in ("failed", "open", "held") if o in outcomes), "unknown")  # type: ignore[return-value]  # one of the three
+    return next((o for o in ("failed", "open", "held") if o in outcomes), "unknown")
 
 
 def mark_best(rows: Sequence[TableRow], column: int, values: Sequence[float]) -> list[TableRow]:
@@ -238,16 +251,10 @@ def signed(value: float | None) -> str:
     return text if not text or text.startswith(MINUS) or text == number(0.0) else f"+{text}"
 
 
-def ranged(low: float | None, high: float | None) -> str:
-    """The ends of an interval; empty where they are not known."""
-    ends = number(low), number(high)
-    return f"{ends[0]} to {ends[1]}" if all(ends) else ""
-
-
 def aside(low: float | None, high: float | None) -> str:
     """The ends of an interval in parentheses; empty where they are not known."""
-    text = ranged(low, high)
-    return f"({text})" if text else ""
+    ends = number(low), number(high)
+    return f"({ends[0]} to {ends[1]})" if all(ends) else ""
 
 
 def percent(value: float, digits: int = 0) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ SPARSITY_CRYSTALS = 512
 """Crystals on which the sparsity of the panel is measured, where it was not stored."""
 SKIPPED = "skipped.csv"
 """Name, or end of the name, of a list of skipped structures."""
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+"""Splits of a structure table in words."""
 SKIP_COLUMNS = ("id", "file", "reason", "remedy")
 """Columns of such a list."""
 
@@ -90,7 +92,7 @@ def read_run(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"Found no folder {folder}; expected the folder of a run. Check the path.")
-    config = next((read_json(p) for p in _present(folder, "config.json", "run.json")), {})
+    config = next((read_json(p) for p in sorted(folder.glob("config.json"))), {})
     results, unreadable = _read_results(folder)
     described = _named_or(features, folder / "features.parquet")
     table = _named_or(structures, folder / "structures.parquet")
@@ -104,14 +106,8 @@ def read_run(
             f"{folder} holds no trained blocks, no features and no evaluation; expected the folder "
             "of a run. Make one with: crystalssl run --out DIR"
         )
-    targets = list(
-        dict.fromkeys(
-            row.target
-            for entry in results
-            if entry.record.scenario != MATBENCH
-            for row in entry.rows
-        )
-    )
+    labelled = [entry for entry in results if entry.record.scenario != MATBENCH]
+    targets = list(dict.fromkeys(row.target for entry in labelled for row in entry.rows))
     lists = _skipped_lists(folder, config, [path for path in (described, table) if path])
     return RunData(
         folder=folder,
@@ -161,20 +157,17 @@ def _named_or(named: str | Path | None, usual: Path) -> Path | None:
 
 def _read_counts(path: Path | None, targets: Sequence[str], lists: Sequence[Path]) -> DataCounts:
     """Counts from the structure table and the lists of skipped structures."""
-    skipped, names = _read_skipped(lists), tuple(entry.name for entry in lists)
+    left_out = DataCounts(skipped=_read_skipped(lists), lists=tuple(p.name for p in lists))
     if path is None:
-        return DataCounts(skipped=skipped, lists=names)
-    schema = pq.read_schema(path).names
-    wanted = [name for name in ("split", *targets) if name in schema]
+        return left_out
+    wanted = [name for name in ("split", *targets) if name in pq.read_schema(path).names]
     table = pq.read_table(path, columns=wanted)
     sizes = Counter(table["split"].to_pylist()) if "split" in wanted else {}
-    splits = {"train": "training", "val": "validation", "test": "test"}
-    return DataCounts(
+    return replace(
+        left_out,
         crystals=pq.read_metadata(path).num_rows,
-        splits={text: sizes[name] for name, text in splits.items() if name in sizes},
+        splits={text: sizes[name] for name, text in SPLITS.items() if name in sizes},
         labels={t: table.num_rows - table[t].null_count for t in targets if t in wanted},
-        skipped=skipped,
-        lists=names,
     )
 
 
@@ -207,16 +200,12 @@ def _read_skipped(paths: Sequence[Path]) -> tuple[tuple[str, str, int], ...]:
 
 def _read_sparsity(folder: Path) -> tuple[GroupSparsity, ...]:
     """Stored sparsity of the panel, or that of some crystals of the stored corpus."""
-    for path in _present(folder, "panel_sparsity.json"):
+    for path in folder.glob("panel_sparsity.json"):
         return tuple(GroupSparsity(**row) for row in read_json(path)["groups"])
-    for path in _present(folder, "corpus.safetensors"):
+    for path in folder.glob("corpus.safetensors"):
         from crystalssl.datasets.corpus import Corpus
 
         source = Corpus.load(path).panel
         index = np.unique(np.linspace(0, len(source) - 1, SPARSITY_CRYSTALS).astype(int))
         return sparsity(np.concatenate(list(iterate_panel(source.take(index)))))
     return ()
-
-
-def _present(folder: Path, *names: str) -> list[Path]:
-    return [folder / name for name in names if (folder / name).is_file()]

@@ -10,7 +10,6 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-TEMPLATES = Path(__file__).parent / "templates"
-"""Folder of the templates of the page and of its style sheet."""
+from crystalssl.report.page import TEMPLATES
+
 LIGHT = (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("}")[0]
-COLOURS = dict(re.findall(r"--([\w-]+): (#\w+);", LIGHT))
+COLOURS: dict[str, str] = dict(re.findall(r"--([\w-]+): (#\w+);", LIGHT))
 """Names of the CSS variables of the style sheet and their colours on a light page."""
 
 BLOCK_COLOURS = 8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ COMPARED = {
     "failed": "significantly worse than",
 }
 """Outcomes of differences in a sentence."""
-Entries = Sequence[Summary] | Sequence[Difference]
+Entry = Summary | Difference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +127,8 @@ def _compared(settings: Sequence[Setting]) -> str:
     first, best = settings[0], _best(settings[0])
     if best is None:
         return ""
-    wanted = {"feature_set": best.feature_set, "head": best.head}
-    wanted |= {"best_head": any(e.best_head for e in first.differences())}
+    wanted: dict[str, Any] = {"feature_set": best.feature_set, "head": best.head}
+    wanted["best_head"] = any(e.best_head for e in first.differences())
     told = []
     for outcome, verb in COMPARED.items():
         names = [
@@ -176,13 +177,7 @@ def _tallies(results: Results) -> list[Passage]:
         heads = (f"{head_name(h)}, {numbers.SPLITS.get(s, s)}" for h, s in columns)
         title = f"{page.label_of(labels, name)} compared with"
         tables.append(page.Table(title=title, heads=("Baseline", *heads), rows=tuple(rows)))
-    better = "a lower error (RMSE)" if metric in LOWER else "a higher R²"
-    text = (
-        f"In how many comparisons the features have {better} than the baseline; a comparison is "
-        "one target at one train fraction. Significant: the 95 % confidence interval of the "
-        "difference excludes zero. Last, the smallest and the largest difference."
-    )
-    title = "Differences to baselines"
+    title, text = f"Differences to baselines, {METRICS.get(metric)}", page.explained("differences")
     return [Passage(title=title, words=text, tables=tuple(tables))] if tables else []
 
 
@@ -238,7 +233,7 @@ def _errors(setting: Setting) -> list[Drawing]:
 def _differences(settings: Sequence[Setting]) -> list[Drawing]:
     """Differences to baselines in one setting, or in several to the baseline with its best head."""
     first, several = settings[0], len(settings) > 1
-    rows: dict[str, tuple[bool, Sequence[Difference]]] = {}
+    rows: dict[str, tuple[bool, Sequence[Entry]]] = {}
     for setting in settings:
         entries = setting.differences(feature_set=setting.proposed)
         for baseline, best_head in unique((e.baseline, e.best_head) for e in entries):
@@ -260,7 +255,7 @@ def _differences(settings: Sequence[Setting]) -> list[Drawing]:
 
 def _head_dots(
     setting: Setting,
-    rows: Mapping[str, tuple[bool, Entries]],
+    rows: Mapping[str, tuple[bool, Sequence[Entry]]],
     texts: tuple[str, str],
     reference: float | None,
 ) -> str:
@@ -289,7 +284,7 @@ def setting_table(setting: Setting) -> page.Table:
     """Every feature set of a setting, all heads and metrics, and the differences; the mean last."""
     heads, entries = setting.heads, [e for e in setting.summaries() if e.metric in METRICS]
     stored = [m for m in METRICS if any(e.metric == m for e in entries)]
-    fewer = [m for m in ("rmse", "r2") if m in stored] or stored[:1]
+    fewer = [m for m in stored if m in ("rmse", setting.metric)]
     columns = [(h, m) for h in heads for m in (stored if h == heads[0] else fewer)]
     known = {(e.feature_set, e.head, e.metric): e for e in entries}
     known |= {(MEAN, heads[0], m): e for (_, h, m), e in known.items() if h == MEAN}
@@ -307,7 +302,7 @@ def setting_table(setting: Setting) -> page.Table:
         rows.append(TableRow(label=setting.label(name), cells=tuple(cells), proposed=proposed))
     for index, (head, metric) in enumerate(columns):
         means = [e.mean if (e := known.get((n, head, metric))) else np.nan for n in names]
-        rows = page.mark_best(rows, index + 1, numbers.sign_of(metric) * np.array(means))
+        rows = page.mark_best(rows, index + 1, [numbers.sign_of(metric) * mean for mean in means])
     groups = [(words(head_name(h)), sum(c[0] == h for c in columns)) for h in heads]
     groups += [(setting.better_by(differences[0].metric), len(compared))] if compared else []
     return page.Table(
@@ -326,18 +321,11 @@ def _by_fraction(settings: Sequence[Setting]) -> list[Passage]:
         first = own[0]
         curves = tuple(_curves(own, head) for head in first.heads)
         title = f"{first.place}: {METRICS[first.metric]} against train fraction"
-        text = (
-            "A panel for each head, a line for each feature set; the proposed ones in blue. "
-            "Upright lines are 95 % intervals."
-        )
-        passages.append(Passage(title=title, words=text, drawings=curves))
+        passages.append(Passage(title=title, words=page.explained("fractions"), drawings=curves))
         differences = tuple(_differences(own))
         title = f"{first.place}: difference to the baseline with its best head"
-        text = (
-            "Paired: both saw the same labels and are tested on the same crystals. The baseline "
-            "has the head that serves it best on the test crystals, a choice that favours it."
-        )
         if differences:
+            text = page.explained("best_head")
             passages.append(Passage(title=title, words=text, drawings=differences))
     return passages
 

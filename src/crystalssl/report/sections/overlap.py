@@ -73,11 +73,7 @@ def data_section(
         ]
         text = "Fraction of filled numbers in each panel group"
         svg = fraction_bars(bars, "fraction of numbers that are not zero", text)
-        told = (
-            "The panel holds 103 rows for every crystal; each block reads its own group of "
-            "columns. Rows that a crystal does not need are empty and masked."
-        )
-        title = "How full the panel is"
+        title, told = "How full the panel is", page.explained("panel")
         passages.append(Passage(title=title, words=told, drawings=(Drawing(svg=svg),)))
     return Section(anchor="data", title="Data", passages=tuple(passages))
 
@@ -115,10 +111,7 @@ def _overlap(records: Sequence[Record]) -> list[Passage]:
     return [
         Passage(
             title="What the weights had seen of the test crystals",
-            words="Pre-training saw structures, never labels. Still, a crystal that an encoder has "
-            "seen is not a fair test of how it carries over to new ones, so the cards of the "
-            "weights keep a hashed list of their formulas and structures, and every evaluation "
-            "counts.",
+            words=page.explained("overlap"),
             tables=(table,),
             notes=(looked_up, *(f"Unknown, because {reason}." for reason in reasons)),
         )

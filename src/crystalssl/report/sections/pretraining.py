@@ -178,18 +178,12 @@ def task_section(weights: Weights) -> Section | None:
     ]
     if not rows:
         return None
-    shared = (
-        f" These are the cards of the weights that the features come from, {weights.name}; they "
-        "were not trained here."
-        if weights.name
-        else ""
-    )
+    shared = f"From the cards of the weights {weights.name}; these were not trained here."
     heads = ("Task", "Block", "Figure", "Value", "Baselines", "Verdict")
     passage = Passage(
-        words="Each block is trained on its own, without labels. The figures are those of held-out "
-        "crystals, beside baselines that have learned nothing of the crystal. A task that does no "
-        f"better than its trivial baseline, the first, teaches nothing.{shared}",
+        words=page.explained("tasks"),
         tables=(Table(heads=heads, rows=tuple(rows), title="Pretext tasks of every block"),),
+        notes=(shared,) if weights.name else (),
     )
     return Section(anchor="tasks", title="Pretext tasks", passages=(passage,))
 
@@ -240,10 +234,7 @@ def curve_section(blocks: Sequence[BlockRun]) -> Section | None:
     ]
     if not passages:
         return None
-    first = Passage(
-        words="The figure of each task on validation crystals after every epoch; dashed, its "
-        "trivial baseline."
-    )
+    first = Passage(words=page.explained("curves"))
     return Section(anchor="curves", title="Learning curves", passages=(first, *passages))
 
 
@@ -277,10 +268,7 @@ def rank_passage(blocks: Sequence[BlockRun]) -> Passage | None:
     text = "Effective rank of each block's features"
     return Passage(
         title="Effective rank",
-        words="How many independent directions the features of a block use, on held-out crystals: "
-        "the exponential of the entropy of their singular values (RankMe). It cannot exceed the "
-        "number of features, nor that of crystals. A block whose features collapse would fall "
-        "towards one.",
+        words=page.explained("rank"),
         drawings=(Drawing(svg=fraction_bars(bars, "effective rank / most possible", text)),),
         notes=(note,) if capped else (),
     )

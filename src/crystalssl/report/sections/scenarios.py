@@ -67,9 +67,7 @@ def _residual(first: Setting) -> list[Passage]:
     return [
         Passage(
             title=title,
-            words="Residual protocol: a second model is trained on what the first leaves over. "
-            "Contribution: the R² with which it predicts the residual of test crystals. Zero means "
-            "nothing was added; below zero, noise was.",
+            words=page.explained("residual"),
             drawings=(Drawing(svg=svg),),
             tables=(grid(f"{title}, all numbers", heads, rows),),
         )
@@ -124,14 +122,12 @@ def _shares(setting: Setting) -> list[Passage]:
     return [
         Passage(
             title=f"{place}: shares",
-            words="A share is worth reading only where the joint model is good.",
+            words=page.explained("shares"),
             drawings=(Drawing(svg=stacked(bars, text), caption=caption),),
         ),
         Passage(
             title=f"{place}: enrichment",
-            words="Share of the absolute SHAP values over the share of columns. Right of the line, "
-            "columns hold more than their share. Most of raw FTCP never varies and cannot be given "
-            "credit, so the figure for all columns flatters the features.",
+            words=page.explained("enrichment"),
             drawings=tuple(drawings),
             notes=tuple(filter(None, (_additivity(setting, head) for head in heads))),
         ),
@@ -214,8 +210,20 @@ def _ablation(setting: Setting) -> list[Passage]:
         svg = dots_of(marks, texts, reference=0.0, signed=True)
         caption = "Further right, the block is missed more."
         drawings.append(Drawing(svg=svg, title="Each block left out", caption=caption))
-    note = f"{words(head_name(setting.heads[0]))}; lines are 95 % intervals."
-    return [Passage(title=words(setting.target), drawings=tuple(drawings), notes=(note,))]
+    compared: dict[str, dict[str, Difference]] = {}
+    for entry in setting.differences():
+        text = f"{setting.label(entry.feature_set)}, less {setting.label(entry.baseline)}"
+        compared.setdefault(text, {})[entry.head] = entry
+    rows = [
+        (text, False, [own.get(head) for head in setting.heads]) for text, own in compared.items()
+    ]
+    heads = ("Difference", *map(head_name, setting.heads))
+    table = grid(f"{setting.better_by(setting.metric)}", heads, rows)
+    note, title = f"{words(head_name(setting.heads[0]))}; lines are 95 % intervals.", setting.place
+    return [
+        Passage(title=title, drawings=tuple(drawings), notes=(note,)),
+        Passage(title=f"{title}, all differences", tables=(table,), folded=True),
+    ]
 
 
 def _block_colour(name: str) -> str:
