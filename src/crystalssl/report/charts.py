@@ -22,6 +22,8 @@ Values = npt.NDArray[np.float64]
 
 WIDTH = 4.6
 """Width of a figure in inches; the page scales it."""
+TALL = 3.1
+"""Height of a figure of lines in inches."""
 DASHED = (0, (4, 3))
 """Line of a baseline."""
 MARKERS = ("s", "D", "^", "v", "P", "X")
@@ -57,10 +59,8 @@ class Mark:
     @property
     def ends(self) -> tuple[float, float]:
         """Ends of the interval; the mean where it is not known."""
-        return (
-            self.at if np.isnan(self.low) else self.low,
-            self.at if np.isnan(self.high) else self.high,
-        )
+        low, high = np.where(np.isnan([self.low, self.high]), self.at, [self.low, self.high])
+        return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,24 +132,18 @@ def lines(entries: Sequence[Line], x_label: str, y_label: str, description: str)
     """
     bottom, top = _frame([mark for line in entries for mark in line.marks], None)
     positions = sorted({at for line in entries for at in line.at})
-    size = (WIDTH, 3.1)
-    with drawing(*size) as (figure, axes):
-        grey = 0
-        for line in sorted(entries, key=lambda line: line.leading):
-            marker = "o" if line.leading else MARKERS[grey % len(MARKERS)]
-            grey += not line.leading
-            _line(axes, line, marker)
+    with drawing(WIDTH, TALL) as (figure, axes):
+        for index, line in enumerate(sorted(entries, key=lambda line: line.leading)):
+            _line(axes, line, "o" if line.leading else MARKERS[index % len(MARKERS)])
         if positions[-1] > 10 * positions[0]:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(positions, [f"{at:g}" for at in positions])
-        axes.set_ylim(bottom, top)
+        axes.set(xlabel=x_label, ylabel=y_label, ylim=(bottom, top))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.03)
         axes.grid(axis="x", visible=False)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        _end_labels(axes, entries, size[1])
+        _end_labels(axes, entries)
         return to_svg(figure, description)
 
 
@@ -308,18 +302,18 @@ def _line(axes: Axes, line: Line, marker: str) -> None:
         axes.plot([at, at], mark.ends, color=colour, linewidth=1.2, alpha=0.7, zorder=front)
 
 
-def _end_labels(axes: Axes, entries: Sequence[Line], tall: float) -> None:
+def _end_labels(axes: Axes, entries: Sequence[Line]) -> None:
     """Names at the ends of the lines, moved apart where they would touch."""
     bottom, top = axes.get_ylim()
     order = sorted(entries, key=lambda line: line.marks[-1].at)
     heights = np.clip([line.marks[-1].at for line in order], bottom, top)
     moved = heights.copy()
-    gap = (top - bottom) * 0.165 / max(tall - 0.7, 1.0)
+    gap = (top - bottom) * 0.165 / (TALL - 0.7)
     for _ in range(200):  # neighbours that touch push each other apart, half the lack each
         lack = np.maximum(gap - np.diff(moved), 0.0)
         moved[:-1] -= lack / 2
         moved[1:] += lack / 2
-    reach = 72 * (tall - 0.55) / (top - bottom)  # points of print per unit of the axis
+    reach = 72 * (TALL - 0.55) / (top - bottom)  # points of print per unit of the axis
     last = max(line.at[-1] for line in entries)
     for line, height, label in zip(order, heights, moved, strict=True):
         _annotate(

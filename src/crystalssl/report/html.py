@@ -57,17 +57,10 @@ def write_report(
 def render(run: RunData) -> str:
     """The page as text."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    evaluated = [
-        comparison_section(scenario, entries)
-        for name, scenario in ALL.items()
-        if (entries := run.of(name))
-    ]
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    evaluated = [comparison_section(s, run.of(name)) for name, s in ALL.items() if run.of(name)]
     others = [
         pretraining.task_section(run.weights),
         pretraining.curve_section(run.weights.blocks),

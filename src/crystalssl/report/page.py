@@ -16,12 +16,9 @@ from typing import Literal
 Outcome = Literal["held", "open", "failed", "unknown"]
 """Of a claim: it holds, the 95 % interval included; it cannot be told apart from chance; it fails;
 it does not fail, and no interval is known."""
-OUTCOMES: dict[str, str] = {
-    "held": "holds",
-    "open": "is uncertain",
-    "failed": "fails",
-    "unknown": "does not fail",
-}
+OUTCOMES = {
+    "held": "holds", "open": "is uncertain", "failed": "fails", "unknown": "does not fail",
+}  # fmt: skip
 """Outcomes as words."""
 TEMPLATES = Path(__file__).parent / "templates"
 """Folder of the templates of the page, its style sheet and its explanations."""
@@ -29,13 +26,8 @@ MINUS = "\N{MINUS SIGN}"
 Facts = tuple[str, tuple[tuple[str, str], ...]]
 """Heading, which may be empty, and names with their values."""
 HEADS = {
-    "ridge": "ridge",
-    "ols": "least squares",
-    "lightgbm": "LightGBM",
-    "mlp": "MLP",
-    "random_forest": "random forest",
-    "mean": "mean of labels",
-}
+    "ols": "least squares", "lightgbm": "LightGBM", "mlp": "MLP", "mean": "mean of labels",
+}  # fmt: skip
 """Heads as the field calls them; others by their own name."""
 
 

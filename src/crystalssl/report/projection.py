@@ -97,8 +97,6 @@ def _umap(axes: Points) -> Points:
 
 def _read(path: Path, key: str) -> Points | None:
     """The kept map, if it is of these features."""
-    if not path.is_file():
-        return None
     try:
         table = read_table(path)
     except InputError:

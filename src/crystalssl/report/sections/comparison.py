@@ -174,7 +174,7 @@ def _tallies(results: Results) -> list[Passage]:
             cells = (_tally_cell(select(same, head=h, split=s)) for h, s in columns)
             label = _baseline(page.label_of(labels, baseline), best_head)
             rows.append(TableRow(label=label, cells=tuple(cells)))
-        heads = (f"{head_name(h)}, {numbers.SPLITS.get(s, s)}" for h, s in columns)
+        heads = (f"{head_name(h)}, {numbers.split_name(s)}" for h, s in columns)
         title = f"{page.label_of(labels, name)} compared with"
         tables.append(page.Table(title=title, heads=("Baseline", *heads), rows=tuple(rows)))
     title, text = f"Differences to baselines, {METRICS.get(metric)}", page.explained("differences")

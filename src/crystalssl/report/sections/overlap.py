@@ -27,10 +27,9 @@ DROPPED = {
 }
 """Test crystals that were left out, in words."""
 OVERLAP_HEADS = (
-    "Evaluation",
-    *("crystals", "formulas", "formulas seen", "crystals of a seen formula", "crystals seen"),
-    "Left out",
-)
+    "Evaluation", "crystals", "formulas", "formulas seen", "crystals of a seen formula",
+    "crystals seen", "Left out",
+)  # fmt: skip
 MOST_REASONS = 12
 """Reasons for skipped structures that are shown."""
 
@@ -92,22 +91,18 @@ def _skipped(data: DataCounts) -> Passage:
 
 def _overlap(records: Sequence[Record]) -> list[Passage]:
     """How many test crystals were not new to the weights, by evaluation."""
-    asked = {name_of(record): record for record in records if "overlap" in record.config}
+    asked = [record for record in records if "overlap" in record.config]
     if not asked:
         return []
-    settings = [record.config["overlap"] for record in asked.values()]
+    settings = [record.config["overlap"] for record in asked]
     reasons = dict.fromkeys(str(s["seen_unknown"]) for s in settings if s.get("seen_unknown"))
     table = Table(
         title="Pre-training overlap",
         heads=OVERLAP_HEADS,
         groups=(("", 1), ("Tested", 2), ("Of these, in pre-training", 3), ("", 1)),
-        rows=tuple(TableRow(label=n, cells=_overlap_cells(record)) for n, record in asked.items()),
+        rows=tuple(TableRow(label=name_of(r), cells=_overlap_cells(r)) for r in asked),
     )
-    looked_up = (
-        "Counts of seen formulas and crystals are upper bounds: the lists are hashed, and one that "
-        f"was never seen is taken for seen with a probability of {FALSE_POSITIVE_RATE:.4f}. 'By "
-        "chance' is how many of those tested that makes."
-    )
+    looked_up = page.explained("hashes").format(rate=FALSE_POSITIVE_RATE)
     return [
         Passage(
             title="What the weights had seen of the test crystals",

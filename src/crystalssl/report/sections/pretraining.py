@@ -127,23 +127,17 @@ def _ordered(names: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _bottlenecks(*folders: Path) -> dict[str, BottleneckCard]:
-    return {
-        name: load_card(path)
-        for folder in folders
-        for name, path in find_bottlenecks(folder).items()
-    }
+    paths = {n: path for folder in folders for n, path in find_bottlenecks(folder).items()}
+    return {name: load_card(path) for name, path in paths.items()}
 
 
 def _read_block(folder: Path, index: int) -> BlockRun:
     stored = read_json(folder / "tasks.json")
-    figures = tuple(
-        TaskFigure(**{k: v for k, v in row.items() if k != "beats_trivial"})
-        for row in stored.get("tasks", [])
-    )
+    rows = [{k: v for k, v in r.items() if k != "beats_trivial"} for r in stored.get("tasks", [])]
     return _described(
         folder.name,
         index,
-        figures=figures,
+        figures=tuple(TaskFigure(**row) for row in rows),
         monitors={k: float(v) for k, v in stored.get("monitors", {}).items() if v is not None},
         history=_read_history(folder / "metrics.csv"),
         card=ModelCard.load(folder) if (folder / CARD_FILE).is_file() else None,
@@ -171,11 +165,10 @@ def _read_history(path: Path) -> tuple[dict[str, float], ...]:
 
 def task_section(weights: Weights) -> Section | None:
     """Every pretext task beside its baselines; None without any."""
-    rows = [
-        task_row(block, task)
-        for block in weights.blocks
-        for task in sorted(block.figures, key=lambda f: (f.number is None, f.number or 0))
-    ]
+    rows = []
+    for block in weights.blocks:
+        tasks = sorted(block.figures, key=lambda f: (f.number is None, f.number or 0))
+        rows += [task_row(block, task) for task in tasks]
     if not rows:
         return None
     shared = f"From the cards of the weights {weights.name}; these were not trained here."
@@ -193,16 +186,14 @@ def task_row(block: BlockRun, task: TaskFigure) -> TableRow:
     order = sorted(task.baselines, key=lambda name: name != task.trivial)
     verdict, outcome = _verdict(task, order)
     baselines = "; ".join(f"{name} {page.number(task.baselines[name])}".strip() for name in order)
+    name, measured, told = (
+        TableCell(text=text, prose=True) for text in (words(block.name), _measured(task), baselines)
+    )
+    value, last = page.number(task.model), TableCell(text=verdict, outcome=outcome, prose=True)
     return TableRow(
         label=f"{'' if task.number is None else f'{task.number} '}{words(task.task)}",
         aside=block.teaches.get(task.task, ""),
-        cells=(
-            TableCell(text=words(block.name), prose=True),
-            TableCell(text=_measured(task), prose=True),
-            TableCell(text=page.number(task.model)),
-            TableCell(text=baselines, prose=True),
-            TableCell(text=verdict, outcome=outcome, prose=True),
-        ),
+        cells=(name, measured, TableCell(text=value), told, last),
     )
 
 
@@ -222,27 +213,19 @@ def _verdict(task: TaskFigure, order: Sequence[str]) -> tuple[str, page.Outcome]
 
 def curve_section(blocks: Sequence[BlockRun]) -> Section | None:
     """Figures of all tasks over epochs, by block; None without any."""
-    passages = [
-        Passage(
-            title=words(block.name),
-            notes=(block.summary,) if block.summary else (),
-            block=block.index,
-            drawings=tuple(_curve(block, task) for task in block.figures),
-        )
-        for block in blocks
-        if block.history
-    ]
-    if not passages:
+    passages = [Passage(words=page.explained("curves"))]
+    for block in [block for block in blocks if block.history]:
+        drawings = tuple(_curve(block, task) for task in block.figures)
+        notes, title = (block.summary,) if block.summary else (), words(block.name)
+        passages.append(Passage(title=title, notes=notes, block=block.index, drawings=drawings))
+    if len(passages) == 1:
         return None
-    first = Passage(words=page.explained("curves"))
-    return Section(anchor="curves", title="Learning curves", passages=(first, *passages))
+    return Section(anchor="curves", title="Learning curves", passages=tuple(passages))
 
 
 def _curve(block: BlockRun, task: TaskFigure) -> Drawing:
-    model, trivial = (
-        [row.get(f"{task.task}/{name}", np.nan) for row in block.history]
-        for name in ("model", task.trivial)
-    )
+    names = (f"{task.task}/model", f"{task.task}/{task.trivial}")
+    model, trivial = ([row.get(name, np.nan) for row in block.history] for name in names)
     text = f"{words(block.name)}: {task.task} over epochs"
     svg = curve((model, trivial), task.trivial, block_colour(block.index), text)
     return Drawing(svg=svg, title=words(task.task), small=_measured(task))
@@ -279,14 +262,9 @@ def card_section(weights: Weights) -> Section | None:
     passages, rows = [], []
     for block in [block for block in weights.blocks if block.card is not None]:
         data = block.card.data if block.card else {}
-        counts = (
-            data.get("train_crystals"),
-            data.get("val_crystals"),
-            block.width,
-            block.health("effective_rank"),
-            block.rank_cap,
-            block.health("dead_features"),
-        )
+        crystals = (data.get("train_crystals"), data.get("val_crystals"), block.width)
+        rank, dead = block.health("effective_rank"), block.health("dead_features")
+        counts = (*crystals, rank, block.rank_cap, dead)
         texts = ("unknown" if value is None else f"{value:,.0f}" for value in counts)
         rows.append(page.plain_row(words(block.name), *texts))
         title = ": ".join(filter(None, (words(block.name), block.summary)))

@@ -18,10 +18,9 @@ from crystalssl.report.sections.setting import METRICS, Setting, dots_of, grid, 
 from crystalssl.report.svg import block_colour
 
 SHARES = {
-    "shap_share": "share",
-    "enrichment_varying": "enrichment, columns that vary",
+    "shap_share": "share", "enrichment_varying": "enrichment, columns that vary",
     "enrichment_all": "enrichment, all columns",
-}
+}  # fmt: skip
 """Metrics of SHAP shares, the fair enrichment first."""
 RESIDUAL = {
     "contribution": "contribution",
@@ -33,11 +32,8 @@ RESIDUAL = {
 
 def _residual(first: Setting) -> list[Passage]:
     """What a second step explains of the residual of the baseline, by fraction and head."""
-    entries = [
-        e
-        for e in select(first.results.summary, target=first.target)
-        if e.metric in RESIDUAL and THEN in e.feature_set
-    ]
+    entries = select(first.results.summary, target=first.target)
+    entries = [e for e in entries if e.metric in RESIDUAL and THEN in e.feature_set]
     if not entries:
         return []
     proposed = first.results.record.proposed
@@ -64,14 +60,8 @@ def _residual(first: Setting) -> list[Passage]:
     svg = dots_of(marks, texts, reference=0.0, key=key, signed=True)
     title = f"{words(first.target)}: residual of {base}"
     heads = ("Second step, train fraction, head", *RESIDUAL.values())
-    return [
-        Passage(
-            title=title,
-            words=page.explained("residual"),
-            drawings=(Drawing(svg=svg),),
-            tables=(grid(f"{title}, all numbers", heads, rows),),
-        )
-    ]
+    table, text = grid(f"{title}, all numbers", heads, rows), page.explained("residual")
+    return [Passage(title=title, words=text, drawings=(Drawing(svg=svg),), tables=(table,))]
 
 
 def _share_finding(setting: Setting) -> str:
@@ -101,10 +91,8 @@ def _shares(setting: Setting) -> list[Passage]:
     caption = "Share of all absolute SHAP values, in percent. Grey: raw FTCP; coloured: features."
     colours = {setting.proposed: "accent"} | colours
     columns = [(head, metric) for head in heads for metric in SHARES]
-    rows = [
-        (setting.label(n), n == setting.proposed, [setting.one(n, *column) for column in columns])
-        for n in colours
-    ]
+    numbers = {name: [setting.one(name, *column) for column in columns] for name in colours}
+    rows = [(setting.label(n), n == setting.proposed, own) for n, own in numbers.items()]
     names = (f"{head_name(head)}: {SHARES[metric]}" for head, metric in columns)
     table = grid(f"{text}, all numbers", ("Columns", *names), rows)
     key = [("columns that vary", "ink", True), ("all columns", "ink", False)]
@@ -214,11 +202,9 @@ def _ablation(setting: Setting) -> list[Passage]:
     for entry in setting.differences():
         text = f"{setting.label(entry.feature_set)}, less {setting.label(entry.baseline)}"
         compared.setdefault(text, {})[entry.head] = entry
-    rows = [
-        (text, False, [own.get(head) for head in setting.heads]) for text, own in compared.items()
-    ]
+    rows = [(t, False, [own.get(h) for h in setting.heads]) for t, own in compared.items()]
     heads = ("Difference", *map(head_name, setting.heads))
-    table = grid(f"{setting.better_by(setting.metric)}", heads, rows)
+    table = grid(setting.better_by(setting.metric), heads, rows)
     note, title = f"{words(head_name(setting.heads[0]))}; lines are 95 % intervals.", setting.place
     return [
         Passage(title=title, drawings=tuple(drawings), notes=(note,)),

@@ -18,28 +18,15 @@ from crystalssl.report.charts import Mark, dots
 from crystalssl.report.page import Outcome, Table, TableCell, TableRow, counted, number, words
 
 METRICS = {
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R²",
-    "rocauc_probability": "ROC AUC of probabilities",
-    "rocauc": "ROC AUC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-    "mape": "MAPE",
-    "max_error": "largest error",
-}
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "rocauc_probability": "ROC AUC of probabilities",
+    "rocauc": "ROC AUC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy",
+    "f1": "F1", "mape": "MAPE", "max_error": "largest error",
+}  # fmt: skip
 """Metrics that tables show, and how the field writes them."""
 ERRORS = ("rmse", "mae", "max_error")
 """Metrics in the unit of the target."""
 LOWER = (*ERRORS, "mape")
 """Metrics of which less is better."""
-SPLITS = {
-    "held-out": "held-out formulas",
-    "random": "random splits",
-    "grouped": "grouped splits",
-}
-"""Kinds of split in words."""
 Item = TypeVar("Item")
 
 
@@ -128,7 +115,7 @@ class Setting:
     @property
     def place(self) -> str:
         """Target and split, for a heading."""
-        return f"{self.subject}, {SPLITS.get(self.split, self.split)}"
+        return f"{self.subject}, {split_name(self.split)}"
 
     @property
     def title(self) -> str:
@@ -252,14 +239,11 @@ def grid(
     rows: Iterable[tuple[str, bool, Sequence[Summary | Difference | None]]],
 ) -> Table:
     """A table of summaries: a row for each label, whether it is proposed, and its numbers."""
-    return Table(
-        title=title,
-        heads=heads,
-        rows=tuple(
-            TableRow(label=label, proposed=proposed, cells=tuple(map(cell_of, entries)))
-            for label, proposed, entries in rows
-        ),
+    filled = (
+        TableRow(label=label, proposed=proposed, cells=tuple(map(cell_of, entries)))
+        for label, proposed, entries in rows
     )
+    return Table(title=title, heads=heads, rows=tuple(filled))
 
 
 def outcome_of(entry: Difference) -> Outcome:
@@ -281,6 +265,11 @@ def tally(entries: Sequence[Difference]) -> str:
         f"{counted(len(entries), 'comparison')}, significant in {outcomes.count('held')}"
         + (f"; significantly {'higher' if lower else 'lower'} in {worse}." if worse else ".")
     )
+
+
+def split_name(split: str) -> str:
+    """A kind of split in words."""
+    return "held-out formulas" if split == "held-out" else f"{split} splits"
 
 
 def sign_of(metric: str) -> float:
