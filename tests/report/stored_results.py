@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-from small_results import LABELS, TARGET, cell, difference, record, row, summary
 
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.evaluation.results import MEAN, Results, Verdict, prediction_table
+from small_results import LABELS, TARGET, cell, difference, record, row, summary
 
 NAMES = LABELS | {"raw_ftcp_pca": "Raw FTCP, PCA 20", "bottleneck": "Bottleneck of these"}
 ERRORS = {"raw_ftcp": 0.814, "raw_ftcp_pca": 0.93, "magpie": 0.389, "untrained": 0.79,

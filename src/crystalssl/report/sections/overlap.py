@@ -119,7 +119,7 @@ def _overlap_cells(record: Record) -> tuple[TableCell, ...]:
     cells = [TableCell(text=f"{tested:,}"), TableCell(text=f"{formulas:,}")]
     for name, whole in zip(SEEN, (formulas, tested, tested), strict=True):
         seen = counts.get(name)
-        chance = f", {FALSE_POSITIVE_RATE * whole:.1f} by chance" if seen else ""
+        chance = f", {FALSE_POSITIVE_RATE * whole:.2g} by chance" if seen else ""
         share = "" if seen is None else f"({100 * seen / max(whole, 1):.0f} %{chance})"
         cells.append(TableCell(text="unknown" if seen is None else f"{seen:,}", aside=share))
     dropped = str(record.config["overlap"].get("drop_seen", "none"))
