@@ -3,7 +3,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from crystalssl.report.embedding import principal_plane
+from crystalssl.report.projection import principal_plane
 
 
 @pytest.mark.parametrize("width", [2, 3, 30])
