@@ -25,6 +25,8 @@ Accelerator = Literal["auto", "cpu", "gpu"]
 Settings = Mapping[str, Mapping[str, Any]]
 """Values by section (``training``, ``bottleneck``, name of a block) and setting."""
 Config = TypeVar("Config")
+PLACE = ("accelerator", "devices", "nodes", "threads", "progress", "tensorboard")
+"""Training settings that do not shape the result."""
 WHERE = "crystalssl config show"
 """Command that lists every setting."""
 
@@ -183,6 +185,10 @@ class TrainConfig:
         counts = ("grad_clip", "patience", "weight_decay", "seed", "devices", "threads")
         for name in (*counts, "monitor_crystals"):
             _need(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+    def shaping(self) -> dict[str, Any]:
+        """Settings that shape the result: those that say where and how it runs left out."""
+        return {name: value for name, value in asdict(self).items() if name not in PLACE}
 
     def save(self, path: Path) -> Path:
         """Write the settings as JSON, atomically."""

@@ -23,7 +23,6 @@ from crystalssl.pipeline.structures import load_canonical
 from crystalssl.pipeline.training import (
     Plan,
     plan_training,
-    refuse_trained,
     say_split,
     train_blocks,
 )
@@ -46,6 +45,8 @@ TABLE, CORPUS, BLOCKS, FEATURES, ARRAY, UNTRAINED, BOTTLENECK, MIXED = (
     "bottleneck_features.parquet",
 )  # fmt: skip
 """Names in the folder of a run."""
+TRAINED = ("weights.safetensors", "card.json", "seen.safetensors", "tasks.json")
+"""Names in the folder of a block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,9 +117,6 @@ def run(
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):
         stages = Stages(folder)
-        if not force:
-            known = [entry.name for entry in plan.blocks if not stages.is_known(_stage(entry))]
-            refuse_trained(folder, known)
         at = _Run(stages=stages, plan=plan, seed=seed, progress=progress)
         crystals, corpus = at.prepare(structures, targets or (), strict, symprec)
         labels = _choose_targets(crystals, targets, seed, progress)
@@ -126,7 +124,7 @@ def run(
         effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
         effective |= {"bottleneck": asdict(plan.bottleneck), "targets": labels}
         write_json(effective, folder / "config.json")
-        at.train(crystals, corpus)
+        at.train(crystals, corpus, force)
         at.extract(corpus)
         features, mixed = load_features(folder / FEATURES), None
         sets = {"untrained": load_features(folder / UNTRAINED), "ssl": features}
@@ -237,32 +235,35 @@ class _Run:
             self.progress.note(f"{counted(len(crystals), 'crystal')}, as before")
         return crystals, Corpus.load(tensors)
 
-    def train(self, crystals: Crystals, corpus: Corpus) -> None:
-        """Pre-train the blocks that are not trained yet."""
+    def train(self, crystals: Crystals, corpus: Corpus, force: bool) -> None:
+        """Pre-train the blocks that are not trained yet.
+
+        What an earlier run left here may be replaced, what another command left by ``force`` only.
+        """
         from crystalssl.datasets.splits import find_split
-        from crystalssl.pretraining.outputs import RESULTS, RunFolder, shaping
 
         inputs, folders = [self.stages.outcome("structures")], self.folder / BLOCKS
         missing: list[tuple[type[Block], str, dict[str, Any]]] = []
-        again: list[str] = []
         for block in self.plan.blocks:
-            settings = {"training": asdict(self.plan.config)}
-            settings = shaping(settings | {"block_config": asdict(self.plan.configs[block.name])})
+            settings = {"training": self.plan.config.shaping()}
+            settings["block"] = asdict(self.plan.configs[block.name])
             digest = self.stages.digest(_stage(block), settings, inputs)
             if self.stages.is_done(_stage(block), digest):
                 self.progress.note(f"Block {block.number}, {block.name}: trained before")
-                continue
-            missing.append((block, digest, settings))
-            if not self.stages.has_begun(_stage(block), digest):
-                RunFolder(path=folders / block.name).clear()  # of other settings or crystals
-            if self.stages.start(_stage(block), digest):
-                again.append(block.name)
-        if missing:
-            plan = replace(self.plan, blocks=tuple(block for block, *_ in missing))
-            split = find_split(crystals, self.seed)
-            train_blocks(plan, corpus, split, self.folder, again, self.progress)
+            else:
+                missing.append((block, digest, settings))
+        if not missing:
+            return
+        for block, digest, _ in missing:  # an earlier run's, or none's
+            if self.stages.is_known(_stage(block)) or not (folders / block.name).exists():
+                self.stages.start(_stage(block), digest)
+        mine = force or all(self.stages.is_known(_stage(block)) for block, *_ in missing)
+        plan = replace(self.plan, blocks=tuple(block for block, *_ in missing))
+        split = find_split(crystals, self.seed)
+        train_blocks(plan, corpus, split, self.folder, force=mine, progress=self.progress)
         for block, digest, settings in missing:
-            written = [folders / block.name / name for name in RESULTS]
+            self.stages.start(_stage(block), digest)
+            written = [folders / block.name / name for name in TRAINED]
             self.stages.finish(_stage(block), digest, settings, written)
 
     def extract(self, corpus: Corpus) -> None:

@@ -72,20 +72,10 @@ class Stages:
             and all(self._is_same(self.folder / file, mark) for file, mark in outputs.items())
         )
 
-    def start(self, name: str, digest: str) -> bool:
-        """Note that a stage begins; what was finished under its name no longer counts.
-
-        Returns:
-            Whether this very stage had begun before, so that its checkpoints may be used.
-        """
-        again = self.has_begun(name, digest)
+    def start(self, name: str, digest: str) -> None:
+        """Note that a stage begins; what was finished under its name no longer counts."""
         remove(self._path(f"{name}.json"))
         write_json({"digest": digest}, self._path(f"{name}.started.json"))
-        return again
-
-    def has_begun(self, name: str, digest: str) -> bool:
-        """Whether this very stage was the last to begin under its name."""
-        return self._read(f"{name}.started.json").get("digest") == digest
 
     def is_known(self, name: str) -> bool:
         """Whether a stage of this name ever began here."""

@@ -158,8 +158,9 @@ def pretrain(
         settings: values by section and setting, as in a TOML file.
         epochs: passes over the training crystals at most, instead of the preset's.
         init: run or name of weights to go on from.
-        resume: go on where an earlier call stopped.
-        force: replace weights that are there.
+        resume: go on with the training that is there, with more epochs if asked for. The same
+            call goes on where it was stopped in any case.
+        force: replace training of other settings or crystals that is there.
         stream: keep the corpus in shards on disk, not in memory; needs one structure table.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
@@ -171,7 +172,7 @@ def pretrain(
 
     Raises:
         InputError: if structures or settings cannot be used, or the folder holds trained weights
-            and neither ``resume`` nor ``force`` is given.
+            of other settings or crystals and ``force`` is not given.
         UnknownNameError: if there is no such block, preset, setting or weights.
     """
     from crystalssl.datasets.corpus import Corpus
@@ -180,11 +181,9 @@ def pretrain(
     changes = {"epochs": epochs, "seed": seed, "threads": threads}
     changes |= {"devices": devices, "nodes": nodes}
     plan = plan_training(block, preset, settings, init=init, **changes)
-    folder, names = check_folder(out), [entry.name for entry in plan.blocks]
+    folder = check_folder(out)
     corpus: Corpus | PartedCorpus
     with _one_writer(folder), limited_threads(threads):
-        if not (resume or force) and _is_first_process():
-            refuse_trained(folder, names)
         if stream:
             corpus, split = _sharded(
                 structures, folder, plan.config.seed, symprec, strict, progress
@@ -198,7 +197,9 @@ def pretrain(
             say_split(split, canonical.crystals, progress)
             with progress.step("Building neighbour graphs and lattice points"):
                 corpus = Corpus.from_crystals(canonical)
-        figures = train_blocks(plan, corpus, split, folder, names if resume else (), progress)
+        figures = train_blocks(
+            plan, corpus, split, folder, resume=resume, force=force, progress=progress
+        )
     return Pretrained(
         folder=folder,
         figures=figures,
@@ -220,24 +221,6 @@ def _one_writer(folder: Path) -> Iterator[None]:
         return
     with exclusive(folder):
         yield
-
-
-def refuse_trained(out: Path, names: Sequence[str]) -> None:
-    """Leave alone what hours of training may have gone into.
-
-    Raises:
-        InputError: if one of the blocks has weights or checkpoints there.
-    """
-    from crystalssl.pretraining.outputs import RunFolder
-
-    folders = [RunFolder(path=out / "blocks" / name) for name in names]
-    there = [f.path.name for f in folders if f.is_finished or f.last.is_file()]
-    if there:
-        raise InputError(
-            f"{out / 'blocks'} holds training of {', '.join(there)}. Go on from it with "
-            "pretrain --resume (resume=True), replace it with --force (force=True), or choose "
-            "another --out."
-        )
 
 
 def say_split(split: Split, crystals: Crystals | None, progress: Progress) -> None:
@@ -271,18 +254,26 @@ def train_blocks(
     corpus: Corpus | PartedCorpus,
     split: Split,
     out: Path,
-    resume: Collection[str],
-    progress: Progress,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress = SILENT,
 ) -> dict[str, list[TaskFigure]]:
     """Pre-train blocks, several at once, and say every task beside its trivial baseline.
+
+    Training of the same settings and crystals that is there goes on from its last checkpoint.
 
     Args:
         plan: blocks and settings.
         corpus: their crystals.
         split: what to train on.
         out: folder of the run.
-        resume: names of the blocks that go on from their last checkpoint.
+        resume: whether the training that is there must be of the same settings; epochs may be more.
+        force: whether training of other settings or crystals may be replaced.
         progress: told of epochs, and of the figures at the end.
+
+    Raises:
+        InputError: if there is training of other settings, or training diverges.
     """
     from crystalssl.pretraining.parallel import default_workers, pretrain_blocks
 
@@ -290,7 +281,7 @@ def train_blocks(
     with progress.step("Epochs", names) as advance:
         summaries = pretrain_blocks(
             corpus, names, split.train, split.val, plan.config, folder,
-            configs=plan.configs, init=plan.init, resume=resume,
+            configs=plan.configs, init=plan.init, resume=names if resume else (), force=force,
             workers=default_workers(plan.config),
             watch=lambda name, epochs: advance(epochs, plan.config.epochs, name),
         )  # fmt: skip
