@@ -304,7 +304,7 @@ def remove(*paths: str | Path) -> None:
 
 
 @contextmanager
-def exclusive(target: str | Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
+def exclusive(target: str | Path, wait: float | None = None) -> Iterator[None]:
     """Keep other processes from writing to the same place; the lock dies with this process.
 
     Taking it again within the process does nothing. Where the file system has no locks there is
@@ -312,7 +312,7 @@ def exclusive(target: str | Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
 
     Args:
         target: file, or folder that exists.
-        wait: seconds to wait for another process.
+        wait: seconds to wait for another process; ``WAIT_SECONDS`` if None.
 
     Raises:
         InputError: if another process still writes there.
@@ -329,7 +329,7 @@ def exclusive(target: str | Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
             yield
             return
         make_folder(path.parent)
-        handle = _wait_for(path, target, wait)
+        handle = _wait_for(path, target, WAIT_SECONDS if wait is None else wait)
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -155,7 +156,7 @@ def test_rows_that_are_not_finite_are_named_and_the_others_kept(features):
 def test_regrouped_batches_hold_the_same_rows(features, lengths):
     starts = np.cumsum([0, *lengths])
     whole = features.take(np.arange(starts[-1]) % 5)
-    batches = [whole.between(a, b) for a, b in zip(starts, starts[1:], strict=False)]
+    batches = [whole.between(a, b) for a, b in pairwise(starts)]
     got = list(regroup(batches, 3))
     assert [len(batch) for batch in got[:-1]] == [3] * (len(got) - 1)
     if lengths:

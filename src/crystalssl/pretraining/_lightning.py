@@ -7,6 +7,7 @@ never unpickled; the learning curve is one CSV that goes on where a stopped run 
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import signal
 import threading
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
@@ -26,6 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.samplers import BatchSampler, Index
 from crystalssl.errors import InputError
+from crystalssl.files import atomic, write_bytes
 from crystalssl.pretraining.outputs import RunFolder
 
 _NOT_FOR_US = (
@@ -78,11 +81,9 @@ class SafeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]  # untyped base
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Write beside the file, then replace it."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(checkpoint, partial)
-        partial.replace(path)
+        content = io.BytesIO()  # a full disk would come as a RuntimeError
+        torch.save(checkpoint, content)
+        write_bytes(content.getvalue(), path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
@@ -92,9 +93,19 @@ class SafeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]  # untyped base
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint as plain tensors and numbers, on the CPU."""
-    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return found
+    """A checkpoint as plain tensors and numbers, on the CPU.
+
+    Raises:
+        InputError: if it is damaged or holds anything else.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        raise InputError(
+            f"The checkpoint {path} cannot be read. Remove {Path(path).parent}, and the same "
+            "command trains from the start."
+        ) from error
+    return checkpoint
 
 
 class History(pl.Callback):  # type: ignore[misc]  # untyped base
@@ -112,12 +123,10 @@ class History(pl.Callback):  # type: ignore[misc]  # untyped base
         row |= {name: f"{float(value):.7g}" for name, value in trainer.callback_metrics.items()}
         rows = [old for old in read_history(self._path) if int(old["epoch"]) < row["epoch"]]
         names = list(dict.fromkeys(name for entry in [*rows, row] for name in entry))
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as handle:
+        with atomic(self._path) as aside, aside.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, names)
             writer.writeheader()
             writer.writerows([*rows, row])
-        partial.replace(self._path)
 
 
 def read_history(path: Path) -> list[dict[str, str]]:
@@ -138,9 +147,9 @@ class BlockBar(RichProgressBar):  # type: ignore[misc]  # untyped base
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands beside the bar."""
-        found = {"block": self._block, **super().get_metrics(trainer, pl_module)}
-        found.pop("v_num", None)
-        return found
+        metrics = {"block": self._block, **super().get_metrics(trainer, pl_module)}
+        metrics.pop("v_num", None)
+        return metrics
 
 
 class EpochBatches:
@@ -169,16 +178,16 @@ def build_trainer(
         callbacks: monitors, in front of those that read what they log.
     """
     on_gpu = uses_gpu(config)
-    own: list[pl.Callback] = [
+    all_callbacks: list[pl.Callback] = [
         *callbacks,
         every_epoch(folder.best, "val_loss"),
         every_epoch(folder.last, None),
         History(folder.metrics),
     ]
     if config.patience:
-        own.append(EarlyStopping("val_loss", patience=config.patience))
+        all_callbacks.append(EarlyStopping("val_loss", patience=config.patience))
     if config.progress:
-        own.append(BlockBar(folder.path.name))
+        all_callbacks.append(BlockBar(folder.path.name))
     logger: Any = False
     if config.tensorboard:
         logger = TensorBoardLogger(
@@ -192,7 +201,7 @@ def build_trainer(
         max_epochs=config.epochs,
         gradient_clip_val=config.grad_clip or None,
         logger=logger,
-        callbacks=own,
+        callbacks=all_callbacks,
         plugins=[SafeCheckpoints()],
         default_root_dir=folder.path,
         log_every_n_steps=1,
