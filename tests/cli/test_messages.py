@@ -127,7 +127,7 @@ def test_strict_raw_ftcp_is_not_written_when_a_structure_is_skipped(
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("pretrain", "with --resume"), ("run", "does the rest"), ("convert", "Stopped.\n")],
+    [("pretrain", "goes on from the last"), ("run", "does the rest"), ("convert", "Stopped.\n")],
 )
 def test_a_stopped_command_says_how_to_go_on(
     command: str, said: str, folder: Path, tmp_path: Path, invoke: Invoke,

@@ -63,9 +63,12 @@ def test_trained_weights_are_replaced_only_by_force(
     before = weights.read_bytes()
     again = invoke(*words, "--seed", 1)
     assert again.exit_code == 2
-    assert "--resume" in again.output and "--force" in again.output
+    assert "--force" in again.output
     assert weights.read_bytes() == before
-    run = invoke("run", table, "--block", "toy", "--out", tmp_path / "run")
+    same = invoke(*words)
+    assert same.exit_code == 0, same.output
+    assert weights.read_bytes() == before
+    run = invoke("run", table, "--block", "toy", "--threads", 1, "--out", tmp_path / "run")
     assert run.exit_code == 2 and "--force" in run.output
     assert weights.read_bytes() == before
     forced = invoke(*words, "--seed", 1, "--force")
@@ -135,15 +138,15 @@ def test_sigterm_ends_a_command_with_its_code_and_words(table: Path, tmp_path: P
     words = [sys.executable, "-m", "crystalssl", "pretrain", table, "--block", "lattice"]
     words += ["--epochs", "500", "--threads", "1", "--out", tmp_path / "run"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    metrics = tmp_path / "run" / "blocks" / "lattice" / "metrics.csv"
+    checkpoint = tmp_path / "run" / "blocks" / "lattice" / "checkpoints" / "last.ckpt"
     end = time.monotonic() + 120
-    while not metrics.is_file() and time.monotonic() < end and process.poll() is None:
+    while not checkpoint.is_file() and time.monotonic() < end and process.poll() is None:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 143, told
-    assert "--resume goes on" in " ".join(told.split())
-    assert (metrics.parent / "checkpoints" / "last.ckpt").is_file()
+    assert "goes on from the last finished epoch" in " ".join(told.split())
+    assert checkpoint.is_file()
 
 
 def test_a_stage_whose_files_were_replaced_is_done_again(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Messages(TyperGroup):
             except (typer.Exit, typer.Abort, BrokenPipeError):
                 raise
             except KeyboardInterrupt as stop:
-                error_console.print(how_to_go_on(self.commands.get(ctx.invoked_subcommand or "")))
+                error_console.print(f"Stopped. {STOPPED.get(ctx.invoked_subcommand, '')}".rstrip())
                 code = EXIT_TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
                 raise typer.Exit(code) from None
             except Exception as error:
@@ -69,15 +69,13 @@ def _renamed(word: str) -> str:
     return f"{options.RENAMED.get(name, name)}{equals}{value}"
 
 
-def how_to_go_on(command: Any) -> str:
-    """What to say when a command was stopped, after what it can take up again."""
-    if command is not None and any(option.name == "resume" for option in command.params):
-        return "Stopped. The same command with --resume goes on from the last finished epoch."
-    if command is not None and command.name == "run":
-        return "Stopped. Finished stages are kept; the same command again does the rest."
-    if command is not None and command.name in ("evaluate", "featurize-corpus"):
-        return "Stopped. What is finished is kept; the same command again does the rest."
-    return "Stopped."
+STOPPED = {
+    "pretrain": "The same command again goes on from the last finished epoch.",
+    "run": "Finished stages are kept; the same command again does the rest.",
+    "evaluate": "What is finished is kept; the same command again does the rest.",
+    "featurize-corpus": "Finished shards are kept; the same command again does the rest.",
+}
+"""How to go on after a command was stopped."""
 
 
 def describe(error: Exception) -> tuple[str, int]:

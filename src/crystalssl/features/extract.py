@@ -22,8 +22,8 @@ from crystalssl.blocks._squash import settle
 from crystalssl.blocks.contract import Block
 from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.datasets.parts import joined
 from crystalssl.datasets.samplers import Index, pack
+from crystalssl.datasets.shards import joined
 from crystalssl.errors import InputError
 from crystalssl.features.features import UNTRAINED, Features, Origin, feature_names
 from crystalssl.structures.canonical import CanonicalResult

@@ -106,35 +106,6 @@ def load_weights(folder: Path) -> Block:
     return block.eval()
 
 
-def start_from(block: Block, run: Path | str) -> str:
-    """Give a block the weights of the same block of a run, to go on from.
-
-    Args:
-        block: changed in place.
-        run: folder of a run, or the name of bundled weights.
-
-    Returns:
-        Checksum of the weights.
-
-    Raises:
-        InputError: if the run has no such block, or the weights are of another shape.
-    """
-    folders = run_folders(run)
-    if block.name not in folders:
-        raise InputError(
-            f"{run} holds no weights of block {block.name!r} to go on from; it holds "
-            f"{', '.join(folders)}."
-        )
-    try:
-        block.load_state_dict(load_weights(folders[block.name]).state_dict())
-    except RuntimeError as error:
-        raise InputError(
-            f"The weights of block {block.name!r} in {run} do not fit the settings of the block "
-            f"({error}). Leave out the settings that change its shape."
-        ) from error
-    return ModelCard.load(folders[block.name]).sha256
-
-
 def load_seen(folder: Path) -> Seen | None:
     """What the corpus of a block's weights held; None for weights that came without.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crystalssl.blocks.contract import Block
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.datasets.load import Structures
-    from crystalssl.datasets.parts import PartedCorpus
+    from crystalssl.datasets.shards import ShardedCorpus
     from crystalssl.datasets.splits import Split
     from crystalssl.features.bottleneck import BottleneckCard
     from crystalssl.features.bottleneck_training import BottleneckConfig
@@ -182,7 +182,7 @@ def pretrain(
     changes |= {"devices": devices, "nodes": nodes}
     plan = plan_training(block, preset, settings, init=init, **changes)
     folder = check_folder(out)
-    corpus: Corpus | PartedCorpus
+    corpus: Corpus | ShardedCorpus
     with _one_writer(folder), limited_threads(threads):
         if stream:
             corpus, split = _sharded(
@@ -251,7 +251,7 @@ def say_split(split: Split, crystals: Crystals | None, progress: Progress) -> No
 
 def train_blocks(
     plan: Plan,
-    corpus: Corpus | PartedCorpus,
+    corpus: Corpus | ShardedCorpus,
     split: Split,
     out: Path,
     *,
@@ -295,6 +295,10 @@ def train_blocks(
             verdict = "better than" if figure.beats_trivial else "not better than"
             line = f"  {figure.task}: {figure.figure} {figure.model:.4g}, {verdict} {trivial:.4g}"
             progress.note(f"{line} ({figure.trivial})", warning=not figure.beats_trivial)
+        if done.left_out:
+            number = counted(len(done.left_out), "crystal")
+            first = f"first {done.left_out[0].id}: {done.left_out[0].reason}"
+            progress.note(f"  {number} could not be learnt from, {first}", warning=True)
         progress.note(
             f"  best epoch {done.best_epoch + 1}, {done.seconds:.0f} s, {folder / block.name}"
         )
@@ -303,7 +307,7 @@ def train_blocks(
 
 def _sharded(
     structures: Structures, out: Path, seed: int, symprec: float, strict: bool, progress: Progress
-) -> tuple[PartedCorpus, Split]:
+) -> tuple[ShardedCorpus, Split]:
     """The corpus of one structure table in shards on disk, and rows to train and validate on.
 
     Shards that are there already and fit the table are taken; of several processes that a launcher
@@ -311,7 +315,7 @@ def _sharded(
     """
     import numpy as np
 
-    from crystalssl.datasets.parts import PartedCorpus, parts_fit, split_by_formula, write_parts
+    from crystalssl.datasets.shards import ShardedCorpus, shards_fit, split_by_formula, write_shards
     from crystalssl.datasets.splits import Split
 
     table = single_table(structures)
@@ -321,16 +325,16 @@ def _sharded(
             "SOURCES -o structures.parquet"
         )
     folder = out / "corpus"
-    while not (fits := parts_fit(table, folder, seed=seed, symprec=symprec)):
+    while not (fits := shards_fit(table, folder, seed=seed, symprec=symprec)):
         if _is_first_process():
             break
         time.sleep(5)
     if not fits:
         with progress.step("Canonical cells and neighbour graphs, shard by shard"):
-            done = write_parts(table, folder, seed=seed, symprec=symprec)
+            done = write_shards(table, folder, seed=seed, symprec=symprec)
         report_skipped(done.skipped, done.rows, out, strict=strict, progress=progress)
         progress.note(f"{counted(done.written, 'canonical crystal')} in shards: {folder}")
-    corpus = PartedCorpus(folder)
+    corpus = ShardedCorpus(folder)
     held_out = split_by_formula(corpus.formulas, HELD_OUT)
     train, val = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     split = Split(train=train, val=val, test=np.zeros(0, np.int64))
