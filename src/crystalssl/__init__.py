@@ -1,36 +1,10 @@
 """crystalssl: label-free features for crystals.
 
 Structures in, 2,048 numbers per crystal out. Names are resolved on first use, so
-``import crystalssl`` stays fast and does not import torch.
+``import crystalssl`` stays fast and does not import torch; ``__init__.pyi`` has their types.
 """
 
 from __future__ import annotations
-
-TYPE_CHECKING = False  # as in typing, whose import is most of the time of this one
-if TYPE_CHECKING:
-    from crystalssl.adapters.sklearn import CrystalFeaturizer
-    from crystalssl.blocks.contract import (
-        Block,
-        BlockBatch,
-        Encoded,
-        PretextResult,
-        TaskInfo,
-    )
-    from crystalssl.errors import CrystalSSLError
-    from crystalssl.features.features import Features
-    from crystalssl.features.store import load_features
-    from crystalssl.pipeline import (
-        convert,
-        evaluate,
-        extract,
-        pretrain,
-        report,
-        run,
-        train_bottleneck,
-    )
-    from crystalssl.structures.canonical import canonicalize
-    from crystalssl.structures.crystals import Crystals
-    from crystalssl.structures.reading import read_structures
 
 __version__ = "0.1.0"
 

@@ -98,6 +98,8 @@ def test_a_setting_of_a_block_reaches_its_weights_and_init_goes_on_from_given_on
     assert done.exit_code == 0, done.output
     trained = load_weights(tmp_path / "run" / "blocks" / "toy")
     assert trained.config.hidden == 4
+    logs = (tmp_path / "run" / "blocks" / "toy" / "tensorboard").glob("events*")
+    assert any(b"block_config.hidden" in log.read_bytes() for log in logs)  # hyperparameters
     before = load_weights(first / "toy").state_dict()
     for name, value in trained.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)

@@ -394,7 +394,7 @@ def train_bottleneck(
             structures, folder, strict=strict, symprec=symprec, progress=progress
         )
         split = find_split(canonical.crystals, config.seed)
-        table = table.take(_rows_of(table, canonical.crystals))
+        table = table.take(rows_of(table, canonical.crystals))
         with progress.step("Building neighbour graphs and lattice points"):
             targets = by_kind(Corpus.from_crystals(canonical).values.numpy())
         with progress.step("Bottleneck") as advance:
@@ -411,7 +411,7 @@ def train_bottleneck(
     return card
 
 
-def _rows_of(features: Features, crystals: Crystals) -> list[int]:
+def rows_of(features: Features, crystals: Crystals) -> list[int]:
     """Row of every crystal among the features.
 
     Raises:

@@ -193,6 +193,8 @@ def build_trainer(
         logger = TensorBoardLogger(
             folder.path, name="", version="tensorboard", default_hp_metric=False
         )
+        # the tab of hyperparameters shows the last val_loss that is logged, NaN until the first
+        logger.log_hyperparams(folder.hyperparameters, {"val_loss": float("nan")})
     return pl.Trainer(
         accelerator="cuda" if on_gpu else "cpu",
         devices=config.devices or ("auto" if on_gpu else 1),

@@ -107,7 +107,12 @@ class RunFolder:
             "data": {n: v for n, v in card.data.items() if n in _DATA},
             "layout_version": card.layout_version,
         }
-        return _shaping(made_with) == _shaping(settings)
+        return shaping(made_with) == shaping(settings)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Settings that shape the result, under flat names; none before a run has begun."""
+        return shaping(read_json(self.config)) if self.config.is_file() else {}
 
     def begin(self, settings: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
         """Make this the folder of a run with some settings.
@@ -127,8 +132,8 @@ class RunFolder:
         Raises:
             InputError: if the run that is here has other settings or data and is to be kept.
         """
-        before = _shaping(read_json(self.config)) if self.config.is_file() else {}
-        now = _shaping(settings)
+        before = shaping(read_json(self.config)) if self.config.is_file() else {}
+        now = shaping(settings)
         names = sorted(before.keys() | now.keys())
         changed = [name for name in names if before.get(name) != now.get(name)]
         longer = changed == [_EPOCHS] and before.get(_EPOCHS, 0) < now[_EPOCHS]
@@ -226,7 +231,7 @@ def effective_settings(
     }
 
 
-def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+def shaping(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that shape the result, under flat names."""
     flat = {
         f"{group}.{name}": value
