@@ -72,24 +72,24 @@ def summary(
 
 
 def difference(
-    feature_set: str, baseline: str, metric: str, value: float, reach: float = 0.03, **other: Any
+    feature_set: str, baseline: str, metric: str, away: float, reach: float = 0.03, **other: Any
 ) -> Difference:
     """A difference with an interval of ``reach`` on both sides."""
     base = CELL | {
         "baseline_head": other.get("head", "ridge"),
         "best_head": False,
-        "value": 0.5 + value,
+        "value": 0.5 + away,
         "baseline_value": 0.5,
         "standard_deviation": 0.01,
-        "low": value - reach,
-        "high": value + reach,
+        "low": away - reach,
+        "high": away + reach,
         "interval": "t over repeats",
-        "better": 5 if (value > 0) == (metric == "r2") else 0,
+        "better": 5 if (away > 0) == (metric == "r2") else 0,
         "repeats": 5,
         "n_test": 100,
     }
     named = {"feature_set": feature_set, "baseline": baseline, "metric": metric}
-    return Difference(**(base | named | {"difference": value} | other))
+    return Difference(**(base | named | {"difference": away} | other))
 
 
 def record(

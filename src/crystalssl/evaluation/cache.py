@@ -98,7 +98,10 @@ class Cache:
         if self.folder is None:
             return self._memory.get(key)
         try:
-            with np.load(self._path(key), allow_pickle=False) as stored:
+            with (
+                self._path(key).open("rb") as handle,  # np.load would leave a damaged file open
+                np.load(handle, allow_pickle=False) as stored,
+            ):
                 return dict(stored)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.cache import Cache, installed_versions
+from crystalssl.evaluation.cache import Arrays, Cache, installed_versions
 from crystalssl.evaluation.data import Dataset, FeatureSet, Target
-from crystalssl.evaluation.fits import LINEAR, Fit, Fitter
+from crystalssl.evaluation.fits import LINEAR, Explanation, Fit, Fitter
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.pool import LARGE, Pool, Task
 from crystalssl.evaluation.results import MEAN, Cell, Record
@@ -59,8 +59,10 @@ class Experiment:
         progress: is told of every fit.
         seed: seed of heads; None for the repeat of the split.
         pool: how heads other than linear ones share cores.
+        explain: what is to be made of a fitted head on a feature set in a split, if anything.
         work: what there is to do, by targets.
         fitter: fits heads, each once.
+        explained: what was made, by target and head.
     """
 
     scenario: str
@@ -73,8 +75,10 @@ class Experiment:
     progress: Progress | None = None
     seed: int | None = None
     pool: Pool = field(default_factory=Pool)
+    explain: Callable[[FeatureSet, Split, Head], Explanation | None] = lambda *_: None
     work: list[Work] = field(init=False)
     fitter: Fitter = field(init=False)
+    explained: dict[tuple[str, str], Arrays] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make and check all splits before anything is fitted.
@@ -144,7 +148,7 @@ class Experiment:
         for made in self.pool.run([*tasks, *further], advance):
             cells += made
         self.cache.keep_only(self.fitter.keys, self.fitter.kind)
-        return sorted(cells, key=self._order())
+        return sorted(cells, key=self.order())
 
     def cells(
         self, work: Work, split: Split, feature_set: FeatureSet, head: str, fits: Sequence[Fit]
@@ -186,7 +190,15 @@ class Experiment:
         threaded, alone = self.in_pool(head, feature_set, split)
 
         def run() -> list[Cell]:
-            fits = self.fitter.fit(feature_set, split, threaded, work.labels)
+            explanation = self.explain(feature_set, split, head)
+            if explanation is None:
+                fits = self.fitter.fit(feature_set, split, threaded, work.labels)
+                return self.cells(work, split, feature_set, head.name, fits)
+            fits = []
+            for target, labels in zip(work.targets, work.labels.T, strict=True):
+                fit, arrays = self.fitter.explain(feature_set, split, threaded, labels, explanation)
+                self.explained[target.name, head.name] = arrays
+                fits.append(fit)
             return self.cells(work, split, feature_set, head.name, fits)
 
         text = f"{feature_set.label}, {head.name}, {100 * split.train_fraction:g} %"
@@ -211,7 +223,7 @@ class Experiment:
 
         return advance
 
-    def _order(self) -> Callable[[Cell], tuple[int, ...]]:
+    def order(self) -> Callable[[Cell], tuple[int, ...]]:
         """Key of the order of cells: targets, splits, feature sets and heads as they were given."""
         targets = [target.name for target in self.dataset.targets]
         splits = [(s.kind, s.train_fraction, s.repeat, s.fold) for w in self.work for s in w.splits]

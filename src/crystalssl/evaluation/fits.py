@@ -42,6 +42,19 @@ class Fit:
     figures: dict[str, float]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """What is made of a fitted head beside its predictions.
+
+    Attributes:
+        make: gives arrays.
+        settings: everything that they depend on, the fit apart.
+    """
+
+    make: Callable[[Fitted], Arrays]
+    settings: dict[str, Any]
+
+
 @dataclass(kw_only=True)
 class Fitter:
     """Fits heads, each once.
@@ -96,34 +109,30 @@ class Fitter:
         split: Split,
         head: Head,
         labels: Floats,
-        explain: Callable[[Fitted], Arrays],
-        settings: dict[str, Any],
+        explanation: Explanation,
     ) -> tuple[Fit, Arrays]:
-        """One fit, and what a function makes of the fitted head; fitted again where that is new.
+        """One fit and what is made of it; a cached fit is made again where that is new.
 
         Args:
             feature_set: columns to fit on.
             split: rows of both sides.
             head: model with its settings.
             labels: (n,) labels.
-            explain: makes arrays of the fitted head.
-            settings: everything that it depends on.
+            explanation: what is made.
         """
         key = self._key(feature_set, split, head, labels)
-        explained = self.cache.key(
-            self.kind, {"of": key, **settings}, code=[__name__, explain.__module__]
-        )
-        self.keys.add(explained)
-        arrays = self.cache.get(explained)
-        if arrays is not None and self.cache.get(key) is not None:
-            return self.fit(feature_set, split, head, labels[:, None])[0], arrays
-        fitted, seconds = self._fitted(feature_set, split, head, labels)
-        if self.cache.get(key) is None:
-            predicted = fitted.predict(_columns(feature_set), split.test)
-            self.cache.put(key, {"predicted": predicted, "fit_seconds": np.array(seconds)})
-            self.cache.count(computed=1, reused=-1)
-        arrays = explain(fitted)
-        self.cache.put(explained, arrays)
+        code = [__name__, explanation.make.__module__]
+        made = self.cache.key(self.kind, {"of": key, **explanation.settings}, code=code)
+        self.keys.add(made)
+        arrays = self.cache.get(made)
+        if arrays is None:
+            fitted, seconds = self._fitted(feature_set, split, head, labels)
+            if self.cache.get(key) is None:
+                predicted = fitted.predict(_columns(feature_set), split.test)
+                self.cache.put(key, {"predicted": predicted, "fit_seconds": np.array(seconds)})
+                self.cache.count(computed=1, reused=-1)  # it is read back below
+            arrays = explanation.make(fitted)
+            self.cache.put(made, arrays)
         return self.fit(feature_set, split, head, labels[:, None])[0], arrays
 
     def fit_linear(
@@ -151,9 +160,7 @@ class Fitter:
         for split in sorted(splits, key=lambda s: (s.kind, s.repeat, len(s.train))):
             for together in filter(None, sharing):
                 cells = [(each, head) for each in together for head in heads]
-                keys = [
-                    [self._key(each, split, head, y) for y in labels.T] for each, head in cells
-                ]
+                keys = [[self._key(each, split, head, y) for y in labels.T] for each, head in cells]
                 known = [[self.cache.get(key) for key in row] for row in keys]
                 missing = sum(arrays is None for row in known for arrays in row)
                 if missing:

@@ -315,7 +315,7 @@ class _Compared:
 
     def differences(self, pairs: Pairs) -> Iterator[Difference]:
         """Proposed less baseline, for every pair and metric."""
-        r2 = {model: float(np.mean(numbers["r2"])) for model, numbers in self.values.items()}
+        r2 = {m: float(np.mean(numbers.get("r2", 0.0))) for m, numbers in self.values.items()}
         for pair in pairs(list(self.cells), r2):
             for metric in COMPARED:
                 yield self._difference(pair, metric)

@@ -3,7 +3,7 @@
 Reads what matminer publishes (``matbench_*.json.gz``, a pandas table written with
 ``orient='split'``) row by row, so that the objects of a few rows are in memory at a time, and
 structure tables in Parquet. Every row keeps its place, also where its structure cannot be used.
-Source: Dunn et al., npj Comput. Mater. 6 (2020) 138; matminer's load_dataset.
+Source: Dunn et al., npj Comput. Mater. 6 (2020) 138; matbench 0.6; matminer's load_dataset.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,8 @@ import pyarrow.parquet as pq
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError, Skip, unknown_name
-from crystalssl.evaluation.matbench_tasks import (
-    COMPOSITION_TASKS,
-    TASKS,
-    Published,
-    TaskData,
-    prefix_ids,
-)
-from crystalssl.models import Kind
 from crystalssl.models.arrays import Floats, Index
+from crystalssl.models.contract import Kind
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.objects import from_objects
 from crystalssl.structures.table import ID, from_arrow
@@ -39,8 +33,84 @@ from crystalssl.structures.table import ID, from_arrow
 CHUNK = 2048
 """Structures that are turned into crystals at a time."""
 ROW = "matbench_row"
-"""Column that carries the place of a row through the structure table's reader."""
+"""Column that carries the number of a row through the structure table's reader."""
 _GAP = re.compile(r"[\s,:]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """What Matbench says of one of its tasks.
+
+    Attributes:
+        target: label column.
+        unit: its unit.
+        rows: number of rows.
+        kind: regression, or classification.
+    """
+
+    target: str
+    unit: str
+    rows: int
+    kind: Kind = "regression"
+
+
+TASKS: dict[str, Published] = {
+    "matbench_dielectric": Published(target="n", unit="1", rows=4764),
+    "matbench_jdft2d": Published(target="exfoliation_en", unit="meV/atom", rows=636),
+    "matbench_log_gvrh": Published(target="log10(G_VRH)", unit="log10(GPa)", rows=10987),
+    "matbench_log_kvrh": Published(target="log10(K_VRH)", unit="log10(GPa)", rows=10987),
+    "matbench_mp_e_form": Published(target="e_form", unit="eV/atom", rows=132752),
+    "matbench_mp_gap": Published(target="gap pbe", unit="eV", rows=106113),
+    "matbench_mp_is_metal": Published(
+        target="is_metal", unit="", rows=106113, kind="classification"
+    ),
+    "matbench_perovskites": Published(target="e_form", unit="eV/unit cell", rows=18928),
+    "matbench_phonons": Published(target="last phdos peak", unit="1/cm", rows=1265),
+}
+"""The nine tasks of Matbench v0.1 whose input is a structure."""
+COMPOSITION_TASKS = (
+    "matbench_expt_gap",
+    "matbench_expt_is_metal",
+    "matbench_glass",
+    "matbench_steels",
+)
+"""The tasks that give a composition alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskData:
+    """All rows of a task.
+
+    Attributes:
+        name: task name.
+        target: label column.
+        unit: its unit.
+        kind: regression, or classification with labels 0 and 1.
+        mbids: (n,) Matbench ids.
+        labels: (n,) labels.
+        crystals: (m,) readable structures, cells as given; their ids are Matbench ids.
+        rows: (m,) row of each of them.
+        skipped: the other rows, with reasons.
+        official: whether name, number of rows and target are those of the benchmark, so that
+            folds and scores are too.
+    """
+
+    name: str
+    target: str
+    unit: str
+    kind: Kind
+    mbids: npt.NDArray[np.str_]
+    labels: Floats
+    crystals: Crystals
+    rows: Index
+    skipped: list[Skip]
+    official: bool
+
+
+def prefix_ids(name: str, count: int) -> npt.NDArray[np.str_]:
+    """(count,) Matbench ids: ``mb-jdft2d-001``, counted from 1, as wide as the number of rows."""
+    prefix, width = name.replace("matbench", "mb").replace("_", "-"), len(str(count))
+    return np.array([f"{prefix}-{row + 1:0{width}d}" for row in range(count)], dtype=np.str_)
 
 
 def read_task(path: Path, target: str | None = None, name: str | None = None) -> TaskData:
@@ -99,33 +169,33 @@ def split_table(text: str) -> Iterator[tuple[str, Any]]:
         IndexError: if it ends too early.
     """
     decode = json.JSONDecoder().raw_decode
-    place = _after(text, 0, "{")
-    while text[place] != "}":
-        key, place = decode(text, place)
-        place = _past_gap(text, place)
+    position = _after(text, 0, "{")
+    while text[position] != "}":
+        key, position = decode(text, position)
+        position = _past_gap(text, position)
         if key != "data":
-            value, place = decode(text, place)
+            value, position = decode(text, position)
             yield str(key), value
         else:
-            place = _after(text, place, "[")
-            while text[place] != "]":
-                value, place = decode(text, place)
-                place = _past_gap(text, place)
+            position = _after(text, position, "[")
+            while text[position] != "]":
+                value, position = decode(text, position)
+                position = _past_gap(text, position)
                 yield key, value
-            place += 1
-        place = _past_gap(text, place)
+            position += 1
+        position = _past_gap(text, position)
 
 
-def _past_gap(text: str, place: int) -> int:
-    match = _GAP.match(text, place)
-    return match.end() if match else place
+def _past_gap(text: str, position: int) -> int:
+    match = _GAP.match(text, position)
+    return match.end() if match else position
 
 
-def _after(text: str, place: int, bracket: str) -> int:
-    place = _past_gap(text, place)
-    if text[place] != bracket:
-        raise ValueError(f"expected {bracket!r} at character {place}, got {text[place]!r}")
-    return _past_gap(text, place + 1)
+def _after(text: str, position: int, bracket: str) -> int:
+    position = _past_gap(text, position)
+    if text[position] != bracket:
+        raise ValueError(f"expected {bracket!r} at character {position}, got {text[position]!r}")
+    return _past_gap(text, position + 1)
 
 
 Columns = dict[str, list[Any]]
@@ -145,9 +215,9 @@ def _from_json(path: Path, name: str) -> tuple[Crystals, Index, list[Skip], Colu
             if key == "columns":
                 names = [str(column) for column in value]
             if key == "data":
-                place = next((i for i, x in enumerate(value) if isinstance(x, dict)), 0)
-                structures.append(value[place])
-                others.append([None if i == place else x for i, x in enumerate(value)])
+                at = next((i for i, x in enumerate(value) if isinstance(x, dict)), 0)
+                structures.append(value[at])
+                others.append([None if i == at else x for i, x in enumerate(value)])
             if len(structures) == CHUNK:
                 batches.append(_crystals(structures, len(others)))
                 structures = []
@@ -155,14 +225,14 @@ def _from_json(path: Path, name: str) -> tuple[Crystals, Index, list[Skip], Colu
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         raise InputError(
             f"{path} is no matminer-format table ({error}); expected JSON with 'index', 'columns' "
-            "and 'data', a structure in each row. Get the file anew, or give a structure table."
+            "and 'data', a structure in each row. Get the file again, or give a structure table."
         ) from error
     mbids = prefix_ids(name, len(others))
-    crystals = Crystals.concatenate([part for part, _ in batches])
+    crystals = Crystals.concatenate([crystals for crystals, _ in batches])
     rows = crystals.ids.astype(np.int64)
     if not len(rows):
         raise InputError(f"{path} holds no structure that can be read in {len(others)} rows.")
-    skipped = [_renamed(skip, mbids, path) for _, part in batches for skip in part]
+    skipped = [_renamed(skip, mbids, path) for _, skips in batches for skip in skips]
     columns = {
         column: [row[i] if i < len(row) else None for row in others]
         for i, column in enumerate(names)
@@ -174,8 +244,8 @@ def _from_json(path: Path, name: str) -> tuple[Crystals, Index, list[Skip], Colu
 def _crystals(structures: Sequence[Any], stop: int) -> tuple[Crystals, list[Skip]]:
     """Crystals of some rows, the last of which is ``stop - 1``; ids are row numbers."""
     first = stop - len(structures)
-    found = from_objects(structures, [str(first + i) for i in range(len(structures))])
-    return found.crystals.with_columns(None), found.skipped
+    read = from_objects(structures, [str(first + i) for i in range(len(structures))])
+    return read.crystals.with_columns(None), read.skipped
 
 
 def _renamed(skip: Skip, mbids: npt.NDArray[np.str_], path: Path) -> Skip:
@@ -186,9 +256,9 @@ def _from_table(
     table: pa.Table, path: Path, mbids: npt.NDArray[np.str_]
 ) -> tuple[Crystals, Index, list[Skip]]:
     numbered = table.append_column(ROW, pa.array(np.arange(table.num_rows)))
-    found = from_arrow(numbered, str(path))
-    rows = found.crystals.column(ROW).astype(np.int64)
-    return found.crystals.with_columns(None).with_ids(mbids[rows]), rows, found.skipped
+    read = from_arrow(numbered, str(path))
+    rows = read.crystals.column(ROW).astype(np.int64)
+    return read.crystals.with_columns(None).with_ids(mbids[rows]), rows, read.skipped
 
 
 def _scalar_columns(table: pa.Table) -> list[str]:

@@ -1,274 +1,259 @@
 """Scenario 3: what are features worth when labels are few?
 
-Feature sets, labels and draws in; tidy rows and a summary with intervals out. Directly: every
-head on every feature set. By residual (residual.py): what our features explain of what a model on
-raw FTCP leaves over. Finished units are kept, so that a stopped run goes on.
+Directly: every head on every feature set, with fractions of the training labels. By residual: a
+head of two steps, whose second learns on our features what the first leaves over on raw FTCP.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from crystalssl.evaluation import few_shot_summary, residual
-from crystalssl.evaluation.bench import SCENARIO, THEN, Bench, FewShotConfig
-from crystalssl.evaluation.draws import LabelDraws
-from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.intervals import Estimate, estimate_table
-from crystalssl.evaluation.lanes import LARGE, Lanes, Task
-from crystalssl.evaluation.linear_probe import _check, _label_groups
+from crystalssl.evaluation.cache import Cache
+from crystalssl.evaluation.data import HYBRID, RAW, SSL, UNTRAINED, Dataset, FeatureSet
+from crystalssl.evaluation.experiment import Experiment, Progress, Work
 from crystalssl.evaluation.overlap import DropSeen, Overlap
-from crystalssl.evaluation.probe_findings import Progress
-from crystalssl.evaluation.protocols import Split, check_split
-from crystalssl.evaluation.scenario import (
-    ResultTable,
-    RunRecord,
-    ScenarioResult,
-    digest,
-    installed_versions,
+from crystalssl.evaluation.pool import Pool, Task
+from crystalssl.evaluation.results import (
+    THEN,
+    Cell,
+    Difference,
+    Results,
+    Summary,
+    Verdict,
+    prediction_table,
+    select,
 )
-from crystalssl.evaluation.scoring import MEAN, Target
-from crystalssl.evaluation.shared_fits import SharedFits
-from crystalssl.evaluation.store import Part, Store
-from crystalssl.evaluation.summarised import Summarised
-from crystalssl.models import build_head, head_settings
+from crystalssl.evaluation.scenarios.verdicts import better_than
+from crystalssl.evaluation.splits import Split, TrainFractions, inner_folds
+from crystalssl.evaluation.statistics import IntervalRule, against_all, analyse, rows_of, scores
+from crystalssl.models.arrays import Floats
+from crystalssl.models.contract import Head
+from crystalssl.models.registry import build_head
+
+SCENARIO = "few_shot"
+"""Name of the scenario and of its files."""
+CONTRIBUTION = "contribution"
+"""Metric of the residual protocol: R2 of the second step on the residual of the first."""
+QUESTION = "What are features worth when labels are few?"
+FAILURE = (
+    "Proposed features that lose to raw FTCP with its best head, or that explain nothing of what "
+    "raw FTCP leaves over, or no more than untrained encoders explain."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FewShot(Summarised):
-    """What the scenario found.
+class FewShotConfig:
+    """Settings of the scenario."""
 
-    Attributes:
-        table: one row a property, share, draw, feature set, head and metric. Paired differences
-            are rows of the feature set ``ours - baseline``; the residual protocol those of
-            ``base > explainer``.
-        summary: means with intervals, columns of
-            :class:`~crystalssl.evaluation.intervals.Estimate`.
-    """
-
-    scenario: ClassVar[str] = SCENARIO
+    heads: tuple[str, ...] = ("ridge", "lightgbm", "mlp")
+    """Heads of the direct comparison."""
+    residual_heads: tuple[str, ...] = ("lightgbm", "mlp")
+    """Heads of the residual protocol, both steps with the same."""
+    residual_fractions: tuple[float, ...] = (0.01,)
+    """Train fractions for which the residual protocol is run."""
+    folds: int = 5
+    """Folds of the training rows, from which out-of-fold residuals are taken."""
+    baseline: str = RAW
+    """Feature set of the first step of the residual protocol, and first of the baselines."""
+    explainers: tuple[str, ...] = (SSL, UNTRAINED)
+    """Feature sets of its second step."""
+    proposed: tuple[str, ...] = (SSL, HYBRID)
+    """Feature sets that are compared with all others."""
+    threads: int = 0
+    """Threads of trees; 0 for all cores. Results do not depend on it."""
 
 
 def few_shot(
-    sets: Sequence[FeatureSet],
-    targets: Sequence[Target],
-    groups: npt.NDArray[np.str_],
-    ids: npt.NDArray[np.str_],
-    draws: LabelDraws,
-    store: Store,
+    dataset: Dataset,
+    protocol: TrainFractions,
     *,
     config: FewShotConfig | None = None,
-    fits: SharedFits | None = None,
     overlap: Overlap | None = None,
     drop_seen: DropSeen = "none",
+    cache: Cache | None = None,
     progress: Progress | None = None,
-) -> FewShot:
+) -> Results:
     """Compare feature sets with few labels.
 
     Split: one test part for all; training rows drawn from the pool, no formula on both sides.
     Heads: ridge, LightGBM, a perceptron with dropout; each stops early or chooses its strength
-    inside the drawn rows, formulas kept whole, with the same settings for every feature set.
-    Seeds: the number of the draw. Residual protocol: see residual.py. Baselines: raw FTCP,
-    element statistics, untrained encoders, the mean. Failure: features of ours that lose to raw
-    FTCP with its best head, or that explain nothing of what raw FTCP leaves over, or no more than
-    untrained encoders explain.
+    inside the drawn rows, grouped by formula, with the same settings for every feature set. Seeds:
+    the number of the repeat. Residual protocol: a head is fitted on the baseline; the same head on
+    other features then learns its residuals on the training rows, out of fold, since a boosted
+    model has next to none on the rows it was fitted to. Baselines: raw FTCP, Magpie statistics,
+    untrained encoders, the mean. Intervals: Student's t over repeats, of a single repeat a
+    bootstrap over test formulas. Failure: ``FAILURE``.
 
     Args:
-        sets: feature sets of the same n crystals.
-        targets: properties.
-        groups: (n,) reduced formula of each crystal.
-        ids: (n,) ids.
-        draws: which rows are trained on and tested.
-        store: keeps finished units; parts that this run did not ask for are removed.
+        dataset: feature sets and targets.
+        protocol: which rows are trained on and tested.
         config: settings; None for the defaults.
-        fits: models on all labels that shap_share.py fits too; None: not shared.
         overlap: which crystals the weights have seen, counted in the record; None: not asked.
         drop_seen: test crystals to leave out because the weights have seen them.
-        progress: called with units done, units in all, and what is being done.
+        cache: keeps what is finished, so that a stopped run goes on.
+        progress: called with steps done, steps in all, and what was done.
 
     Raises:
-        InputError: if sets and crystals differ in number, there are too few labels, or a split
-            would leak labels, or seen crystals are to be dropped where they are not known.
-        UnknownNameError: if a head or feature set does not exist.
+        InputError: if there are too few labels, a split would leak labels, or seen crystals are to
+            be dropped where they are not known.
+        UnknownNameError: if a head does not exist.
         MissingExtraError: if a head's package is not installed.
     """
     chosen = config or FewShotConfig()
-    _check(sets, targets, groups, ids, ("ridge",), ())
-    for name in {*chosen.heads, *chosen.residual_heads}:
-        build_head(name)
-    common = np.logical_and.reduce([part.valid for part in sets])
-    hashes = {part.name: digest([part.matrix]) for part in sets}
-    work = []
-    for same, known in _label_groups(targets, common):
-        splits = draws.splits(known, groups)
-        for split in splits:
-            check_split(split, groups)
-        splits = [overlap.drop(split, drop_seen) if overlap else split for split in splits]
-        bench = Bench(
-            sets={part.name: part for part in sets},
-            targets=same,
-            groups=groups,
-            config=chosen,
-            store=store,
-            hashes=hashes,
-            fits=fits,
-        )
-        work.append((bench, splits))
-    steps = _Steps(total=sum(_units(b, s) for b, splits in work for s in splits), show=progress)
-    rows: list[ScenarioResult] = []
-    estimates: list[Estimate] = []
-    for bench, splits in work:
-        found = _run(bench, splits, steps)
-        rows += [row for entry in found for row in entry.rows]
-        rows += few_shot_summary.differences(found, chosen.ours)
-        estimates += few_shot_summary.estimates(found, groups, chosen.ours, chosen.base)
-    store.keep_only(set().union(*(bench.keys for bench, _ in work)))
-    record = _record(sets, targets, draws, chosen, common, hashes)
-    if overlap is not None:
-        tested = np.concatenate([split.test for _, own in work for split in own])
-        record = overlap.noted(record, tested, groups, drop_seen)
-    table = ResultTable(rows=tuple(rows), record=record)
-    return FewShot(table=table, summary=estimate_table(estimates))
-
-
-@dataclass(kw_only=True, slots=True)
-class _Steps:
-    """Counts units and says so."""
-
-    total: int
-    show: Progress | None
-    done: int = 0
-
-    def advance(self, text: str) -> None:
-        self.done += 1
-        if self.show is not None:
-            self.show(self.done, self.total, text)
-
-
-def _run(bench: Bench, splits: Sequence[Split], steps: _Steps) -> list[few_shot_summary.Scored]:
-    """All units of the draws."""
-    lanes = Lanes.plan(bench.config.threads)
-    lane = replace(bench, config=replace(bench.config, threads=lanes.threads))
-    tasks = [task for split in splits for task in _tasks(lane, bench, split)]
-    return [entry for entries in lanes.run(tasks, steps.advance) for entry in entries]
-
-
-def _tasks(bench: Bench, whole: Bench, split: Split) -> list[Task[list[few_shot_summary.Scored]]]:
-    """All units of one draw: on ``bench``, which has a part of the cores, or on ``whole``."""
-    share = f"{100 * split.train_fraction:g} %"
-    tasks = [Task(text="", run=lambda: _by_target(bench, split, bench.mean(split)))]
-    for name, part in bench.sets.items():
-        large = bench.bytes_of(split, name) > LARGE
-        own = whole if large else bench
-        tasks += [
-            Task(
-                text=f"{part.label}, {model}, {share}",
-                run=partial(_direct, own, split, name, model),
-                alone=large,
-            )
-            for model in bench.config.heads
-        ]
-    heads, names = _residual_units(bench, split)
-    for model in heads if names else ():
-        large = bench.bytes_of(split, bench.config.base) > LARGE
-        run = partial(_residual, whole if large else bench, split, model, names)
-        tasks.append(Task(text=f"residual, {model}, {share}", run=run, alone=large))
-    return tasks
-
-
-def _direct(bench: Bench, split: Split, name: str, model: str) -> list[few_shot_summary.Scored]:
-    """One head on one feature set, for every target."""
-    found = bench.direct_each(split, name, model)
-    return [entry for own, part in found for entry in _by_target(own, split, part)]
-
-
-def _residual(
-    bench: Bench, split: Split, model: str, names: Sequence[str]
-) -> list[few_shot_summary.Scored]:
-    """One head on what the base leaves over, for every feature set and target."""
-    return [
-        entry
-        for name in names
-        for own in bench.for_head(model)
-        for entry in _by_target(own, split, residual.explained(own, split, name, own.head(model)))
-    ]
-
-
-def _by_target(bench: Bench, split: Split, part: Part) -> list[few_shot_summary.Scored]:
-    """Rows and predictions of each target of a unit."""
-    truth = part.arrays.get("truth", bench.labels[split.test])
-    return [
-        few_shot_summary.Scored(
-            rows=tuple(row for row in part.rows if row.property == target.name),
-            test=split.test,
-            truth=truth[:, number],
-            guess=part.arrays["guess"][:, number],
-        )
-        for number, target in enumerate(bench.targets)
-    ]
-
-
-def _residual_units(bench: Bench, split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Heads and feature sets of the residual units of a draw; a head has one step for all sets."""
-    config = bench.config
-    if config.base not in bench.sets or split.train_fraction not in config.residual_fractions:
-        return (), ()
-    return config.residual_heads, tuple(name for name in config.explainers if name in bench.sets)
-
-
-def _units(bench: Bench, split: Split) -> int:
-    heads, names = _residual_units(bench, split)
-    return len(bench.sets) * len(bench.config.heads) + (len(heads) if names else 0)
-
-
-def _record(
-    sets: Sequence[FeatureSet],
-    targets: Sequence[Target],
-    draws: LabelDraws,
-    config: FewShotConfig,
-    common: npt.NDArray[np.bool_],
-    hashes: dict[str, str],
-) -> RunRecord:
-    """What the table should say about itself."""
-    shown = {part.name: part.label for part in sets}
-    labels = {MEAN: "Mean of training labels"} | shown
-    for name in config.explainers:
-        if name in shown and config.base in shown:
-            pair = f"{config.base}{THEN}{name}"
-            labels[pair] = f"{shown[name]} on the residual of {shown[config.base]}"
-    counts = {"crystals": len(common), "compared": int(common.sum())}
-    counts |= {f"not held by {p.name}": int((~p.valid).sum()) for p in sets if not p.valid.all()}
-    for target in targets:
-        known = common & np.isfinite(target.values)
-        counts[f"with {target.name}, may be trained on"] = int((known & draws.pool).sum())
-        counts[f"with {target.name}, tested"] = int((known & draws.test).sum())
-    settings = {
-        "fractions": list(draws.fractions),
-        "draws": draws.draws,
-        "full_draws": draws.full_draws,
-        "settings": asdict(config),
-        "head_settings": {
-            name: head_settings(build_head(name))
-            for name in dict.fromkeys([*config.heads, *config.residual_heads])
-        },
+    heads = {
+        name: build_head(name, threads=chosen.threads)
+        for name in dict.fromkeys([*chosen.heads, *chosen.residual_heads])
     }
-    return RunRecord(
+    experiment = Experiment(
         scenario=SCENARIO,
-        protocol=draws.words(),
-        config=json.loads(json.dumps(settings)),  # as it is read back: lists, no tuples
-        seeds=draws.seeds,
-        data_hash=digest(
-            [*(f"{n} {h}" for n, h in hashes.items())]
-            + [x for t in targets for x in (t.name, t.values)]
-            + [common, draws.pool, draws.test]
-        ),
-        counts=counts,
-        labels=labels,
-        versions=installed_versions(),
+        dataset=dataset,
+        protocol=protocol,
+        heads=[heads[name] for name in chosen.heads],
+        cache=cache or Cache(),
+        overlap=overlap,
+        drop_seen=drop_seen,
+        progress=progress,
+        pool=Pool.plan(chosen.threads),
     )
+    residual = _Residual(experiment=experiment, config=chosen, heads=heads)
+    cells = experiment.run(residual.tasks())
+    rows, rule = rows_of(cells), IntervalRule()
+    proposed = [name for name in chosen.proposed if name in dataset.hashes]
+    summary, differences = analyse(cells, rows, rule, against_all(proposed, chosen.baseline))
+    second = sorted(residual.second, key=experiment.order())
+    explained = rows_of([replace(cell, figures={}) for cell in second], _contribution)
+    contributions, _ = analyse(second, explained, rule, metrics={CONTRIBUTION: "r2"})
+    shown = {each.name: each.label for each in dataset.sets}
+    record = experiment.record(
+        question=QUESTION,
+        failure=FAILURE,
+        proposed=proposed,
+        config={"settings": asdict(chosen)},
+        labels={
+            f"{chosen.baseline}{THEN}{name}": f"{shown[name]} on the residual of "
+            f"{shown[chosen.baseline]}"
+            for name in chosen.explainers
+            if name in shown and chosen.baseline in shown
+        },
+    )
+    verdicts = _verdicts(differences, contributions, record.labels, chosen)
+    return Results(
+        record=replace(record, verdicts=verdicts),
+        rows=(*rows, *explained),
+        summary=(*summary, *contributions),
+        differences=tuple(differences),
+        predictions=prediction_table(cells),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Residual:
+    """The residual protocol: a head of two steps, for every split and head that asks for it.
+
+    Attributes:
+        experiment: the grid, whose fits it shares.
+        config: settings.
+        heads: heads by name.
+        second: cells of the second step alone: true residuals, and predictions of these.
+    """
+
+    experiment: Experiment
+    config: FewShotConfig
+    heads: Mapping[str, Head]
+    second: list[Cell] = field(default_factory=list)
+
+    def tasks(self) -> list[Task[list[Cell]]]:
+        """A task for each split and head; it gives cells of both steps together."""
+        known = self.experiment.dataset.hashes
+        if self.config.baseline not in known or not set(self.config.explainers) & set(known):
+            return []
+        return [
+            self._task(work, split, name)
+            for work in self.experiment.work
+            for split in work.splits
+            if split.train_fraction in self.config.residual_fractions
+            for name in self.config.residual_heads
+        ]
+
+    def _task(self, work: Work, split: Split, name: str) -> Task[list[Cell]]:
+        baseline = self.experiment.dataset.named(self.config.baseline)
+        head, alone = self.experiment.in_pool(self.heads[name], baseline, split)
+        return Task(
+            text=f"residual, {name}, {100 * split.train_fraction:g} %",
+            run=partial(self._cells, work, split, head, baseline),
+            alone=alone,
+        )
+
+    def _cells(self, work: Work, split: Split, head: Head, baseline: FeatureSet) -> list[Cell]:
+        """Both steps of one head in one split, for every explainer and target."""
+        fitter, made = self.experiment.fitter, []
+        first = fitter.fit(baseline, split, head, work.labels)
+        residual = np.full_like(work.labels, np.nan)  # (n, t), known on training rows
+        for inner in inner_folds(split, self.experiment.dataset.groups, self.config.folds):
+            folded = fitter.fit(baseline, inner, head, work.labels)
+            predicted = np.stack([fit.predicted for fit in folded], axis=1)
+            residual[inner.test] = work.labels[inner.test] - predicted
+        for explainer in self.experiment.dataset.sets:
+            if explainer.name not in self.config.explainers:
+                continue
+            both = replace(
+                explainer,
+                name=f"{baseline.name}{THEN}{explainer.name}",
+                width=baseline.width + explainer.width,
+            )
+            second = fitter.fit(explainer, split, head, residual)
+            for cell, before in zip(
+                self.experiment.cells(work, split, both, head.name, second), first, strict=True
+            ):
+                self.second.append(replace(cell, true=cell.true - before.predicted))
+                made.append(replace(cell, predicted=before.predicted + cell.predicted))
+        return made
+
+
+def _contribution(true: Floats, predicted: Floats) -> dict[str, float]:
+    """R2 of the second step on the residual of the first."""
+    return {CONTRIBUTION: scores(true, predicted)["r2"]}
+
+
+def _verdicts(
+    differences: Sequence[Difference],
+    contributions: Sequence[Summary],
+    labels: Mapping[str, str],
+    config: FewShotConfig,
+) -> list[Verdict]:
+    """The best head on proposed features against that on raw FTCP, and contributions."""
+    versus: dict[tuple[str, str], dict[float, Difference]] = {}
+    for pair in select(differences, metric="r2", best_head=True):
+        best = versus.setdefault((pair.target, pair.feature_set), {})
+        known = best.get(pair.train_fraction)
+        if known is None or pair.gain > known.gain:
+            best[pair.train_fraction] = pair
+    where = "each with its best head"
+    verdicts = [better_than(list(best.values()), labels, where) for best in versus.values()]
+    for entry in contributions:
+        name = entry.feature_set.partition(THEN)[2]
+        if name not in config.proposed:
+            continue
+        untrained = [
+            other.mean
+            for other in contributions
+            if other.feature_set == f"{config.baseline}{THEN}{UNTRAINED}"
+            and (other.target, other.head, other.train_fraction)
+            == (entry.target, entry.head, entry.train_fraction)
+        ]
+        least = max([0.0, *untrained])
+        verdicts.append(
+            Verdict(
+                target=entry.target,
+                claim=f"{labels.get(entry.feature_set)}: R2 above that of untrained encoders and "
+                f"above 0, {entry.head}, {100 * entry.train_fraction:g} % of the labels",
+                failed=entry.mean <= least,
+                evidence=f"R2 {entry.mean:.3g} [{entry.low:.3g}, {entry.high:.3g}], to beat "
+                f"{least:.3g}",
+            )
+        )
+    return verdicts

@@ -5,13 +5,13 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from crystalssl.evaluation.lanes import MOST, Lanes, Task
+from crystalssl.evaluation.pool import MOST_WORKERS, Pool, Task
 
 
-def test_there_is_a_lane_for_each_core_up_to_a_few():
-    assert Lanes.plan(1) == Lanes(count=1, threads=1)
-    assert Lanes.plan(2) == Lanes(count=2, threads=1)
-    assert Lanes.plan(2 * MOST) == Lanes(count=MOST, threads=2)
+def test_there_is_a_worker_for_each_core_up_to_a_few():
+    assert Pool.plan(1) == Pool(workers=1, threads=1)
+    assert Pool.plan(2) == Pool(workers=2, threads=1)
+    assert Pool.plan(2 * MOST_WORKERS) == Pool(workers=MOST_WORKERS, threads=2)
 
 
 def test_tasks_run_side_by_side_and_come_back_in_order():
@@ -30,9 +30,9 @@ def test_tasks_run_side_by_side_and_come_back_in_order():
         for number in range(5)
     ]
     before = torch.get_num_threads()
-    numbers, threads = zip(*Lanes(count=2, threads=1).run(tasks, said.append), strict=True)
+    numbers, threads = zip(*Pool(workers=2, threads=1).run(tasks, said.append), strict=True)
     assert numbers == (0, 1, 2, 3, 4)
-    assert sorted(said) == ["1", "2", "3", "4"]
+    assert sorted(said) == ["", "1", "2", "3", "4"]
     assert len(set(threads)) == 2
     assert set(limits) == {1}
     assert torch.get_num_threads() == before
@@ -46,13 +46,13 @@ def test_what_wants_to_be_alone_comes_last_in_the_main_thread():
         return number
 
     tasks = [Task(text="", run=lambda n=n: work(n), alone=n < 2) for n in range(4)]
-    assert Lanes(count=2, threads=1).run(tasks, print) == [0, 1, 2, 3]
+    assert Pool(workers=2, threads=1).run(tasks, print) == [0, 1, 2, 3]
     assert {number for number, main in ran[:2] if not main} == {2, 3}
     assert ran[2:] == [(0, True), (1, True)]
 
 
 @pytest.mark.parametrize("fails", [0, 1])
-def test_an_error_in_one_lane_ends_the_others(fails):
+def test_an_error_in_one_worker_ends_the_others(fails):
     failed, done = Event(), []
 
     def work(number):
@@ -65,5 +65,5 @@ def test_an_error_in_one_lane_ends_the_others(fails):
 
     tasks = [Task(text="", run=lambda n=n: work(n)) for n in range(100)]
     with pytest.raises(KeyboardInterrupt):
-        Lanes(count=2, threads=1).run(tasks, print)
+        Pool(workers=2, threads=1).run(tasks, print)
     assert len(done) <= 2
