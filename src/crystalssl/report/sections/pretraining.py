@@ -216,8 +216,8 @@ def curve_section(blocks: Sequence[BlockRun]) -> Section | None:
     passages = [Passage(words=page.explained("curves"))]
     for block in [block for block in blocks if block.history]:
         drawings = tuple(_curve(block, task) for task in block.figures)
-        notes, title = (block.summary,) if block.summary else (), words(block.name)
-        passages.append(Passage(title=title, notes=notes, block=block.index, drawings=drawings))
+        told, title = block.summary, words(block.name)
+        passages.append(Passage(title=title, words=told, block=block.index, drawings=drawings))
     if len(passages) == 1:
         return None
     return Section(anchor="curves", title="Learning curves", passages=tuple(passages))
