@@ -35,6 +35,8 @@ FORMULA_BITS = 11
 """A formula that is not in the set is taken for one with probability 2 ** -11 = 0.0005."""
 STRUCTURE_BITS = 14
 """As above for each of the eight look-ups of a structure: 8 * 2 ** -14 = 0.0005."""
+FALSE_POSITIVE_RATE = 2.0**-FORMULA_BITS
+"""Probability that a formula, or a structure, that is not in its set is taken for one that is."""
 
 Mask = npt.NDArray[np.bool_]
 
