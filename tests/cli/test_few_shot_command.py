@@ -46,8 +46,15 @@ def test_few_shot_writes_rows_and_summary_and_goes_on_where_it_was(
     structures, features = files
     words = ["evaluate", "few-shot", features, "--structures", structures, "--target", LABEL]
     words += ["--out", tmp_path, "--also", f"same={features}", "--fractions", "20,100"]
-    words += ["--draws", 2,  # the former name of --repeats
-         "--heads", "ridge", "--residual", "", "--no-untrained"]
+    words += [
+        "--draws",
+        2,  # the former name of --repeats
+        "--heads",
+        "ridge",
+        "--residual",
+        "",
+        "--no-untrained",
+    ]
     result = invoke(*words)
     assert result.exit_code == 0, result.output
     assert "R2, 20 %" in result.output

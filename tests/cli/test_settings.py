@@ -89,9 +89,7 @@ def test_a_setting_of_a_block_reaches_its_weights_and_init_goes_on_from_given_on
 ) -> None:
     table = tmp_path / "structures.parquet"
     assert invoke("generate", "-n", 40, "-o", table).exit_code == 0
-    first = save_run(
-        {"toy": registered_toy(registered_toy.Config(hidden=4))}, tmp_path / "first"
-    )
+    first = save_run({"toy": registered_toy(registered_toy.Config(hidden=4))}, tmp_path / "first")
     words = ["pretrain", table, "--block", "toy", "--epochs", 1, "--threads", 1]
     words += ["--set", "training.learning_rate=1e-12", "--set", "training.weight_decay=0"]
     done = invoke(*words, "--init", first, "--out", tmp_path / "run")
