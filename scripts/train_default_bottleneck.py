@@ -10,20 +10,20 @@ labels, on their features of the same structures.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from train_default_weights import BUNDLED, gather
 
-from crystalssl.cli.mixing import rows_of
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.bottleneck import BottleneckCard, save_bottleneck
-from crystalssl.features.bottleneck_training import BottleneckConfig, settings_of, train_bottleneck
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.bottleneck_training import BottleneckConfig, train_bottleneck
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.weights import export_run
+from crystalssl.pipeline.training import rows_of
 from crystalssl.representation.targets import by_kind
 from crystalssl.structures.canonical import canonicalize
 
@@ -48,7 +48,7 @@ def main() -> None:
     corpus, parts = Corpus.from_crystals(canonical), parts[canonical.kept]
     table = options.run / "features.parquet"
     if not table.is_file():
-        extractor = Recipe(weights=str(target), output="blocks").extractor()
+        extractor = ExtractorConfig(weights=str(target), output="blocks").extractor()
         save_parquet(extractor.features_of(corpus), table)
     features = load_features(table)
     features = features.take(rows_of(features, canonical.crystals))
@@ -68,7 +68,7 @@ def main() -> None:
             width=width,
             linear=outcome.bottleneck.linear,
             encoders={name: ModelCard.load(target / name).sha256 for name in features.blocks},
-            training=settings_of(config),
+            training=asdict(config),
             data={
                 "train_crystals": len(train),
                 "val_crystals": len(val),

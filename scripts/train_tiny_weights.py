@@ -20,17 +20,17 @@ import torch
 from train_default_weights import BUNDLED, add_sources
 
 from crystalssl.blocks.registry import build_block, list_blocks
-from crystalssl.cli.mixing import train_and_save
-from crystalssl.cli.steps import find_split
 from crystalssl.config import get_preset
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.splits import find_split
 from crystalssl.features.bottleneck import BLOCKS, BOTTLENECK
-from crystalssl.features.bottleneck_training import BottleneckConfig
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.bottleneck_training import BottleneckConfig, train_and_save
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import save_parquet
 from crystalssl.hub.weights import export_run
 from crystalssl.pretraining.loop import pretrain
+from crystalssl.representation.targets import by_kind
 from crystalssl.structures.canonical import canonicalize
 
 NAME = "tiny"
@@ -77,8 +77,9 @@ def main() -> None:
         shutil.rmtree(target, ignore_errors=True)
         export_run(run, target)
     add_sources(target, ["mp6k.parquet (bundled)"])
-    features = Recipe(weights=NAME, output=BLOCKS).extractor().features_of(corpus)
-    train_and_save(features, corpus, split, BOTTLENECK_CONFIG, target / BOTTLENECK)
+    features = ExtractorConfig(weights=NAME, output=BLOCKS).extractor().features_of(corpus)
+    targets, rows = by_kind(corpus.values.numpy()), (split.train, split.val)
+    train_and_save(features, targets, rows, BOTTLENECK_CONFIG, target / BOTTLENECK)
     write_golden()
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.2f} MB")
@@ -88,7 +89,7 @@ def write_golden() -> None:
     """Features of some bundled crystals, side by side and mixed."""
     crystals = canonicalize(load_bundled().take(list(GOLDEN_ROWS)))
     for output in (BLOCKS, BOTTLENECK):
-        features = Recipe(weights=NAME, output=output).extractor().features_of(crystals)
+        features = ExtractorConfig(weights=NAME, output=output).extractor().features_of(crystals)
         save_parquet(features, GOLDEN / f"{NAME}_{output}.parquet")
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.evaluation.scenario import ResultTable
+from crystalssl.evaluation.results import Results
 from crystalssl.features.store import load_features
 from crystalssl.structures.table import read_table, write_table
 
@@ -70,11 +70,11 @@ def test_formulas_of_the_test_part_are_never_trained_on(finished: tuple[Path, st
 
 def test_the_probe_compares_features_with_every_baseline(finished: tuple[Path, str]) -> None:
     out, screen = finished
-    result = ResultTable.load(out / "linear_probe" / "linear_probe.parquet")
-    found = {row.feature_set for row in result.rows}
-    assert {"raw_ftcp", "raw_ftcp_pca", "magpie", "untrained", "ssl", "mean"} <= found
-    assert {row.split_kind for row in result.rows} == {"held-out"}
-    assert "RMSE, ridge" in screen
+    result = Results.load(out / "linear_probe", "linear_probe")
+    compared = {row.feature_set for row in result.rows}
+    assert {"raw_ftcp", "raw_ftcp_pca", "magpie", "untrained", "ssl", "mean"} <= compared
+    assert {row.split for row in result.rows} == {"held-out"}
+    assert "RMSE" in screen and "ridge" in screen
 
 
 def test_every_task_was_scored_beside_its_trivial_baseline(finished: tuple[Path, str]) -> None:

@@ -1,13 +1,10 @@
 """crystalssl: label-free features for crystals.
 
 Structures in, 2,048 numbers per crystal out. Names are resolved on first use, so
-``import crystalssl`` stays fast and does not import torch.
+``import crystalssl`` stays fast and does not import torch; ``__init__.pyi`` has their types.
 """
 
 from __future__ import annotations
-
-import importlib
-from typing import Any
 
 __version__ = "0.1.0"
 
@@ -18,18 +15,50 @@ _LAZY = {
     "CrystalSSLError": "crystalssl.errors",
     "Crystals": "crystalssl.structures.crystals",
     "Encoded": "crystalssl.blocks.contract",
+    "Features": "crystalssl.features.features",
     "PretextResult": "crystalssl.blocks.contract",
     "TaskInfo": "crystalssl.blocks.contract",
     "canonicalize": "crystalssl.structures.canonical",
+    "convert": "crystalssl.pipeline",
+    "evaluate": "crystalssl.pipeline",
+    "extract": "crystalssl.pipeline",
+    "load_features": "crystalssl.features.store",
+    "pretrain": "crystalssl.pipeline",
     "read_structures": "crystalssl.structures.reading",
+    "report": "crystalssl.pipeline",
+    "run": "crystalssl.pipeline",
+    "train_bottleneck": "crystalssl.pipeline",
 }
 
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = [
+    "Block",
+    "BlockBatch",
+    "CrystalFeaturizer",
+    "CrystalSSLError",
+    "Crystals",
+    "Encoded",
+    "Features",
+    "PretextResult",
+    "TaskInfo",
+    "__version__",
+    "canonicalize",
+    "convert",
+    "evaluate",
+    "extract",
+    "load_features",
+    "pretrain",
+    "read_structures",
+    "report",
+    "run",
+    "train_bottleneck",
+]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'crystalssl' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

@@ -7,8 +7,6 @@ recorded so that the good ones in the same batch go on.
 
 from __future__ import annotations
 
-import csv
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +54,8 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], where: str = "") 
         choices: the valid names.
         where: a command or page that lists them.
     """
+    import difflib
+
     valid = list(choices)
     close = difflib.get_close_matches(name, valid, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -73,6 +73,8 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
 
 def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
     """Write skipped structures as CSV (id, file, reason, remedy), atomically."""
+    import csv
+
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", newline="", encoding="utf-8") as handle:

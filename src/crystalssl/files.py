@@ -1,27 +1,64 @@
 """Files written whole or not at all: the one place where a name on disk comes to mean new bytes.
 
-Every output of every layer goes through :func:`atomic`: bytes are written aside under a unique name
-in the same folder, flushed to the disk and renamed over the target. Sets of files have one manifest
-that is written last. Imports only errors.py.
+Every output of every layer goes through :func:`atomic`, files that belong together through
+:func:`atomic_set` with the one that describes the others last, and every removal through
+:func:`remove`. :func:`exclusive` keeps two processes from writing to one place. Each rename,
+removal and new folder is a point at which the tests kill the process. Imports only errors.py.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
+import signal
+import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from crystalssl.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
 ASIDE = ".partial"
-"""Suffix of files that are being written; one that lies about belongs to a process that ended."""
+"""Suffix of files that are being written; they are hidden and locked by who writes them."""
+LOCK = ".lock"
+"""Suffix of files that :func:`exclusive` locks."""
 CHUNK = 1 << 20
 """Bytes read at a time for a checksum."""
+WAIT_SECONDS = 10.0
+"""How long :func:`exclusive` waits for another process by default."""
+LARGEST_JSON = 256 * 2**20
+"""Bytes of the largest JSON file that is read."""
+FAULT = "CRYSTALSSL_FAULT"
+"""Environment variable of the tests, ``n:file``: die at the n-th point, points are noted in file.
+
+The file is shared with processes that are started; n = 0 only counts.
+"""
+_RECORD = 256  # bytes of a noted point
+_REMEDY = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some of your space",
+    errno.EROFS: "Choose a folder that can be written to",
+    errno.EACCES: "Choose a folder that you may write to",
+    errno.EPERM: "Choose a folder that you may write to",
+    errno.ENOTDIR: "Choose a folder that is none of a file",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+}
+_swept: set[Path] = set()  # folders looked through for what dead processes left
+_held: dict[str, int] = {}  # locks of this process, and how often each was taken
+_guard = threading.Lock()
 
 
 @contextmanager
@@ -38,59 +75,139 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises:
         InputError: if the target is a folder, or the system refuses to write.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected the name of a file. Choose another name.")
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{ASIDE}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_set(path) as (aside,):
         yield aside
-        flush(aside)
-        aside.replace(path)
+
+
+@contextmanager
+def atomic_set(*paths: str | Path) -> Iterator[list[Path]]:
+    """As :func:`atomic` for files that belong together.
+
+    All are complete and on the disk before the first takes its place. Between the first and the
+    last a process may still die, so the last describes the others (:func:`describe`), and readers
+    compare (:func:`check`).
+
+    Args:
+        paths: targets, in the order in which they are put in place.
+
+    Raises:
+        InputError: if a target is a folder, or the system refuses to write.
+    """
+    targets = [Path(path) for path in paths]
+    try:
+        with ExitStack() as stack:
+            asides = [stack.enter_context(_aside(target)) for target in targets]
+            modes = [aside.stat().st_mode & 0o777 for aside in asides]  # as the umask has it
+            yield asides
+            for aside, mode in zip(asides, modes, strict=True):
+                _flush(aside, mode)
+            for aside, target in zip(asides, targets, strict=True):
+                _point("rename", target)
+                aside.replace(target)
+                _point("renamed", target)
+            for folder in {target.parent for target in targets}:
+                _flush_folder(folder)
     except OSError as error:
-        raise InputError(
-            f"Cannot write {path} ({error.strerror or error}). What stood there before is as it "
-            "was. Free some space or choose a folder that can be written to."
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
+        named = None if error.filename is None else Path(os.fsdecode(error.filename)).parent
+        if named not in (None, *(folder for t in targets for folder in (t.parent, *t.parents))):
+            raise  # of another file, e.g. one that is read
+        raise cannot_write(targets[-1], error) from error
 
 
-def flush(path: Path) -> None:
-    """Wait until the bytes of a file are on the disk."""
-    with path.open("rb+") as handle:
-        os.fsync(handle.fileno())
+@contextmanager
+def scratch(path: str | Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to, which is gone when the block ends.
+
+    Raises:
+        InputError: as :func:`atomic`.
+    """
+    try:
+        with _aside(Path(path)) as aside:
+            yield aside
+    except OSError as error:
+        raise cannot_write(Path(path), error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """What to say when the system refuses to write a file."""
+    remedy = _REMEDY.get(error.errno or 0, "Free some space or choose another folder")
+    return InputError(
+        f"Cannot write {path} ({error.strerror or error}). {remedy}; what was there before is "
+        "untouched."
+    )
 
 
 def write_text(text: str, path: str | Path) -> Path:
-    """Write UTF-8 text with ``\\n`` line ends, atomically."""
+    """Write UTF-8 text with the line ends of Unix, atomically."""
     path = Path(path)
     with atomic(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
+def write_bytes(content: bytes, path: str | Path) -> Path:
+    """Write bytes, atomically."""
+    path = Path(path)
+    with atomic(path) as aside:
+        aside.write_bytes(content)
+    return path
+
+
 def write_json(value: Mapping[str, Any], path: str | Path) -> Path:
     """Write a JSON object, atomically and always the same way."""
-    return write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
+    return write_text(json_text(value), path)
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """A JSON object as :func:`write_json` writes it."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        InputError: if the file is missing or holds something else.
+        InputError: if the file is missing, larger than ``LARGEST_JSON``, or holds something else.
     """
     path = Path(path)
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"{path.stat().st_size:,} bytes, expected at most {LARGEST_JSON:,}")
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"Found no file {path}. Check the path.") from error
+    except OSError as error:
+        raise InputError(f"Cannot read {path} ({error.strerror}). Check the path.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}). Write it again.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a {type(value).__name__}, expected a JSON object.")
     return value
+
+
+def check_version(version: object, newest: int, path: str | Path) -> int:
+    """The version of a file's format, if this package reads it.
+
+    Args:
+        version: what the file says; None for files from before versions were written.
+        newest: version that this package writes.
+        path: file, for the message.
+
+    Raises:
+        InputError: if the file is newer, or says no number.
+    """
+    if version is None:
+        return 0
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise InputError(
+            f"{path} has format version {version!r}, expected a number. Write it again."
+        )
+    if version > newest:
+        raise InputError(
+            f"{path} has format version {version}, written by a newer crystalssl; this one reads "
+            f"up to {newest}. Update it: pip install --upgrade crystalssl."
+        )
+    return version
 
 
 def sha256(path: str | Path) -> str:
@@ -100,3 +217,261 @@ def sha256(path: str | Path) -> str:
         while chunk := handle.read(CHUNK):
             state.update(chunk)
     return state.hexdigest()
+
+
+def describe(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Size and checksum of the files of a set, for the file that is written last.
+
+    Args:
+        files: where each file is now, by the name it will have.
+    """
+    return {
+        name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for name, path in files.items()
+    }
+
+
+def check(described: Mapping[str, Any], folder: Path, remedy: str, *, content: bool = True) -> None:
+    """Compare files with what :func:`describe` said of them.
+
+    Args:
+        described: its result.
+        folder: where the files are.
+        remedy: what to do, for the message.
+        content: whether checksums are compared, not sizes alone.
+
+    Raises:
+        InputError: if a file is missing or another one.
+    """
+    for name, expected in described.items():
+        path = Path(folder) / name
+        try:
+            same = path.stat().st_size == expected["bytes"]
+            same = same and (not content or sha256(path) == expected["sha256"])
+        except (OSError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise InputError(
+                f"{path} is missing or not the file that was written together with the others in "
+                f"{folder}. {remedy}"
+            )
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        InputError: if the system refuses.
+    """
+    folder = Path(folder)
+    try:
+        if not folder.is_dir():
+            _point("mkdir", folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            _point("made", folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def check_target(path: str | Path) -> Path:
+    """Make sure, before any work, that a file can be written.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    with scratch(path):
+        return Path(path)
+
+
+def remove(*paths: str | Path) -> None:
+    """Remove files, or folders with all that is in them, in the order given.
+
+    Raises:
+        InputError: if the system refuses.
+    """
+    for path in map(Path, paths):
+        if not os.path.lexists(path):
+            continue
+        _point("unlink", path)
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot remove {path} ({error.strerror}). Remove it.") from error
+        _point("unlinked", path)
+
+
+@contextmanager
+def exclusive(target: str | Path, wait: float | None = None) -> Iterator[None]:
+    """Keep other processes from writing to the same place; the lock dies with this process.
+
+    Taking it again within the process does nothing. Where the file system has no locks there is
+    none.
+
+    Args:
+        target: file, or folder that exists.
+        wait: seconds to wait for another process; ``WAIT_SECONDS`` if None.
+
+    Raises:
+        InputError: if another process still writes there.
+    """
+    target = Path(target)
+    inside = target.is_dir()
+    path = target / LOCK if inside else target.with_name(f".{_short(target.name)}{LOCK}")
+    key = os.path.realpath(path)
+    with _guard:
+        nested = key in _held
+        _held[key] = _held.get(key, 0) + 1
+    try:
+        if nested:
+            yield
+            return
+        make_folder(path.parent)
+        handle = _wait_for(path, target, WAIT_SECONDS if wait is None else wait)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                with suppress(OSError):  # Windows does not remove what is open
+                    path.unlink()
+                handle.close()
+    finally:
+        with _guard:
+            _held[key] -= 1
+            if not _held[key]:
+                del _held[key]
+
+
+def _wait_for(path: Path, target: Path, wait: float) -> IO[bytes] | None:
+    """The lock file, locked; None where files cannot be locked."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            handle = path.open("ab+")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        locked = _lock(handle)
+        if locked and _is_same(handle, path):  # else its last holder has just removed it
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            handle.flush()
+            return handle
+        if locked is None:
+            handle.close()
+            return None
+        holder = "" if locked else _read_start(path)
+        handle.close()
+        if not locked and time.monotonic() >= end:
+            raise InputError(
+                f"Another crystalssl command writes to {target}{holder and f' ({holder})'}. Wait "
+                "until it has ended, or choose another place."
+            )
+        if not locked:
+            time.sleep(0.05)
+
+
+def _lock(handle: IO[bytes]) -> bool | None:
+    """Lock an open file for this process without waiting; None where that cannot be done."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            handle.seek(2**30)  # a byte behind the text: what is locked cannot be read
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    except OSError as error:
+        busy = error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+        return False if busy else None
+    return True
+
+
+def _is_same(handle: IO[bytes], path: Path) -> bool:
+    """Whether a path still names an open file."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except OSError:
+        return False
+
+
+def _read_start(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")[:200].strip()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """A new file beside a target, locked while this process lives and removed at the end."""
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; expected the name of a file. Choose another name.")
+    make_folder(target.parent)
+    _sweep(target.parent)
+    path = target.with_name(f".{_short(target.name)}.{secrets.token_hex(6)}{ASIDE}")
+    with path.open("xb") as handle:
+        if fcntl is not None:
+            _lock(handle)
+        _point("open", path)
+        try:
+            yield path
+        finally:
+            if fcntl is None:
+                handle.close()  # Windows moves and removes closed files only
+            path.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """A name short enough that endings fit behind it."""
+    return name.encode()[:160].decode(errors="ignore")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes left half written, once for each folder."""
+    with _guard:
+        known = folder.resolve() in _swept
+        _swept.add(folder.resolve())
+    if known:
+        return
+    for path in sorted(folder.glob(f".*{ASIDE}")):
+        with suppress(OSError):  # Windows: removing what is open fails
+            if fcntl is None:
+                path.unlink()
+                continue
+            with path.open("rb") as handle:
+                if _lock(handle):
+                    remove(path)
+
+
+def _flush(path: Path, mode: int) -> None:
+    """Wait until the bytes of a file are on the disk; libraries may have made it private."""
+    path.chmod(mode)
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system knows how to."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _point(action: str, path: Path) -> None:
+    """Note that the files on disk are about to change or have changed; die here if told to."""
+    setting = os.environ.get(FAULT)
+    if not setting:
+        return
+    number, _, log = setting.partition(":")
+    line = f"{action} {path}".encode()[: _RECORD - 1].ljust(_RECORD - 1) + b"\n"
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(handle, line)
+    count = os.lseek(handle, 0, os.SEEK_CUR) // _RECORD
+    os.close(handle)
+    if count == int(number):
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -1,17 +1,54 @@
-"""Cores and worker processes: how many there are, and workers that end with whoever started them.
+"""Processes: cores to use, workers that end with whoever started them, and being told to stop.
 
-Used wherever work goes to several processes of one host.
+Used wherever work goes to several processes of one host, and around every command.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-_SHARE: list[int] = []  # of a worker process: the cores that are its own
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+    from types import FrameType
+
+EXIT_TERMINATED = 143
+"""Exit code of a command that SIGTERM has stopped: 128 + 15."""
+_SHARE: list[int] = []  # of a worker process: the cores that it may use
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: whatever handles Ctrl-C handles this too, and exits with another code."""
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Raise :class:`Terminated` in the main thread when SIGTERM comes, as Ctrl-C raises.
+
+    Cluster schedulers send SIGTERM some seconds before they kill. The second signal ends the
+    process at once. In other threads nothing changes.
+
+    Example:
+        >>> with stop_on_sigterm():
+        ...     pass  # work; on Terminated say how to go on, and exit with EXIT_TERMINATED
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated("stopped by SIGTERM")
 
 
 def usable_cores() -> int:
@@ -23,14 +60,63 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextmanager
+def limited_threads(count: int | None) -> Iterator[None]:
+    """Limit the threads of PyTorch and of the array libraries below it while the block runs."""
+    if count is None:
+        yield
+        return
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    try:
+        torch.set_num_threads(count)
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        with threadpool_limits(limits=count):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+@contextmanager
+def worker_pool(
+    count: int, start: Callable[..., None], *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that are gone when the block ends, whether their work was done or not.
+
+    Args:
+        count: number of processes.
+        start: called first in each; it should call :func:`obey_parent`.
+        arguments: what ``start`` is called with.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, initializer=start, initargs=arguments)
+    try:
+        yield pool
+    finally:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()  # all results are in by now, or nobody wants them
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def obey_parent(cores: int = 0) -> None:
-    """Leave Ctrl-C to the process that waits, and end when that one is gone, however it went.
+    """Leave signals to the process that waits, and end when that one is gone, however it went.
 
     Args:
         cores: cores that this worker may use; 0 for all.
     """
+    import multiprocessing
+
     _SHARE[:] = [cores] if cores else []
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()

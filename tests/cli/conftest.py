@@ -25,10 +25,11 @@ def invoke() -> Callable[..., Any]:
 
 @pytest.fixture
 def skipped() -> Callable[[Path], list[dict[str, str]]]:
-    """Read ``skipped.csv`` of a folder."""
+    """Read the list of skipped structures of a folder, or of a file."""
 
-    def read(folder: Path) -> list[dict[str, str]]:
-        with (folder / "skipped.csv").open(newline="", encoding="utf-8") as handle:
+    def read(out: Path) -> list[dict[str, str]]:
+        path = out / "skipped.csv" if out.is_dir() else out.with_name(f"{out.name}.skipped.csv")
+        with path.open(newline="", encoding="utf-8") as handle:
             return list(csv.DictReader(handle))
 
     return read

@@ -1,7 +1,8 @@
-"""``evaluate linear-probe``: from features files to tables, margins and words about the overlap."""
+"""``evaluate linear-probe``: from features files to tables, differences and words on overlap."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.evaluation.linear_probe import LinearProbe
-from crystalssl.evaluation.protocols import RepeatedSplits
-from crystalssl.features.container import Features, Origin
+from crystalssl.evaluation.results import Results, select
+from crystalssl.evaluation.splits import RepeatedSplits
+from crystalssl.features.features import Features, Origin
 from crystalssl.features.store import save_features
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import save_weights
@@ -75,19 +76,20 @@ def test_all_comparisons_are_made_stored_and_shown_and_a_second_run_reuses_them(
     out = tmp_path / "out"
     first = invoke(*words(features, table, out, "--also", f"again={features}"))
     assert first.exit_code == 0, first.output
-    probe = LinearProbe.load(out)
-    rows = probe.table.where(feature_set="again", model="ridge", metric="rmse")
-    assert {(r.split_kind, r.train_fraction) for r in rows} == {
-        (kind, share) for kind in ("random", "grouped") for share in (0.9, 0.8, 0.7, 0.6)
+    probe = Results.load(out, "linear_probe")
+    rows = select(probe.rows, feature_set="again", head="ridge", metric="rmse")
+    assert {(r.split, r.train_fraction) for r in rows} == {
+        (kind, fraction) for kind in ("random", "grouped") for fraction in (0.9, 0.8, 0.7, 0.6)
     }
-    assert {m.champion for m in probe.margins} == {"ssl", "again"}
-    assert "Comparisons won by Pre-trained encoders, ridge" in first.output
+    assert {d.feature_set for d in probe.differences} == {"ssl", "again"}
+    assert "Pre-trained encoders, ridge: comparisons of RMSE" in first.output
+    assert "RMSE, 90 %" in first.output
     tested, seen = counted(crystals)
     assert f"Of {tested} test crystals, {seen} were in the pre-training" in first.output
-    assert probe.table.record.counts["tested structures seen"] == seen
+    assert probe.record.counts["tested structures seen"] == seen
     before = (out / "linear_probe.parquet").read_bytes()
     again = invoke(*words(features, table, out, "--also", f"again={features}"))
-    assert "40 of 40 fits are of an earlier run" in again.output
+    assert re.search(r"(\d+) of \1 fits from before", again.output)
     assert (out / "linear_probe.parquet").read_bytes() == before
 
 
@@ -99,11 +101,11 @@ def test_held_out_folds_come_first_where_there_is_a_split_column(
     table = write_table(marked, tmp_path / "split.parquet")
     both = invoke(*words(features, table, tmp_path / "both"))
     assert both.exit_code == 0, both.output
-    kinds = [row.split_kind for row in LinearProbe.load(tmp_path / "both").table.rows]
+    kinds = [row.split for row in Results.load(tmp_path / "both", "linear_probe").rows]
     assert list(dict.fromkeys(kinds)) == ["held-out", "random", "grouped"]
     only = invoke(*words(features, table, tmp_path / "one", "--protocol", "held-out"))
     assert only.exit_code == 0, only.output
-    kinds = [row.split_kind for row in LinearProbe.load(tmp_path / "one").table.rows]
+    kinds = [row.split for row in Results.load(tmp_path / "one", "linear_probe").rows]
     assert set(kinds) == {"held-out"}
 
 
@@ -112,7 +114,7 @@ def test_seen_crystals_are_dropped_on_demand(
 ) -> None:
     result = invoke(*words(features, table, tmp_path / "out", "--drop-seen", "structures"))
     assert result.exit_code == 0, result.output
-    counts = LinearProbe.load(tmp_path / "out").table.record.counts
+    counts = Results.load(tmp_path / "out", "linear_probe").record.counts
     tested, seen = counted(crystals)
     assert counts["tested structures seen"] == 0 and counts["tested"] == tested - seen
 
@@ -166,7 +168,7 @@ def test_what_is_skipped_in_two_steps_is_listed_once_and_whole(
     assert result.exit_code == 0, result.output
     assert len(skipped(out)) == 1 and skipped(out)[0]["file"].endswith("broken.cif")
     assert result.output.count("Skipped 1 of 61 structures") == 1
-    assert (out / "cache" / "untrained_features.parquet").is_file()
+    assert (out / ".cache" / "untrained_features.parquet").is_file()
 
 
 def test_an_empty_folder_has_no_data_to_describe(tmp_path: Path, invoke: Invoke) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.evaluation.scenario import ResultTable
+from crystalssl.evaluation.results import Results, select
 from crystalssl.hub.weights import save_run
 from crystalssl.structures.objects import to_pymatgen
 
@@ -48,8 +48,8 @@ def test_a_task_becomes_a_record_once(
     assert sorted(key for fold in folds.values() for key in fold["data"]) == [
         f"mb-tiny-{row + 1:02d}" for row in range(30)
     ]
-    table = ResultTable.load(out / "matbench.parquet")
-    assert {row.n_features for row in table.where(feature_set="ssl")} == {16}
+    rows = Results.load(out, "matbench").rows
+    assert {row.n_features for row in select(rows, feature_set="ssl")} == {16}
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again = invoke(*words)
     assert again.exit_code == 0, again.output

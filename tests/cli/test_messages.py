@@ -96,7 +96,7 @@ def test_a_bad_file_is_one_line_in_skipped_and_the_good_ones_are_there(
     result = invoke("convert", folder, "-o", out)
     assert result.exit_code == 0, result.output
     assert "Traceback" not in result.output
-    rows = skipped(out.parent)
+    rows = skipped(out)
     assert len(rows) == 1, rows
     assert "bad" in rows[0]["id"] + rows[0]["file"]
     assert rows[0]["reason"]
@@ -122,12 +122,12 @@ def test_strict_raw_ftcp_is_not_written_when_a_structure_is_skipped(
     (folder / "five_elements.cif").write_text(cif(many, a=9.0))
     out = tmp_path / "raw" / "ftcp.npy"
     assert_one_message(invoke("ftcp", folder, "-o", out, "--strict"), "--strict", "4 elements")
-    assert [path.name for path in out.parent.iterdir()] == ["skipped.csv"]
+    assert [path.name for path in out.parent.iterdir()] == ["ftcp.npy.skipped.csv"]
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("pretrain", "with --resume"), ("run", "does the rest"), ("convert", "Stopped.\n")],
+    [("pretrain", "goes on from the last"), ("run", "does the rest"), ("convert", "Stopped.\n")],
 )
 def test_a_stopped_command_says_how_to_go_on(
     command: str, said: str, folder: Path, tmp_path: Path, invoke: Invoke,
@@ -148,7 +148,7 @@ def test_only_bad_structures_are_an_error_that_names_the_first(
     bad = tmp_path / "bad.cif"
     bad.write_text(BAD["overlapping"])
     result = invoke("convert", bad, "-o", tmp_path / "out.parquet")
-    assert_one_message(result, "None of 1 structures", "angstrom")
+    assert_one_message(result, "The only structure cannot be used", "angstrom")
     assert ". Remove the doubled atom, or give alternatives partial occupancies. All:" in (
         result.output
     )
@@ -162,7 +162,7 @@ def test_an_old_list_of_skipped_structures_is_removed_when_all_are_good(
     invoke("convert", folder, "-o", out)
     (folder / "bad.cif").unlink()
     assert invoke("convert", folder, "-o", out).exit_code == 0
-    assert not (out.parent / "skipped.csv").exists()
+    assert [path.name for path in out.parent.iterdir()] == ["structures.parquet"]
 
 
 def test_nan_in_an_array_is_one_line_in_skipped(
@@ -175,7 +175,7 @@ def test_nan_in_an_array_is_one_line_in_skipped(
     out = tmp_path / "out" / "structures.parquet"
     result = invoke("convert", tmp_path / "arrays.npy", "-o", out)
     assert result.exit_code == 0, result.output
-    assert len(skipped(out.parent)) == 1
+    assert len(skipped(out)) == 1
     assert len(read_table(out).crystals) == len(array) - 1
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crystalssl.cli import scale
 from crystalssl.features.store import load_features
+from crystalssl.pipeline import extraction
 from crystalssl.structures.table import read_table
 
 Invoke = Callable[..., Any]
@@ -35,7 +35,7 @@ def test_a_large_table_is_streamed_to_the_same_features(
     made: Path, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = invoke("extract", made, "-o", tmp_path / "whole.npy", "--threads", 1)
-    monkeypatch.setattr(scale, "is_large_table", lambda sources: True)
+    monkeypatch.setattr(extraction, "MANY", 1)
     streamed = invoke("extract", made, "-o", tmp_path / "streamed.npy", "--threads", 1)
     assert whole.exit_code == streamed.exit_code == 0, streamed.output
     assert "12 x 2,048 features" in streamed.output
@@ -47,12 +47,12 @@ def test_a_large_table_is_streamed_to_the_same_features(
 def test_only_one_table_of_many_rows_is_streamed(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not scale.is_large_table([made])
-    monkeypatch.setattr(scale, "MANY", 11)
-    assert scale.is_large_table([made])
-    assert not scale.is_large_table([made, made])
-    assert not scale.is_large_table([made.parent])
-    assert not scale.is_large_table([made.with_name("none.parquet")])
+    assert extraction._large_table([made]) is None
+    monkeypatch.setattr(extraction, "MANY", 11)
+    assert extraction._large_table([made]) == extraction._large_table(str(made)) == made
+    assert extraction._large_table([made, made]) is None
+    assert extraction._large_table([made.parent]) is None
+    assert extraction._large_table([made.with_name("none.parquet")]) is None
 
 
 def test_features_can_be_stored_as_int8(made: Path, tmp_path: Path, invoke: Invoke) -> None:
@@ -77,11 +77,11 @@ def test_strict_stops_a_stream_at_the_first_skipped_row(
     names[4] = None
     column = table.column_names.index("immutable_id")
     pq.write_table(table.set_column(column, "immutable_id", [names]), made)
-    monkeypatch.setattr(scale, "is_large_table", lambda sources: True)
+    monkeypatch.setattr(extraction, "MANY", 1)
     out = tmp_path / "f.npy"
     words = ("extract", made, "-w", "tiny", "-o", out, "--threads", 1)
     strict = invoke(*words, "--strict")
-    assert strict.exit_code == 2 and "--strict allows none" in strict.output
+    assert strict.exit_code == 2 and "allows none" in strict.output
     assert not out.exists()
     plain = invoke(*words)
     assert plain.exit_code == 0 and "Skipped 1 of 12" in plain.output
@@ -96,9 +96,9 @@ def test_pretraining_can_stream_its_corpus_from_disk(
     words = ["pretrain", table, "--stream", "--block", "toy", "--epochs", 1, "--threads", 1]
     first = invoke(*words, "--out", tmp_path / "run")
     assert first.exit_code == 0, first.output
-    assert "canonical crystals in parts" in first.output
+    assert "canonical crystals in shards" in first.output
     assert (tmp_path / "run" / "blocks" / "toy" / "weights.safetensors").is_file()
     again = invoke(*words, "--out", tmp_path / "run", "--resume")
-    assert again.exit_code == 0 and "in parts" not in again.output
+    assert again.exit_code == 0 and "in shards" not in again.output
     wrong = invoke("pretrain", tmp_path, "--stream", "--out", tmp_path / "other")
     assert wrong.exit_code == 2 and "reads one structure table" in wrong.output

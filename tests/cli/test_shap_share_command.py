@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.evaluation import shap_share as scenario
-from crystalssl.evaluation.scenario import ResultTable
-from crystalssl.features.container import Features
+from crystalssl.evaluation.results import Results, select
+from crystalssl.evaluation.scenarios import shap_share as scenario
+from crystalssl.features.features import Features
 from crystalssl.features.store import save_parquet
-from crystalssl.models import build_head
+from crystalssl.models.registry import build_head
 from crystalssl.structures.table import write_table
 
 pytest.importorskip("lightgbm")
@@ -45,12 +45,12 @@ def test_features_and_structures_become_shares_once(
     first = invoke(*words, "--threads", 1)
     assert first.exit_code == 0, first.output
     assert "left" in first.output
-    found = ResultTable.load(out / "shap_share.parquet")
+    found = Results.load(out, "shap_share")
     tested = (crystals.column("split") == "test").sum()
     held = found.record.counts
     assert held["tested for formation_energy_per_atom"] <= tested
-    assert {row.n_features for row in found.where(feature_set="hybrid")} == {25_200 + 16}
-    assert {row.value for row in found.where(metric="rows_explained")} == {5}
+    assert {row.n_features for row in select(found.rows, feature_set="hybrid")} == {25_200 + 16}
+    assert {row.value for row in select(found.rows, metric="rows_explained")} == {5}
     before = (out / "shap_share.parquet").read_bytes()
     assert invoke(*words, "--threads", 1).exit_code == 0
     assert (out / "shap_share.parquet").read_bytes() == before

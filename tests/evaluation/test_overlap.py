@@ -5,7 +5,7 @@ import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.overlap import NOT_RECORDED, find_overlap
-from crystalssl.evaluation.protocols import Split
+from crystalssl.evaluation.splits import Split
 from crystalssl.features.container import UNTRAINED, Origin
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import save_weights
@@ -36,7 +36,7 @@ def weights(registered_toy, crystals, tmp_path):
 def split_of(crystals):
     rows = np.arange(len(crystals))
     return Split(
-        kind="random", train_fraction=0.5, seed=0, fold=0, train=rows[::2], test=rows[1::2]
+        kind="random", train_fraction=0.5, repeat=0, fold=0, train=rows[::2], test=rows[1::2]
     )
 
 
@@ -55,9 +55,7 @@ def test_crystals_and_formulas_of_the_corpus_are_counted_among_the_tested(
         "tested structures seen": overlap.structures[20:60].sum(),
     }
     assert overlap.structures[:30].all() and 10 <= counts["tested structures seen"] < 40
-    assert f"Of 40 test crystals, {counts['tested structures seen']} were" in overlap.words(
-        tested, formulas
-    )
+    assert f"Of 40 test crystals, {counts['tested structures seen']} were" in overlap.words(counts)
 
 
 @pytest.mark.parametrize("mode", ["formulas", "structures"])
@@ -90,7 +88,9 @@ def test_features_that_do_not_say_where_they_come_from_are_unknown_and_cannot_be
     overlap = find_overlap([], crystals)
     assert overlap.unknown == NOT_RECORDED
     assert overlap.counts(np.arange(5), formulas).keys() == {"tested", "tested formulas"}
-    assert "unknown: the features do not say" in overlap.words(np.arange(5), formulas)
+    assert "unknown: the features do not say" in overlap.words(
+        overlap.counts(np.arange(5), formulas)
+    )
     with pytest.raises(InputError, match=r"Cannot leave out seen formulas.*--drop-seen none"):
         overlap.drop(split_of(crystals), "formulas")
 
@@ -124,7 +124,7 @@ def test_what_any_of_several_weights_saw_counts(weights, crystals, registered_to
 def test_a_test_part_that_dropping_would_empty_and_an_unknown_choice_are_refused(weights, crystals):
     overlap = find_overlap([weights], crystals)
     split = Split(
-        kind="random", train_fraction=0.5, seed=0, fold=0,
+        kind="random", train_fraction=0.5, repeat=0, fold=0,
         train=np.arange(30, 70), test=np.arange(30),
     )  # fmt: skip
     with pytest.raises(InputError, match="Only 0 of 30 test crystals are left"):

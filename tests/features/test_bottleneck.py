@@ -25,7 +25,7 @@ from crystalssl.features.bottleneck_training import (
     keep_some,
     train_bottleneck,
 )
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.files import read_json, write_json
 
 CONFIG = BottleneckConfig(width=32, epochs=30, batch_size=50, least_steps=1)

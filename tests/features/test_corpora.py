@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ from crystalssl.datasets.generate import write_corpus
 from crystalssl.errors import InputError, MissingExtraError
 from crystalssl.features import corpora
 from crystalssl.features.corpora import featurize_corpus, featurize_shard
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
 from crystalssl.features.stream import stream_features
 from crystalssl.structures.crystals import Crystals
 
-RECIPE = Recipe(weights="tiny", output="blocks", device="cpu")
+RECIPE = ExtractorConfig(weights="tiny", output="blocks", device="cpu")
 
 
 @pytest.fixture
@@ -41,14 +40,11 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Shards are done here, one after the other; the names of those that were done."""
     done: list[str] = []
 
-    def here(
-        jobs: Sequence[dict[str, Any]], out: Path, recipe: Recipe, dtype: str, *_: float
-    ) -> Iterator[corpora.ShardRecord]:
-        for job in jobs:
-            done.append(job["shard"])
-            yield featurize_shard(job, out, recipe, dtype)
+    def noted(job: dict[str, Any], *others: Any) -> corpora.ShardRecord:
+        done.append(job["shard"])
+        return featurize_shard(job, *others)
 
-    monkeypatch.setattr(corpora, "_on_ray", here)
+    monkeypatch.setattr(corpora, "featurize_shard", noted)
     return done
 
 
@@ -98,13 +94,18 @@ def test_a_shard_that_cannot_be_read_is_recorded_and_tried_again(
     assert not again.failed and without_ray[3:] == ["a"]
 
 
-@pytest.mark.usefixtures("without_ray")
-def test_a_feature_table_that_lost_rows_is_noticed(shards: Path, tmp_path: Path) -> None:
+def test_a_feature_table_that_is_not_the_recorded_one_is_made_again(
+    shards: Path, tmp_path: Path, without_ray: list[str]
+) -> None:
     out = tmp_path / "out"
     featurize_corpus(shards, out, RECIPE)
+    before = (out / "a.parquet").read_bytes()
     (out / "a.parquet").write_bytes((out / "b.parquet").read_bytes())
-    with pytest.raises(InputError, match="Shard a holds 8 rows"):
-        featurize_corpus(shards, out, RECIPE)
+    (out / "b.skipped.csv").unlink()
+    featurize_corpus(shards, out, RECIPE)
+    assert without_ray[3:] == ["a", "b"]
+    assert (out / "a.parquet").read_bytes() == before
+    assert (out / "b.skipped.csv").is_file()
 
 
 def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_without_ray_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"crystalssl\[cluster\]"):
-        featurize_corpus(shards, tmp_path / "out", RECIPE)
+        featurize_corpus(shards, tmp_path / "out", RECIPE, workers=2)
 
 
 def test_the_command_does_a_corpus_on_ray_and_says_what_could_not_be_done(

@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.errors import InputError
 from crystalssl.features import extract as extraction
 from crystalssl.features.extract import extract
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.structures.crystals import Crystals
 
 
@@ -74,6 +76,7 @@ def test_no_crystals_give_no_rows(encoders):
 
 def test_only_a_chunk_is_held_at_a_time(canonical, encoders, monkeypatch):
     monkeypatch.setattr(extraction, "CHUNK_ATOMS", 20)
+    monkeypatch.setitem(extraction.BATCH_ATOMS, "cpu", 10)
     sizes = []
     build = Corpus.from_crystals
     monkeypatch.setattr(
@@ -87,3 +90,34 @@ def test_only_a_chunk_is_held_at_a_time(canonical, encoders, monkeypatch):
     )
     extract(canonical, encoders)
     assert len(sizes) > 5 and max(sizes) <= 20
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cude", "meta"])
+def test_a_device_that_is_not_there_is_refused_in_words(canonical, device):
+    with pytest.raises(InputError, match="cpu"):
+        extract(canonical, {}, device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_cuda_without_a_gpu_is_refused_before_anything_is_loaded():
+    with pytest.raises(InputError, match="0 CUDA GPUs"):
+        ExtractorConfig(weights="tiny", device="cuda").extractor()
+
+
+def test_what_is_encoded_together_follows_from_the_crystals_alone(made_corpus, monkeypatch):
+    monkeypatch.setitem(extraction.BATCH_ATOMS, "cpu", 12)
+    device = torch.device("cpu")
+    sites = made_corpus.site_counts
+    whole = [sites[rows].tolist() for rows in extraction.plan_batches(sites, device)]
+    assert len(whole) > 5
+    for size in (1, 2, 5, 33, 70):
+        starts = range(0, 70, size)
+        pieces = (made_corpus.take(np.arange(s, min(s + size, 70))) for s in starts)
+        cut = list(extraction.whole_batches(pieces, device))
+        assert [i for piece in cut for i in piece.ids.tolist()] == made_corpus.ids.tolist()
+        batches = [
+            piece.site_counts[rows].tolist()
+            for piece in cut
+            for rows in extraction.plan_batches(piece.site_counts, device)
+        ]
+        assert batches == whole

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.features import writing
-from crystalssl.features.container import Features
+from crystalssl.features import writer
+from crystalssl.features.features import Features
 from crystalssl.features.store import load_features, save_features
-from crystalssl.features.writing import FeatureWriter
+from crystalssl.features.writer import write_features
 
 ENDINGS = ["f.parquet", "f.npy"]
 
@@ -64,12 +65,11 @@ def test_files_are_half_and_a_quarter_as_large(tmp_path: Path) -> None:
 def test_rows_that_come_in_parts_give_the_bytes_of_all_at_once(
     features: Features, tmp_path: Path, name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "ROWS", 64)
+    monkeypatch.setattr(writer, "ROWS", 64)
     whole = save_features(features, tmp_path / "whole" / name, dtype)
-    with FeatureWriter(tmp_path / "parts" / name, dtype) as writer:
-        for start, stop in ((0, 1), (1, 90), (90, 90), (90, 200)):
-            writer.append(features.take(np.arange(start, stop)))
-    assert writer.rows == 200
+    ends = ((0, 1), (1, 90), (90, 90), (90, 200))
+    batches = (features.take(np.arange(start, stop)) for start, stop in ends)
+    assert write_features(tmp_path / "parts" / name, batches, dtype) == 200
     for path in whole.parent.iterdir():
         assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes()
 
@@ -79,12 +79,12 @@ def test_rows_that_come_in_parts_give_the_bytes_of_all_at_once(
 def test_nothing_is_left_when_writing_fails(
     features: Features, tmp_path: Path, name: str, dtype: str
 ) -> None:
-    with (
-        pytest.raises(RuntimeError, match="no more"),
-        FeatureWriter(tmp_path / name, dtype) as writer,
-    ):
-        writer.append(features)
+    def batches() -> Iterator[Features]:
+        yield features
         raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        write_features(tmp_path / name, batches(), dtype)
     assert not list(tmp_path.iterdir())
 
 
@@ -97,12 +97,10 @@ def test_numbers_that_do_not_fit_are_refused(features: Features, tmp_path: Path)
         save_features(broken, tmp_path / "f.npy", "int8")
     with pytest.raises(UnknownNameError, match="int4"):
         save_features(features, tmp_path / "f.npy", "int4")
-    with (
-        pytest.raises(InputError, match="same blocks"),
-        FeatureWriter(tmp_path / "f.npy") as writer,
-    ):
-        writer.append(features)
-        writer.append(features.only("a"))
+    with pytest.raises(InputError, match="same blocks"):
+        write_features(tmp_path / "f.npy", [features, features.only("a")])
+    with pytest.raises(InputError, match="no features"):
+        write_features(tmp_path / "f.npy", [])
 
 
 @pytest.mark.parametrize("name", ENDINGS)

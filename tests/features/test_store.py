@@ -1,13 +1,17 @@
+import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.features.container import UNTRAINED, Features, Origin
+from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
+from crystalssl.features import writer
+from crystalssl.features.features import UNTRAINED, Features, Origin, regroup
 from crystalssl.features.store import load_features, save_features
+from crystalssl.files import read_json, write_json
 
 
 @pytest.fixture
@@ -79,8 +83,90 @@ def test_an_array_without_names_is_read_as_one_block(tmp_path):
     assert bare.ids.tolist() == ["0", "1", "2"] and bare.widths == {"features": 4}
 
 
+def forget_files(folder):
+    """Make the set of an array one of an older version, which does not describe itself."""
+    fields = read_json(folder / "f_names.json")
+    del fields["files"], fields["version"]
+    write_json(fields, folder / "f_names.json")
+
+
+def test_an_array_of_an_older_version_is_read(features, tmp_path):
+    save_features(features, tmp_path / "f.npy")
+    forget_files(tmp_path)
+    assert load_features(tmp_path / "f.npy").matrix.tobytes() == features.matrix.tobytes()
+
+
+@pytest.mark.parametrize("name", ["f.npy", "f_ids.csv"])
+def test_a_file_of_another_set_is_noticed_though_its_size_is_the_same(features, tmp_path, name):
+    save_features(features, tmp_path / "f.npy")
+    other = replace(
+        features, ids=features.ids[::-1], blocks={n: -v for n, v in features.blocks.items()}
+    )
+    save_features(other, tmp_path / "other" / "f.npy")
+    (tmp_path / "other" / name).replace(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name} is missing or not the file.*Extract again"):
+        load_features(tmp_path / "f.npy")
+    (tmp_path / "f_names.json").unlink()
+    assert load_features(tmp_path / "f.npy").widths == {"features": 5}
+
+
+def test_a_newer_version_is_refused_by_name(features, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "FEATURES_VERSION", 99)
+    for name in ("f.parquet", "f.npy"):
+        save_features(features, tmp_path / name)
+        with pytest.raises(InputError, match=r"f[._].* has format version 99"):
+            load_features(tmp_path / name)
+
+
+def test_features_become_frames_and_are_shown_in_a_line(features):
+    frame = features.to_pandas()
+    assert frame.index.tolist() == features.ids.tolist() and frame.index.name == "immutable_id"
+    assert frame.columns.tolist() == ["b_0", "b_1", "b_2", "a_0", "a_1"]
+    assert np.array_equal(frame.to_numpy(), features.matrix)
+    assert repr(features) == "Features(5 crystals x 5: b 3, a 2)"
+    assert repr(features.take([0])) == "Features(1 crystal x 5: b 3, a 2)"
+
+
+def test_a_frame_of_a_package_that_is_not_there_says_how_to_get_it(features, monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(MissingExtraError, match="pip install polars"):
+        features.to_polars()
+
+
+def test_features_become_a_polars_frame(features):
+    polars = pytest.importorskip("polars")
+    frame = features.to_polars()
+    assert isinstance(frame, polars.DataFrame) and frame.shape == (5, 6)
+    assert frame["immutable_id"].to_list() == features.ids.tolist()
+
+
+def test_rows_that_are_not_finite_are_named_and_the_others_kept(features):
+    features.blocks["a"][2, 1] = np.nan
+    features.blocks["b"][4, 0] = -np.inf
+    rest, skipped = features.finite()
+    assert rest.ids.tolist() == ["x", "y,1", "ü\n3"]
+    assert [skip.id for skip in skipped] == ['z"2', "5"]
+    assert [skip.reason for skip in skipped] == [
+        "its features are not finite (a)",
+        "its features are not finite (b)",
+    ]
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [5], [1, 2, 3], [7, 0, 1], [3, 3], [6]])
+def test_regrouped_batches_hold_the_same_rows(features, lengths):
+    starts = np.cumsum([0, *lengths])
+    whole = features.take(np.arange(starts[-1]) % 5)
+    batches = [whole.between(a, b) for a, b in pairwise(starts)]
+    got = list(regroup(batches, 3))
+    assert [len(batch) for batch in got[:-1]] == [3] * (len(got) - 1)
+    if lengths:
+        assert 0 < len(got[-1]) <= 3 or len(whole) == 0
+        assert np.array_equal(np.concatenate([b.matrix for b in got]), whole.matrix)
+
+
 def test_files_that_do_not_fit_are_refused(features, tmp_path):
     save_features(features, tmp_path / "f.npy")
+    forget_files(tmp_path)
     np.save(tmp_path / "f.npy", np.ones((5, 9), np.float32))
     with pytest.raises(InputError, match="9 features, its names file 5"):
         load_features(tmp_path / "f.npy")

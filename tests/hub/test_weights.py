@@ -3,10 +3,12 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.hub import weights as hub
 from crystalssl.hub.card import ModelCard, TaskFigure
+from crystalssl.hub.seen import Seen
 from crystalssl.representation import layout
 
 
@@ -65,7 +67,7 @@ def test_weights_of_another_layout_are_refused(toy, tmp_path):
 def test_weights_that_do_not_fit_the_block_are_refused(toy, tmp_path):
     hub.save_weights(toy, tmp_path)
     edit_card(tmp_path, config={"hidden": 7})
-    with pytest.raises(InputError, match="do not fit block 'toy'"):
+    with pytest.raises(InputError, match=r"does not fit its card: under 'head\.weight'"):
         hub.load_weights(tmp_path)
 
 
@@ -125,3 +127,118 @@ def test_bundled_weights_are_found_by_name(toy, tmp_path, monkeypatch):
 def test_a_folder_without_blocks_is_refused(tmp_path):
     with pytest.raises(InputError, match="no trained block"):
         hub.load_run(tmp_path)
+
+
+def replace_weights(folder, change):
+    """Hostile weights whose checksum is right."""
+    path = folder / hub.WEIGHTS_FILE
+    state = load_file(path)
+    change(state)
+    path.unlink()
+    save_file(state, path)
+    edit_card(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(toy, tmp_path, number):
+    hub.save_weights(toy, tmp_path)
+    replace_weights(tmp_path, lambda state: state["head.bias"].fill_(number))
+    with pytest.raises(InputError, match=r"NaN or infinity in 'head\.bias'"):
+        hub.load_weights(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64])
+def test_weights_of_another_type_are_refused(toy, tmp_path, dtype):
+    hub.save_weights(toy, tmp_path)
+    replace_weights(tmp_path, lambda s: s.update({"head.bias": s["head.bias"].to(dtype)}))
+    with pytest.raises(InputError, match=r"'head\.bias' it holds .*expected F32"):
+        hub.load_weights(tmp_path)
+
+
+def test_missing_and_further_weights_are_refused(toy, tmp_path):
+    hub.save_weights(toy, tmp_path)
+    replace_weights(tmp_path, lambda state: state.update({"more": torch.zeros(2)}))
+    with pytest.raises(InputError, match=r"'more' it holds F32 \[2\], expected nothing"):
+        hub.load_weights(tmp_path)
+    replace_weights(tmp_path, lambda state: [state.pop(n) for n in ("more", "head.bias")])
+    with pytest.raises(InputError, match=r"'head\.bias' it holds nothing, expected F32 \[1\]"):
+        hub.load_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\xff" * 8,
+        (2**40).to_bytes(8, "little") + b"{}",
+        (2).to_bytes(8, "little") + b"[]",
+        (8).to_bytes(8, "little") + b'{"a": 1}',
+        (4 * 10**5).to_bytes(8, "little") + b"[" * (4 * 10**5),
+        (83).to_bytes(8, "little")
+        + b'{"head.bias":{"dtype":"F32","shape":[99999999999],"data_offsets":[0,399999999996]}}',
+    ],
+)
+def test_headers_that_claim_too_much_are_refused_before_anything_is_read(toy, tmp_path, header):
+    hub.save_weights(toy, tmp_path)
+    (tmp_path / hub.WEIGHTS_FILE).write_bytes(header)
+    with pytest.raises(InputError, match=r"weights\.safetensors"):
+        hub.load_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "hidden", [10**12, 2000, -5, 0, "6", None, True, 6.5, float("nan"), [6], {"a": 1}]
+)
+def test_settings_of_a_wrong_type_or_absurd_size_are_refused_at_once(toy, tmp_path, hidden):
+    hub.save_weights(toy, tmp_path)
+    edit_card(tmp_path, config={"hidden": hidden})
+    with pytest.raises(InputError, match="card"):
+        hub.load_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("block", 3),
+        ("config", []),
+        ("layout_version", True),
+        ("layout_version", 1.0),
+        ("sha256", None),
+        ("data", {"a": json.loads("[" * 40 + "]" * 40)}),
+        ("figures", {}),
+        ("figures", [3]),
+        ("figures", [{"task": "t"}]),
+    ],
+)
+def test_cards_of_wrong_types_are_refused_in_words(toy, tmp_path, name, value):
+    hub.save_weights(toy, tmp_path)
+    edit_card(tmp_path, **{name: value})
+    with pytest.raises(InputError, match=r"card\.json"):
+        hub.load_weights(tmp_path)
+
+
+def test_a_card_nested_beyond_reason_or_cut_off_is_refused(toy, tmp_path):
+    hub.save_weights(toy, tmp_path)
+    for text in ("[" * 10**6, '{"a":' * 10**5, (tmp_path / "card.json").read_text()[:-9]):
+        (tmp_path / "card.json").write_text(text)
+        with pytest.raises(InputError, match=r"card\.json is not JSON"):
+            hub.load_weights(tmp_path)
+
+
+def test_a_card_of_a_newer_version_is_refused_by_name_and_one_of_an_older_read(toy, tmp_path):
+    card = hub.save_weights(toy, tmp_path)
+    written = json.loads((tmp_path / "card.json").read_text())
+    edit_card(tmp_path, format=99, unheard_of=1)
+    with pytest.raises(InputError, match=r"card\.json has format version 99"):
+        hub.load_weights(tmp_path)
+    del written["format"]
+    (tmp_path / "card.json").write_text(json.dumps(written))
+    assert ModelCard.load(tmp_path) == card
+
+
+def test_weights_without_a_list_of_seen_crystals_do_not_keep_an_older_one(
+    toy, many_crystals, tmp_path
+):
+    hub.save_weights(toy, tmp_path, seen=Seen.from_crystals(many_crystals))
+    assert hub.load_seen(tmp_path) is not None
+    hub.save_weights(toy, tmp_path)
+    assert hub.load_seen(tmp_path) is None and not (tmp_path / "seen.safetensors").exists()

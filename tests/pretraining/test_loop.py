@@ -1,13 +1,18 @@
+import csv
 import json
 import math
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 
+from crystalssl import files
 from crystalssl.config import TrainConfig
-from crystalssl.datasets import parts
+from crystalssl.datasets import shards
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError
 from crystalssl.hub.card import ModelCard
@@ -23,6 +28,9 @@ CONFIG = TrainConfig(
     epochs=3, batch_size=16, max_atoms=64, learning_rate=1e-2, monitor_crystals=12,
     progress=False, tensorboard=False, accelerator="cpu",
 )  # fmt: skip
+
+
+LOSSES = ("train_loss", "val_loss")
 
 
 class StopAt(pl.Callback):
@@ -42,6 +50,7 @@ def train(made_corpus, registered_toy, tmp_path):
             block = registered_toy(registered_toy.Config())
         return pretrain(made_corpus, block, TRAIN, VAL, config, tmp_path / name, **options)
 
+    run.folder = tmp_path
     return run
 
 
@@ -161,15 +170,108 @@ def test_resuming_with_other_crystals_is_refused_in_words(made_corpus, registere
 
 def test_resuming_with_other_settings_is_refused(train):
     train("run")
-    with pytest.raises(InputError, match="epochs was 3, now it is 5"):
-        train("run", CONFIG.updated({"epochs": 5}), resume=True)
+    with pytest.raises(InputError, match=r"batch_size was 16, now it is 8"):
+        train("run", CONFIG.updated({"batch_size": 8}), resume=True)
+    with pytest.raises(InputError, match=r"epochs was 3, now it is 2.*only more epochs"):
+        train("run", CONFIG.updated({"epochs": 2}), resume=True)
     train("run", CONFIG.updated({"threads": torch.get_num_threads()}), resume=True)
 
 
-def test_without_resume_an_old_run_is_replaced(train):
-    train("run")
-    outcome = train("run", CONFIG.updated({"epochs": 1}))
+def weights_of(outcome):
+    return (outcome.folder / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+def test_resuming_may_add_epochs(train, schedule):
+    config = CONFIG.updated({"schedule": schedule})
+    before = weights_of(train("run", config))
+    longer = train("run", config.updated({"epochs": 5}), resume=True)
+    rows = read_history(longer.folder / "metrics.csv")
+    assert [row["epoch"] for row in rows] == list("01234")
+    assert ModelCard.load(longer.folder).training["epochs"] == 5
+    assert weights_of(longer) != before
+    if schedule == "constant":
+        assert weights_of(longer) == weights_of(train("whole", config.updated({"epochs": 5})))
+    else:  # from where it stood it falls to the end of the longer course
+        assert float(rows[2]["learning_rate"]) < float(rows[3]["learning_rate"])
+        assert float(rows[4]["learning_rate"]) < float(rows[3]["learning_rate"])
+
+
+def test_trained_weights_are_not_replaced_by_others_without_being_told_to(train):
+    before = weights_of(train("run"))
+    other = CONFIG.updated({"epochs": 1})
+    with pytest.raises(InputError, match=r"epochs was 3, now it is 1.*--force"):
+        train("run", other)
+    assert weights_of(train("run")) == before
+    outcome = train("run", other, force=True)
     assert len(read_history(outcome.folder / "metrics.csv")) == 1
+    assert weights_of(outcome) != before
+
+
+def test_checkpoints_of_an_unfinished_run_are_not_replaced_without_being_told_to(train):
+    with pytest.raises(KeyboardInterrupt):
+        train("run", callbacks=[StopAt(2)])
+    with pytest.raises(InputError, match="--force"):
+        train("run", CONFIG.updated({"seed": 1}))
+    train("run", CONFIG.updated({"seed": 1}), force=True)
+
+
+def test_a_run_of_the_same_settings_goes_on_without_being_told_to(train):
+    whole = train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("run", callbacks=[StopAt(2)])
+    last = read_checkpoint(train.folder / "run" / "toy" / "checkpoints" / "last.ckpt")
+    assert last["epoch"] == 1
+    assert weights_of(train("run", callbacks=[StopAt(0)])) == weights_of(whole)
+
+
+def test_weights_without_the_settings_they_came_from_are_kept(train):
+    outcome = train("run")
+    before = weights_of(outcome)
+    (outcome.folder / "config.json").unlink()
+    (outcome.folder / "checkpoints" / "last.ckpt").unlink()
+    assert weights_of(train("run")) == before  # their card says that they are these
+    with pytest.raises(InputError, match="--force"):
+        train("run", CONFIG.updated({"epochs": 2}))
+    assert weights_of(outcome) == before
+
+
+def test_damaged_weights_are_made_again_from_the_checkpoint(train):
+    outcome = train("run")
+    before = weights_of(outcome)
+    (outcome.folder / "weights.safetensors").write_bytes(before[:-1] + b"x")
+    assert weights_of(train("run", callbacks=[StopAt(0)])) == before
+
+
+def test_a_damaged_checkpoint_is_named_with_what_to_do(train):
+    with pytest.raises(KeyboardInterrupt):
+        train("run", callbacks=[StopAt(1)])
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be read. Remove"):
+        (train.folder / "run" / "toy" / "checkpoints" / "last.ckpt").write_bytes(b"nonsense")
+        train("run")
+
+
+def test_a_run_that_stopped_early_does_not_go_on_when_its_weights_are_made_again(train):
+    config = CONFIG.updated({"epochs": 30, "patience": 2, "learning_rate": 1e-30})
+    outcome = train("run", config)
+    before, epochs = weights_of(outcome), len(read_history(outcome.folder / "metrics.csv"))
+    (outcome.folder / "card.json").unlink()
+    assert weights_of(train("run", config)) == before
+    assert len(read_history(outcome.folder / "metrics.csv")) == epochs
+
+
+def test_two_processes_do_not_train_in_one_folder(train):
+    code = "import sys; from crystalssl.files import exclusive\n"
+    code += "with exclusive(sys.argv[1]): print('in', flush=True); sys.stdin.read()"
+    folder = train("run").folder
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    other = subprocess.Popen([sys.executable, "-c", code, str(folder)], **pipes)
+    other.stdout.readline()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "WAIT_SECONDS", 0.1)
+        with pytest.raises(InputError, match="Another crystalssl command writes to"):
+            train("run", CONFIG.updated({"epochs": 9}), force=True)
+    other.communicate()
 
 
 def test_patience_stops_a_run_that_does_not_improve(train):
@@ -199,6 +301,74 @@ def test_a_run_that_diverges_says_so(train):
 
     with pytest.raises(InputError, match="diverged in epoch 0"):
         train("run", callbacks=[Poison()])
+
+
+def spoil(monkeypatch, toy, corpus, row):
+    """Let the loss of one crystal be NaN, as a crystal of odd numbers would."""
+    plain = toy.pretext
+    lattice = corpus.batch([row], toy).rows[0, 100:103, 3:6]
+
+    def pretext(self, batch, generator):
+        results = plain(self, batch, generator)
+        odd = (batch.rows[:, 100:103, 3:6] == lattice).all((1, 2)).any()
+        factor = torch.where(odd, float("nan"), 1.0)
+        return [replace(result, loss=result.loss * factor) for result in results]
+
+    monkeypatch.setattr(toy, "pretext", pretext)
+
+
+@pytest.mark.parametrize("row", [4, 55])
+def test_a_crystal_whose_loss_is_not_finite_is_named_and_training_goes_on(
+    train, made_corpus, registered_toy, monkeypatch, row
+):
+    spoil(monkeypatch, registered_toy, made_corpus, row)
+    outcome = train("run")
+    assert [skip.id for skip in outcome.left_out] == [made_corpus.ids[row]]
+    with (outcome.folder / "left_out.csv").open() as handle:
+        assert [line["id"] for line in csv.DictReader(handle)] == [made_corpus.ids[row]]
+    losses = [float(r[k]) for r in read_history(outcome.folder / "metrics.csv") for k in LOSSES]
+    assert np.isfinite(losses).all()
+    assert [skip.id for skip in train("run").left_out] == [made_corpus.ids[row]]  # finished
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", callbacks=[StopAt(1)])
+    assert weights_of(train("parts")) == weights_of(outcome)
+
+
+def test_crystals_without_finite_targets_are_left_out_of_everything_but_the_list(
+    train, made_corpus
+):
+    made_corpus.values[7, 0] = float("inf")
+    made_corpus.values[52, 1] = float("nan")
+    try:
+        outcome = train("run")
+    finally:
+        made_corpus.values[7, 0] = made_corpus.values[52, 1] = 0.0
+    assert [skip.id for skip in outcome.left_out] == made_corpus.ids[[7, 52]].tolist()
+    assert np.isfinite(outcome.val_loss)
+
+
+def test_gradients_that_are_not_finite_change_no_weight(train, registered_toy, monkeypatch):
+    plain = registered_toy.pretext
+
+    class Odd(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, loss):
+            return loss.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("inf")
+
+    def pretext(self, batch, generator):
+        results = plain(self, batch, generator)
+        return [replace(result, loss=Odd.apply(result.loss)) for result in results]
+
+    fresh = registered_toy(registered_toy.Config())
+    monkeypatch.setattr(registered_toy, "pretext", pretext)
+    outcome = train("run", CONFIG.updated({"weight_decay": 0.0}))
+    assert len(outcome.left_out) == len(TRAIN)
+    for parameter, before in zip(outcome.block.parameters(), fresh.parameters(), strict=True):
+        assert bool(parameter.isfinite().all()) and parameter.shape == before.shape
 
 
 def test_crystals_without_symmetry_or_parts_without_crystals_are_refused(
@@ -239,13 +409,13 @@ def test_a_run_cut_off_after_its_last_epoch_is_completed_when_resumed(train):
     assert len(read_history(whole.folder / "metrics.csv")) == CONFIG.epochs
 
 
-def test_training_from_parts_on_disk_learns_and_is_repeatable(
+def test_training_from_shards_on_disk_learns_and_is_repeatable(
     canonical, registered_toy, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(parts, "PART", 16)
+    monkeypatch.setattr(shards, "SHARD", 16)
     table = write_table(canonical.crystals, tmp_path / "structures.parquet")
-    parts.write_parts(table, tmp_path / "corpus")
-    corpus = parts.PartedCorpus(tmp_path / "corpus")
+    shards.write_shards(table, tmp_path / "corpus")
+    corpus = shards.ShardedCorpus(tmp_path / "corpus")
     weights = []
     for name in "ab":
         with torch.random.fork_rng(devices=[]):

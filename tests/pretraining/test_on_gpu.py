@@ -14,9 +14,9 @@ from crystalssl.config import get_preset
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features import stream
-from crystalssl.features.container import Features
 from crystalssl.features.extract import extract
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.extractor import ExtractorConfig
+from crystalssl.features.features import Features
 from crystalssl.features.store import load_features
 from crystalssl.hub.weights import load_run, load_weights
 from crystalssl.pretraining._lightning import read_checkpoint, read_history
@@ -104,7 +104,7 @@ def test_streamed_features_are_those_of_the_cpu(
     found = []
     for device, workers in (("cpu", 1), ("cuda", 1), ("cuda", 2)):
         out = tmp_path / f"{device}-{workers}.parquet"
-        recipe = Recipe(device=device, output="blocks")
+        recipe = ExtractorConfig(device=device, output="blocks")
         outcome = stream.stream_features(table, out, recipe, workers=workers)
         assert outcome.written == 200
         found.append(load_features(out))

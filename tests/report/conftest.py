@@ -6,14 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stored_rows import write_scenarios
+from stored_results import linear_probe, write_scenarios
 
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.errors import Skip, write_skipped
-from crystalssl.evaluation.feature_sets import FeatureSet, principal_axes
-from crystalssl.evaluation.linear_probe import linear_probe
-from crystalssl.evaluation.protocols import HeldOutFolds
-from crystalssl.evaluation.scoring import Target
 from crystalssl.features.bottleneck import BottleneckCard
 from crystalssl.features.container import Features
 from crystalssl.features.store import save_parquet
@@ -53,12 +49,13 @@ def write_block(folder, block, rng):
         writer.writeheader()
         writer.writerows(rows)
     figures = [figure for figure, _, _ in tasks]
-    monitors = {"effective_rank": float(rng.uniform(0.3, 0.8) * block.width), "dead_features": 0.0}
+    monitors = {"effective_rank": float(rng.uniform(10, 39)), "dead_features": 0.0}
     stored = {"tasks": [asdict(f) | {"beats_trivial": f.beats_trivial} for f in figures]}
     (folder / "tasks.json").write_text(json.dumps(stored | {"monitors": monitors}))
     ModelCard(
         block=block.name, config={"dim": 96, "layers": 3}, layout_version=1,
-        package_version="0.1.0", data={"train_crystals": 280}, training={"epochs": EPOCHS},
+        package_version="0.1.0", data={"train_crystals": 280, "val_crystals": 40},
+        training={"epochs": EPOCHS, "monitor_crystals": 2048},
         figures=figures, sha256="0" * 64,
     ).save(folder)  # fmt: skip
 
@@ -76,7 +73,7 @@ def write_bottleneck(folder):
 
 
 def write_features(folder, labels, rng):
-    """Features and their table; returns what the probe needs."""
+    """Features and the table of their structures."""
     ids = np.array([f"mp-{i}" for i in range(CRYSTALS)])
     split = np.array(["train", "val", "test"])[rng.choice(3, CRYSTALS, p=[0.6, 0.1, 0.3])]
     blocks = {}
@@ -88,30 +85,6 @@ def write_features(folder, labels, rng):
     save_parquet(features, folder / "features.parquet")
     table = pa.table({"immutable_id": ids, TARGET: labels, "split": split})
     pq.write_table(table, folder / "structures.parquet")
-    return ids, split, features.matrix
-
-
-def write_probe(folder, ids, split, matrix, labels, rng):
-    def part(name, label, values):
-        values = values.astype(np.float32)
-        return FeatureSet(
-            name=name, label=label, matrix=values, valid=np.ones(CRYSTALS, bool),
-            width=values.shape[1],
-        )  # fmt: skip
-
-    noise = rng.normal(size=(CRYSTALS, 60))
-    raw = part("raw_ftcp", "Raw FTCP", np.c_[noise, labels + rng.normal(size=CRYSTALS)])
-    elements = part("magpie", "Magpie statistics", np.c_[labels + 0.4 * noise[:, 0], noise[:, 1:9]])
-    untrained = part("untrained", "Untrained encoders", matrix[:, ::8])
-    ssl = part("ssl", "Pre-trained encoders", matrix)
-    probe = linear_probe(
-        [raw, principal_axes(raw, 20), elements, untrained, ssl],
-        [Target(name=TARGET, unit="eV/atom", values=labels)],
-        np.array([f"A{i // 2}B" for i in range(CRYSTALS)]),
-        ids,
-        HeldOutFolds(held_out=split == "test"),
-    )
-    probe.save(folder / "linear_probe")
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +96,8 @@ def run_folder(tmp_path_factory):
     labels = rng.normal(-1.4, 1.0, CRYSTALS)
     for block in list_blocks():
         write_block(folder / "blocks" / block.name, block, rng)
-    write_probe(folder, *write_features(folder, labels, rng), labels, rng)
+    write_features(folder, labels, rng)
+    linear_probe().save(folder / "linear_probe")
     write_scenarios(folder)
     write_bottleneck(folder / "bottleneck")
     (folder / "config.json").write_text(json.dumps({"preset": "quick", "training": {"seed": 0}}))

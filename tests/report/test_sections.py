@@ -1,37 +1,63 @@
+import csv
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from stored_rows import write_ablation, write_few_shot, write_scenarios, write_shap
+from stored_results import (
+    ERRORS,
+    NAMES,
+    ablation,
+    few_shot,
+    linear_probe,
+    matbench,
+    shap_share,
+    write_scenarios,
+)
 
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.errors import InputError
-from crystalssl.evaluation.ablation import Ablation
-from crystalssl.evaluation.few_shot import FewShot
-from crystalssl.evaluation.linear_probe import LinearProbe
-from crystalssl.evaluation.scenario import ResultTable
+from crystalssl.evaluation.results import MEAN, Results
+from crystalssl.hub.seen import FALSE_POSITIVE_RATE
 from crystalssl.report import projection
-from crystalssl.report.ablation_page import ablation_section
-from crystalssl.report.block_runs import read_weights
-from crystalssl.report.few_shot_page import few_shot_section
 from crystalssl.report.html import write_report
-from crystalssl.report.page import judged
-from crystalssl.report.probe_page import checks, headline, probe_section
-from crystalssl.report.probe_tables import comparison_table, margins_of, settings_of
-from crystalssl.report.shap_page import shap_section
-from crystalssl.report.task_tables import task_row
-from crystalssl.report.wording import number, signed, words
+from crystalssl.report.page import Check, Section, counted, judged, number, signed, words
+from crystalssl.report.read import read_run
+from crystalssl.report.sections.comparison import comparison_section, headline, setting_table
+from crystalssl.report.sections.overlap import DataCounts, data_section
+from crystalssl.report.sections.pretraining import (
+    BlockRun,
+    card_section,
+    rank_passage,
+    read_weights,
+    task_row,
+)
+from crystalssl.report.sections.scenarios import ALL
+from crystalssl.report.sections.setting import outcome_of, settings_of, tally
+from small_results import difference
 
 
-@pytest.fixture(scope="module")
-def probe(run_folder):
-    return LinearProbe.load(run_folder / "linear_probe")
+def section_of(results):
+    return comparison_section(ALL[results.record.scenario], [results])
 
 
-def test_the_best_of_every_column_is_marked_whoever_it_is(probe):
-    table = comparison_table(probe, settings_of(probe.table)[0])
-    assert [row.label for row in table.rows if row.ours] == ["Pre-trained encoders"]
+def first_setting(results):
+    return settings_of(results, ALL[results.record.scenario].metrics)[0]
+
+
+def texts_of(section):
+    """Everything that the tables of a section say, by row label."""
+    return {
+        row.label: [f"{cell.text} {cell.aside}".strip() for cell in row.cells]
+        for passage in section.passages
+        for table in passage.tables
+        for row in table.rows
+    }
+
+
+def test_the_best_of_every_column_is_marked_whoever_it_is():
+    table = setting_table(first_setting(linear_probe()))
+    assert [row.label for row in table.rows if row.proposed] == [NAMES["ssl"], NAMES["bottleneck"]]
     for column, head in list(enumerate(table.heads[1:]))[1:5]:
         cells = [row.cells[column] for row in table.rows if row.cells[column].text]
         values = [float(c.text.replace("\N{MINUS SIGN}", "-")) for c in cells]
@@ -40,99 +66,227 @@ def test_the_best_of_every_column_is_marked_whoever_it_is(probe):
         assert marked == [wanted]
 
 
-def test_a_margin_is_marked_as_lost_where_least_squares_loses(probe):
-    table = comparison_table(probe, settings_of(probe.table)[0])
-    errors = {
-        s.key[0]: s.mean for s in probe.table.summarize(["feature_set"], metric="rmse", model="ols")
-    }
-    labels = probe.table.record.labels
-    for name, error in errors.items():
-        (row,) = [row for row in table.rows if row.label == labels[name]]
-        if name != "ssl":
-            assert row.cells[-1].won is (error > errors["ssl"])
-
-
-def test_a_baseline_that_wins_is_a_failure_that_happened(probe):
-    errors = {
-        s.key[0]: s.mean
-        for s in probe.table.summarize(["feature_set"], metric="rmse", model="ridge")
-    }
-    found = {check.failure: check.outcome for check in checks(probe)}
-    assert len(found) == 4
-    for failure, outcome in found.items():
-        if "Magpie" in failure:
-            assert (outcome == "failed") is (errors["magpie"] <= errors["ssl"])
+def test_a_difference_is_ticked_only_where_its_interval_excludes_zero():
+    table = setting_table(first_setting(linear_probe()))
+    outcomes = {row.label: row.cells[-1].outcome for row in table.rows}
+    assert outcomes[NAMES["magpie"]] == "open"  # a little worse, with zero in its interval
+    for name in ("raw_ftcp", "raw_ftcp_pca", "untrained"):
+        assert outcomes[NAMES[name]] == "held"
 
 
 @pytest.mark.parametrize(
-    ("margin", "outcome"),
+    ("metric", "value", "outcome"),
+    [
+        ("rmse", -0.1, "held"), ("rmse", 0.1, "failed"), ("rmse", -0.02, "open"),
+        ("r2", 0.1, "held"), ("r2", -0.1, "failed"), ("r2", 0.02, "open"),
+    ],
+)  # fmt: skip
+def test_the_outcome_of_a_difference_follows_the_direction_of_its_metric(metric, value, outcome):
+    assert outcome_of(difference("ssl", "raw_ftcp", metric, value)) == outcome
+
+
+def test_a_tally_says_how_often_and_how_often_significantly():
+    lost = [difference("ssl", "magpie", "rmse", value) for value in (0.01, 0.02, 0.1)]
+    told = "Lower error in 0 of 3 comparisons, significant in 0; significantly higher in 1."
+    assert tally(lost) == told
+    assert tally(lost[:1]) == "Lower error in 0 of 1 comparison, significant in 0."
+    assert tally([difference("ssl", "magpie", "r2", 0.1)]) == (
+        "Higher R² in 1 of 1 comparison, significant in 1."
+    )
+
+
+def test_a_claim_holds_only_where_no_interval_behind_it_includes_zero():
+    results = linear_probe()
+    outcomes = {check.claim: check.outcome for check in section_of(results).checks}
+    assert len(outcomes) == 4
+    for claim, outcome in outcomes.items():
+        assert outcome == ("failed" if "Magpie" in claim else "held")
+    wide = [
+        replace(d, low=d.low - 1, high=d.high + 1) if d.baseline == "untrained" else d
+        for d in results.differences
+    ]
+    section = section_of(replace(results, differences=tuple(wide)))
+    outcomes = {check.claim: check.outcome for check in section.checks}
+    assert [o for claim, o in outcomes.items() if "Untrained" in claim] == ["open"]
+    assert section.tally() == "1 of 4 claims fails; 1 uncertain"
+
+
+def test_a_claim_without_a_stored_interval_gets_no_tick():
+    checks = section_of(shap_share()).checks + section_of(matbench()).checks
+    assert [check.outcome for check in checks] == ["failed", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome"),
     [
         ((0.2, 0.1, 0.3), "held"),
         ((0.2, -0.1, 0.5), "open"),
-        ((0.2, None, None), "open"),
+        ((0.2, np.nan, np.nan), "open"),
         ((-0.2, -0.5, 0.1), "open"),
         ((-0.2, -0.3, -0.1), "failed"),
-        ((0.0, None, None), "failed"),
+        ((0.0, np.nan, np.nan), "failed"),
     ],
 )
-def test_a_margin_is_judged_by_its_interval(margin, outcome):
-    assert judged(*margin) == outcome
+def test_a_gain_is_judged_by_its_interval(gain, outcome):
+    assert judged(*gain) == outcome
 
 
-def test_shares_fail_where_features_hold_less_than_their_columns(tmp_path):
-    write_shap(tmp_path)
-    section = shap_section(ResultTable.load(tmp_path / "shap_share.parquet"))
-    outcomes = {check.failure: check.outcome for check in section.checks}
-    assert [o for f, o in outcomes.items() if "MLP the features" in f] == ["failed"]
-    assert [o for f, o in outcomes.items() if "LightGBM the features" in f] == ["held"]
-    assert section.tally().startswith("1 of 4 failures")
+def test_the_section_on_shares_tells_share_and_enrichment_of_every_head():
+    section = section_of(shap_share())
+    assert "20 % of the absolute SHAP values with MLP (0.90 times" in section.finding
+    assert "70 % of the absolute SHAP values with LightGBM (3.00 times" in section.finding
+    notes = [note for passage in section.passages for note in passage.notes]
+    assert any(note.startswith("MLP: 1 crystal explained") for note in notes)
 
 
-def test_few_labels_hold_the_best_head_of_raw_ftcp_against_ours(tmp_path):
-    write_few_shot(tmp_path)
-    section = few_shot_section(FewShot.load(tmp_path))
-    assert "LightGBM" in section.finding
-    first = section.checks[0]
-    assert "best head (LightGBM)" in first.failure
-    assert first.outcome == "held"
-    explained = [check for check in section.checks if "leaves over" in check.failure]
-    assert len(explained) == 3
-    assert all("untrained encoders \N{MINUS SIGN}0.020" in check.detail for check in explained)
+def test_few_shot_compares_with_the_best_head_of_raw_ftcp():
+    section = section_of(few_shot())
+    assert "LightGBM on pre-trained encoders and 14 labels has an R²" in section.finding
+    assert "raw FTCP with its best head, LightGBM" in section.finding
+    assert "Higher R² in 3 of 3 comparisons, significant in 3." in section.detail
+    assert "Raw FTCP, its best head" in texts_of(section)
 
 
-def test_a_block_that_nothing_misses_is_named(tmp_path):
-    write_ablation(tmp_path)
-    section = ablation_section(Ablation.load(tmp_path))
-    last = list_blocks()[-1].name.replace("_", " ")
-    untrained, left_out = section.checks
-    assert untrained.outcome == "open"  # no better, but its interval reaches over zero
-    assert left_out.outcome == "failed"
-    assert f"not better: {last}".lower() in left_out.detail.lower()
+def test_the_residual_protocol_shows_contribution_and_both_steps():
+    rows = texts_of(section_of(few_shot()))
+    assert rows["Pre-trained encoders, 5 %, MLP"] == [
+        "0.120 (0.090 to 0.150)", "0.700 (0.670 to 0.730)", "0.730 (0.700 to 0.760)",
+    ]  # fmt: skip
+    assert rows["Untrained encoders, 100 %, MLP"][0].startswith("\N{MINUS SIGN}0.020")
 
 
-def test_the_first_sentence_tells_the_error_of_the_mixture_too(probe):
-    assert "; on the" not in headline(probe)[0]
-    entry, *_ = margins_of(probe, "ssl", "ridge")
-    mixed = [
-        replace(row, feature_set="bottleneck", value=0.5 * row.value)
-        for row in probe.table.rows
-        if row.feature_set == "ssl"
-    ]
-    labels = {**probe.table.record.labels, "bottleneck": "Bottleneck of these"}
-    table = replace(
-        probe.table,
-        rows=(*probe.table.rows, *mixed),
-        record=replace(probe.table.record, labels=labels),
-    )
-    first, _ = headline(replace(probe, table=table))
-    assert first.endswith(f"; on the bottleneck of these, {0.5 * entry.champion_rmse:.3f}.")
+def test_ablation_names_the_best_block_and_the_one_missed_most():
+    section = section_of(ablation())
+    blocks = [words(block.name).lower() for block in list_blocks()]
+    assert f"the best alone is {blocks[0]} (0.400)" in section.finding
+    assert "(+0.060 without it)" in section.finding
+    rows = texts_of(section)
+    last = list_blocks()[-1].name
+    label = f"Pre-trained encoders, without {last}, less Pre-trained encoders, all"
+    assert rows[label][0].startswith("+0.050")  # the error is lower without it
+    assert f"Pre-trained encoders, only {last}, less Untrained encoders, only {last}" in rows
 
 
-def test_every_section_says_what_was_asked_and_compared(probe):
-    section = probe_section(probe)
-    assert probe.table.record.protocol in section.protocol
-    assert section.question.endswith("?")
-    assert section.tally()
+def test_ablation_of_features_of_any_name_has_them_first(tmp_path):
+    results = ablation()
+    renamed = {
+        "rows": tuple(replace(r, feature_set=f"z{r.feature_set}") for r in results.rows),
+        "summary": tuple(
+            replace(s, feature_set=s.feature_set.replace("ssl", "zssl")) for s in results.summary
+        ),
+        "differences": (),
+        "record": replace(
+            results.record,
+            proposed=[name.replace("ssl", "zssl") for name in results.record.proposed],
+            config={"blocks": {
+                name.replace("ssl", "zssl"): own
+                for name, own in results.record.config["blocks"].items()
+            }},
+        ),
+    }  # fmt: skip
+    replace(results, **renamed).save(tmp_path)  # sorts the names
+    section = section_of(Results.load(tmp_path, "ablation"))
+    svg = section.passages[0].drawings[0].svg
+    assert svg.index("Zssl") < svg.index("Untrained encoders")
+
+
+def test_a_benchmark_shows_each_fold_and_what_had_no_features():
+    section = section_of(matbench())
+    assert section.finding.startswith("matbench_jdft2d, Exfoliation en: ridge")
+    assert "on 500 test crystals" in section.finding
+    assert "mean of training labels, 67.000" in section.finding
+    notes = [note for passage in section.passages for note in passage.notes]
+    assert any(note.startswith("636 rows in all; 0 rows without features") for note in notes)
+
+
+def test_the_first_sentence_tells_the_error_of_the_bottleneck_and_of_the_mean_too():
+    text = headline(first_setting(linear_probe()))
+    assert "RMSE of 0.413 (0.383 to 0.443) eV/atom on 116 test crystals" in text
+    assert text.endswith("; bottleneck of these, 0.400; mean of training labels, 0.988.")
+
+
+def test_every_section_says_what_was_asked_and_compared():
+    for results in (linear_probe(), few_shot(), ablation(), shap_share(), matbench()):
+        section = section_of(results)
+        assert section.question == results.record.question
+        assert section.protocol == results.record.protocol
+        assert section.failure == results.record.failure
+        assert section.tally()
+        assert section.passages
+
+
+def test_a_mean_has_no_row_of_dots_and_stands_last_in_the_table():
+    setting = first_setting(linear_probe())
+    assert MEAN not in ERRORS
+    assert setting_table(setting).rows[-1].label == NAMES[MEAN]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "text"),
+    [
+        (["held"], "the claim holds"),
+        (["open"], "the claim is uncertain"),
+        (["held"] * 3, "none of 3 claims fails"),
+        (["failed", "failed", "open"], "2 of 3 claims fail; 1 uncertain"),
+    ],
+)
+def test_claims_are_counted_in_words(outcomes, text):
+    checks = tuple(Check(claim="x", outcome=outcome, evidence="") for outcome in outcomes)
+    assert Section(anchor="a", title="A", checks=checks).tally() == text
+
+
+def test_a_hashed_count_stands_with_what_chance_makes_of_it(run_folder):
+    section = data_section(DataCounts(), (), [linear_probe()])
+    (row,) = [texts for label, texts in texts_of(section).items() if label == "Linear probe"]
+    assert row[2] == f"7 (9 %, {80 * FALSE_POSITIVE_RATE:.2g} by chance)"
+    assert row[4] == "0 (0 %)"
+    notes = " ".join(note for passage in section.passages for note in passage.notes)
+    assert f"probability of {FALSE_POSITIVE_RATE:.4f}" in notes
+
+
+def write_skips(path, *reasons):
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["id", "file", "reason", "remedy"])
+        writer.writerows([f"x{i}", "a.cif", text, "Look."] for i, text in enumerate(reasons))
+
+
+def test_structures_that_the_conversion_left_out_are_counted(run_folder, tmp_path):
+    copy = shutil.copytree(run_folder, tmp_path / "run")
+    table = shutil.copy(copy / "structures.parquet", tmp_path / "mine.parquet")
+    write_skips(tmp_path / "mine.parquet.skipped.csv", "No cell.", "No cell.", "Got <no> cell.")
+    skipped = read_run(copy, structures=table, umap=False).data.skipped
+    assert sum(count for _, _, count in skipped) == 4 + 3
+    assert ("No cell.", "Look.", 2) in skipped
+    write_skips(copy / "features.parquet.skipped.csv", "No cell.")  # the first of those above
+    again = read_run(copy, structures=table, umap=False).data
+    assert again.skipped == skipped
+    assert len(again.lists) == 3
+
+
+def test_effective_rank_is_shown_with_its_cap_by_the_number_of_crystals(run_folder):
+    blocks = read_weights(run_folder, []).blocks
+    assert {block.rank_cap for block in blocks} == {40}
+    passage = rank_passage(blocks)
+    assert "(40 crystals, " in passage.notes[0]
+    assert "of 40" in passage.drawings[0].svg
+    alone = BlockRun(name="x", index=0, width=64, monitors={"effective_rank": 32.0})
+    assert rank_passage([alone]).notes == ()
+    assert "32 of 64" in rank_passage([alone]).drawings[0].svg
+
+
+def test_cards_tell_training_crystals_from_held_out_ones(run_folder):
+    section = card_section(read_weights(run_folder, []))
+    assert section.passages[0].tables[0].heads[1:3] == ("Training crystals", "Held-out crystals")
+    for texts in texts_of(section).values():
+        assert texts[:2] == ["280", "40"]
+        assert texts[4] == "40"
+
+
+def test_bundled_weights_show_the_rank_of_their_cards(tmp_path):
+    weights = read_weights(tmp_path, ["tiny"])
+    assert weights.name == "tiny"
+    assert rank_passage(weights.blocks) is not None
 
 
 def test_evaluations_alone_give_a_report_with_features_from_elsewhere(run_folder, tmp_path):
@@ -145,10 +299,10 @@ def test_evaluations_alone_give_a_report_with_features_from_elsewhere(run_folder
         umap=False,
     ).read_text(encoding="utf-8")
     assert "Map of the features coloured by formation_energy_per_atom" in text
-    for anchor in ("shap-share", "few-labels", "ablation", "matbench", "cards", "tasks"):
+    for anchor in ("shap-share", "few-shot", "ablation", "matbench", "cards", "tasks"):
         assert f'id="{anchor}"' in text
     assert 'id="linear-probe"' not in text
-    assert "(11 %)" in text  # test crystals of a formula that the weights have seen
+    assert "(11 %, 0.049 by chance)" in text  # test crystals of a formula that the weights have seen
     with pytest.raises(InputError, match="Found no file"):
         write_report(tmp_path / "evaluations", features=tmp_path / "absent.parquet")
 
@@ -174,17 +328,21 @@ def test_the_map_of_neighbours_is_made_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("model", "mark", "verdict"),
-    [(0.9, "yes", "better"), (0.5, "partly", "not better than rule"), (0.1, "no", "not better")],
+    ("model", "outcome", "verdict"),
+    [
+        (0.9, "held", "better"),
+        (0.5, "open", "not better than rule"),
+        (0.1, "failed", "not better"),
+    ],
 )
-def test_a_task_is_better_only_where_it_beats_every_baseline(run_folder, model, mark, verdict):
+def test_a_task_is_better_only_where_it_beats_every_baseline(run_folder, model, outcome, verdict):
     block = read_weights(run_folder, []).blocks[0]
     figure = replace(
         block.figures[0], model=model, higher_is_better=True, trivial="majority",
         baselines={"majority": 0.2, "rule": 0.6},
     )  # fmt: skip
-    row = task_row(block, figure)
-    assert (row.mark, row.verdict) == (mark, verdict)
+    last = task_row(block, figure).cells[-1]
+    assert (last.outcome, last.text) == (outcome, verdict)
 
 
 def test_numbers_rounded_to_zero_have_no_sign_and_logarithms_are_words():
@@ -192,3 +350,4 @@ def test_numbers_rounded_to_zero_have_no_sign_and_logarithms_are_words():
     assert signed(0.5) == "+0.500"
     assert number(-1234.0) == "\N{MINUS SIGN}1,234"
     assert words("log10(bulk_modulus_vrh)") == "Log10 of bulk modulus vrh"
+    assert [counted(1, "crystal"), counted(2, "crystal")] == ["1 crystal", "2 crystals"]

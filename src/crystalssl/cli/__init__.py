@@ -1,7 +1,7 @@
-"""The command line: each command turns files into files by calling the layers below.
+"""The command line: each command parses its options, calls ``crystalssl.pipeline`` and prints.
 
 The last layer of the flow. ``app`` holds the commands and turns errors into messages; one file
-per family of commands; ``run`` strings all stages together. Nothing here is needed from Python.
+per group of commands. Nothing here is needed from Python.
 """
 
 from crystalssl.cli.app import app, main

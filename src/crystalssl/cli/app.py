@@ -1,7 +1,7 @@
 """The application: which commands there are, and how an error becomes one message.
 
-Commands live in the other files of this package; heavy imports (torch) happen inside them, so
-that ``crystalssl --help`` answers at once.
+Commands live in the other files of this package; heavy imports happen inside them, so that
+``crystalssl --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -11,24 +11,29 @@ import warnings
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
-from crystalssl.cli import configure, convert, evaluate, info, learn, mixing, run, scale
-from crystalssl.cli.console import error_console
+from crystalssl import pipeline
+from crystalssl.cli import info, options
+from crystalssl.cli.commands import command
+from crystalssl.cli.console import error_console, say
 from crystalssl.errors import CrystalSSLError
+from crystalssl.pipeline.evaluation import SCENARIOS
+from crystalssl.processes import EXIT_TERMINATED, Terminated, stop_on_sigterm
 
 DEBUG = "--debug"
 """Option that shows tracebacks; valid at any place of the command line."""
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C has stopped."""
 
 
 class Messages(TyperGroup):
     """The group of all commands; what a user can cause ends as one message and exit code 2."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Take ``--debug`` from any place of the arguments, then run as usual."""
+        """Take ``--debug`` from any place and old spellings of options, then run as usual."""
         given = extra.pop("args", args[0] if args else None)
-        words = list(sys.argv[1:] if given is None else given)
+        words = [_renamed(word) for word in (sys.argv[1:] if given is None else given)]
         chosen = [word for word in words if word != DEBUG]
         if len(chosen) < len(words):
             chosen.insert(0, DEBUG)
@@ -36,32 +41,41 @@ class Messages(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; without ``--debug`` hide warnings and tracebacks."""
-        if ctx.params.get("debug"):
-            return super().invoke(ctx)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            error_console.print(how_to_go_on(self.commands.get(ctx.invoked_subcommand or "")))
-            raise typer.Exit(130) from None
-        except Exception as error:
-            if hasattr(error, "exit_code"):  # typer's own: a wrong option, with usage
+        with stop_on_sigterm():
+            try:
+                if ctx.params.get("debug"):
+                    return super().invoke(ctx)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    return super().invoke(ctx)
+            except (typer.Exit, typer.Abort, BrokenPipeError):
                 raise
-            message, code = describe(error)
-        error_console.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+            except KeyboardInterrupt as stop:
+                error_console.print(f"Stopped. {STOPPED.get(ctx.invoked_subcommand, '')}".rstrip())
+                code = EXIT_TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+                raise typer.Exit(code) from None
+            except Exception as error:
+                if ctx.params.get("debug") or hasattr(error, "exit_code"):
+                    raise  # typer's own have an exit code: a wrong option, with usage
+                message, code = describe(error)
+        error_console.print("[bold red]Error:[/] ", end="")
+        error_console.print(message, markup=False, soft_wrap=True)
         raise typer.Exit(code)
 
 
-def how_to_go_on(command: Any) -> str:
-    """What to say when a command was stopped, after what it can take up again."""
-    if command is not None and any(option.name == "resume" for option in command.params):
-        return "Stopped. The same command with --resume goes on from the last finished epoch."
-    if command is not None and command.name == "run":
-        return "Stopped. Finished stages are kept; the same command again does the rest."
-    return "Stopped."
+def _renamed(word: str) -> str:
+    """An option by its present name."""
+    name, equals, value = word.partition("=")
+    return f"{options.RENAMED.get(name, name)}{equals}{value}"
+
+
+STOPPED = {
+    "pretrain": "The same command again goes on from the last finished epoch.",
+    "run": "Finished stages are kept; the same command again does the rest.",
+    "evaluate": "What is finished is kept; the same command again does the rest.",
+    "featurize-corpus": "Finished shards are kept; the same command again does the rest.",
+}
+"""How to go on after a command was stopped."""
 
 
 def describe(error: Exception) -> tuple[str, int]:
@@ -70,15 +84,17 @@ def describe(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, OSError):
         return describe_os_error(error), 2
+    if isinstance(error, MemoryError):
+        return f"Not enough memory ({error}). Give fewer structures at a time.", 2
     name = type(error).__name__
     return f"{name}: {error}. This should not happen; {DEBUG} shows where, please report it.", 1
 
 
 def describe_os_error(error: OSError) -> str:
     """One sentence for a failed file operation: what, where, what to do."""
-    place = error.filename if error.filename is not None else "a file"
+    file = error.filename if error.filename is not None else "a file"
     reason = error.strerror or str(error) or type(error).__name__
-    return f"Cannot use {place}: {reason}. Check that it exists and that you may read or write it."
+    return f"Cannot use {file}: {reason}. Check that it exists and that you may read or write it."
 
 
 def show_version(wanted: bool) -> None:
@@ -110,19 +126,57 @@ app = typer.Typer(
 app.callback()(start)
 
 MAIN, FILES, LEARN, LOOK = "The whole pipeline", "Structures", "Learning", "Results and settings"
-app.command(rich_help_panel=MAIN)(run.run)
-app.command(rich_help_panel=FILES)(convert.convert)
-app.command(rich_help_panel=FILES)(convert.ftcp)
-app.command(rich_help_panel=FILES)(convert.panel)
-app.command(rich_help_panel=FILES)(scale.generate)
-app.command(rich_help_panel=LEARN)(learn.pretrain)
-app.command(rich_help_panel=LEARN)(learn.extract)
-app.command(rich_help_panel=LEARN)(mixing.bottleneck)
-app.command(rich_help_panel=LEARN)(scale.featurize_corpus)
-app.add_typer(evaluate.app, name="evaluate", rich_help_panel=LOOK)
-app.command(rich_help_panel=LOOK)(evaluate.report)
+
+
+def show_results(results: Any) -> None:
+    """Print the results of an evaluation."""
+    from crystalssl.cli.results import show
+
+    show(results)
+
+
+def show_run(result: Any) -> None:
+    """Print the comparison of a run, and where its page is."""
+    if result.linear_probe is not None:
+        show_results(result.linear_probe)
+    say(f"Report: {result.report}")
+
+
+def show_weights(result: Any) -> None:
+    """Print where trained weights are."""
+    say(f"Weights: {result.folder}")
+
+
+def add(name: str, call: Any, panel: str | None = None, to: typer.Typer = app) -> None:
+    """Add a command."""
+    to.command(name, rich_help_panel=panel)(call)
+
+
+TABLE, ARRAY = {"out": options.TABLE}, {"out": options.ARRAY}
+add("run", command(pipeline.run, show=show_run, structures=options.BUNDLED), MAIN)
+add("convert", command(pipeline.convert, required=["out"], **TABLE), FILES)
+add("ftcp", command(pipeline.write_ftcp, **ARRAY), FILES)
+add("panel", command(pipeline.write_panel, **ARRAY), FILES)
+add("generate", command(pipeline.generate, structures=options.BUNDLED, **TABLE), FILES)
+add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
+add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
+add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
+add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
+evaluate = typer.Typer(help="Measure features against labels and baselines.")
+UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
+for name, kind in SCENARIOS.items():
+    further = {"untrained_features": options.UNTRAINED_FILE} if name == "ablation" else {}
+    call = command(
+        pipeline.evaluate, scenario=kind, show=show_results, structures=options.LABELLED,
+        without=UNUSED.get(name, ()), **further,
+    )  # fmt: skip
+    add(name, call, to=evaluate)
+add("matbench", command(pipeline.matbench, show=show_results), to=evaluate)
+app.add_typer(evaluate, name="evaluate", rich_help_panel=LOOK)
+report = command(pipeline.report, features=options.MAP_FEATURES, structures=options.MAP_FILE)
+add("report", report, LOOK)
 app.add_typer(info.app, name="info", rich_help_panel=LOOK)
-app.add_typer(configure.app, name="config", rich_help_panel=LOOK)
+app.add_typer(info.settings, name="config", rich_help_panel=LOOK)
 
 
 def main() -> None:

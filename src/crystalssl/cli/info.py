@@ -1,37 +1,31 @@
-"""``crystalssl info``: what there is (data, panel, blocks, tasks, weights) and where it runs.
+"""``crystalssl info`` and ``config``: what there is, where it runs, and every setting.
 
-Everything shown comes from the registry, the panel table or a measurement, so it cannot go stale.
+Everything shown comes from the registry, the panel table, the dataclasses of the settings or a
+measurement, so it cannot go stale.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import platform
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crystalssl.cli.console import grid, say
+from crystalssl.cli.options import BLOCK, BUNDLED, PRESET
 from crystalssl.errors import InputError
 
 if TYPE_CHECKING:
     from crystalssl.structures.crystals import Crystals
 
 app = typer.Typer(help="What there is: data, panel, blocks, tasks, weights, machine.")
+settings = typer.Typer(help="Settings: presets and block configurations.")
 
-OptionalSources = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="STRUCTURES",
-        help="Structures; the bundled crystals if none are given.",
-        show_default=False,
-    ),
-]
 LEAST_RANK = 0.3
 """Share of its width that a block's effective rank should reach."""
 LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymatgen", "matminer")
@@ -43,27 +37,29 @@ def crystals_of(sources: list[Path] | None) -> Crystals:
     Raises:
         InputError: if there is none among those named.
     """
-    if sources:
-        from crystalssl.datasets.load import load_crystals
-
-        result = load_crystals([os.fspath(source) for source in sources])
-        if not len(result.crystals):
-            first = f" First: {result.skipped[0].reason}." if result.skipped else ""
-            raise InputError(
-                f"Found no structures that can be read.{first} Give files, folders or archives "
-                "with structures in them."
-            )
-        if result.skipped:
-            say(f"{len(result.skipped):,} structures cannot be read", "yellow")
-        return result.crystals
     from crystalssl.datasets.bundled import load_bundled
+    from crystalssl.datasets.load import read_any
+    from crystalssl.pipeline.progress import counted
 
-    return load_bundled()
+    if not sources:
+        return load_bundled()
+    result = read_any(sources)
+    if not len(result.crystals):
+        first = f" First: {result.skipped[0].reason}." if result.skipped else ""
+        raise InputError(
+            f"Found no structures that can be read.{first} Give files, folders or archives "
+            "with structures in them."
+        )
+    if result.skipped:
+        say(f"{counted(len(result.skipped), 'structure')} cannot be read", warning=True)
+    return result.crystals
 
 
 @app.command()
-def data(sources: OptionalSources = None) -> None:
+def data(sources: BUNDLED = None) -> None:
     """Count crystals, elements and sites, and describe every column."""
+    from collections import Counter
+
     import numpy as np
 
     from crystalssl.datasets.bundled import UNITS
@@ -84,10 +80,8 @@ def data(sources: OptionalSources = None) -> None:
         values = crystals.column(name)
         if np.issubdtype(values.dtype, np.number):
             known = values[np.isfinite(values.astype(float))].astype(float)
-            spread = [f"{f(known):.4g}" for f in (np.min, np.median, np.max)] if len(known) else []
-            rows.append(
-                [name, UNITS.get(name, ""), f"{len(known):,}", *(spread or ["", "", ""]), ""]
-            )
+            extent = [f"{f(known):.4g}" if len(known) else "" for f in (np.min, np.median, np.max)]
+            rows.append([name, UNITS.get(name, ""), f"{len(known):,}", *extent, ""])
         else:
             common = Counter(str(value) for value in values if value is not None).most_common(3)
             text = ", ".join(f"{value} ({count:,})" for value, count in common)
@@ -98,7 +92,7 @@ def data(sources: OptionalSources = None) -> None:
 
 @app.command()
 def panel(
-    sources: OptionalSources = None,
+    sources: BUNDLED = None,
     limit: Annotated[int, typer.Option(help="Crystals to measure.", min=1)] = 1000,
 ) -> None:
     """Show the columns of every panel group, its width and its measured sparsity."""
@@ -235,6 +229,8 @@ def machine() -> None:
 
 def installed(name: str) -> str:
     """Version of a package, or that it is not there."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -248,3 +244,55 @@ def memory() -> str:
     except (AttributeError, ValueError, OSError):
         return "unknown"
     return f"{size / 2**30:.1f} GiB"
+
+
+@settings.callback()
+def _settings() -> None:
+    """Keep ``config`` a group, so that ``config show`` is spelled out."""
+
+
+@settings.command()
+def show(preset: PRESET = "quick", block: BLOCK = "all") -> None:
+    """Show every setting by its section: value and meaning; for --config and --set."""
+    from crystalssl.blocks.registry import resolve_blocks
+    from crystalssl.config import get_preset
+    from crystalssl.features.bottleneck_training import BottleneckConfig
+
+    show_config(f"[training], preset {preset}", get_preset(preset))
+    for entry in resolve_blocks(block):
+        show_config(f"[{entry.name}], block {entry.number}", entry.Config())
+    if block == "all":
+        show_config("[bottleneck]", BottleneckConfig())
+
+
+def show_config(title: str, config: Any) -> None:
+    """Print one configuration: field, value, meaning."""
+    from dataclasses import fields
+
+    meanings = field_docs(type(config))
+    rows = [
+        [field.name, str(getattr(config, field.name)), meanings.get(field.name, "")]
+        for field in fields(config)
+    ]
+    grid(title, ["setting", "value", "meaning"], rows)
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, from its source."""
+    import inspect
+    import textwrap
+
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        if not isinstance(body, ast.ClassDef):
+            continue
+        for entry, below in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(entry, ast.AnnAssign)
+                and isinstance(entry.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                docs[entry.target.id] = " ".join(str(below.value.value).split())
+    return docs

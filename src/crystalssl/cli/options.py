@@ -1,81 +1,155 @@
-"""Options that several commands share, each with its help text written once.
+"""Every option of the command line, by the parameter of the pipeline that it sets.
 
-Read by typer when a command is called; nothing happens here.
+A command takes the parameters of its function that stand here, in the order and with the defaults
+of that function (``commands.py``). Texts that stand for several values are parsed here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Sources = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Files, folders, archives or tables: CIF, POSCAR, extxyz, ASE db, JSON(.gz), "
-        "Parquet, .zip/.tar, raw FTCP .npy.",
-        metavar="STRUCTURES",
-        show_default=False,
+from crystalssl.errors import InputError
+
+FILES = (
+    "Files, folders, archives or tables: CIF, POSCAR, extxyz, ASE db, JSON(.gz), Parquet, "
+    ".zip/.tar, raw FTCP .npy"
+)
+
+
+def argument(kind: Any, text: str, **details: Any) -> Any:
+    """What stands in the command without a name."""
+    return Annotated[kind, typer.Argument(help=text, show_default=False, **details)]
+
+
+def option(kind: Any, text: str, *names: str, **details: Any) -> Any:
+    """What is given by a name; that of the parameter by default."""
+    return Annotated[kind, typer.Option(*names, help=text, **details)]
+
+
+def several(kind: Any, text: str, *names: str, **details: Any) -> Any:
+    """An option that may be repeated."""
+    return option(list[kind], f"{text}; may be repeated.", *names, show_default=False, **details)
+
+
+Number, Text, File = int | None, str | None, Path | None
+ARRAY = option(Path, "Array, .npy; ids of its rows go beside it.", "--out", "-o")
+TABLE = option(Path, "Structure table, .parquet.", "--out", "-o")
+FEATURES_FILE = option(Path, ".parquet, or .npy for an array (n, 2048).", "--out", "-o")
+SHARDS_OUT = option(Path, "Folder for the features.", "--out", "-o")
+LABELLED = several(Path, "Structures with labels", "--structures", "-s")
+BUNDLED = argument(list[Path] | None, f"{FILES}; the bundled crystals if none are given.")
+MAP_FILE = option(File, "Their table, with labels; that of DIR if none.", "--structures", "-s")
+MAP_FEATURES = option(File, "Features for the map; those of DIR if none.")
+PRESET = option(str, "quick, paper or large.", "--preset", "-p")
+BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
+UNTRAINED_FILE = option(File, "Their features, where they are there already.")
+
+OPTIONS: dict[str, Any] = {
+    "structures": argument(list[Path], f"{FILES}.", metavar="STRUCTURES"),
+    "features": argument(Path, "Features, .parquet or .npy."),
+    "file": argument(Path, "matbench_*.json.gz as matminer has it, or a structure table."),
+    "folder": argument(Path, "Folder of a run, or of evaluations.", metavar="DIR"),
+    "shards": argument(Path, "Folder of structure tables, .parquet."),
+    "out": option(Path, "Folder for the results.", "--out"),
+    "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
+    "block": BLOCK,
+    "output": option(
+        str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
     ),
-]
-Labelled = Annotated[
-    list[Path],
-    typer.Option("--structures", "-s", help="Structures with labels; may be repeated."),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop if any structure cannot be used.")]
-Symprec = Annotated[float, typer.Option(help="Symmetry tolerance in angstrom.", min=1e-6, max=0.5)]
-Seed = Annotated[int, typer.Option(help="Seed of all randomness.", min=0)]
-Threads = Annotated[int | None, typer.Option(help="Threads to use; all cores if not given.", min=1)]
-DType = Annotated[
-    str, typer.Option("--dtype", help="Type of stored features: float32, float16 or int8.")
-]
-Output = Annotated[
-    str,
-    typer.Option(
-        "--output",
-        help="blocks: side by side; bottleneck: mixed; auto: mixed if the run has a bottleneck.",
+    "dtype": option(str, "Type of stored features: float32, float16 or int8."),
+    "preset": PRESET,
+    "epochs": option(Number, "At most so many passes over the training crystals.", min=1),
+    "init": option(Text, "Weights to go on from: folder of a run, or a name (info weights)."),
+    "resume": option(bool, "Go on where an earlier run stopped.", "--resume"),
+    "force": option(bool, "Replace trained weights that are there.", "--force"),
+    "stream": option(bool, "Keep the corpus in shards on disk, not in memory.", "--stream"),
+    "devices": option(Number, "Processes or GPUs on each host, under a launcher.", min=1),
+    "nodes": option(Number, "Hosts, under a launcher.", min=1),
+    "config": option(File, "Settings in TOML: [training], [bottleneck], blocks (config show)."),
+    "assignments": several(
+        str, "One setting, like sites.move_ratio=0.4; wins over --config", "--set",
+        metavar="SECTION.SETTING=VALUE",
     ),
-]
-BlockChoice = Annotated[
-    str,
-    typer.Option(
-        "--block", "-b", help="all, or names and numbers joined by commas (crystalssl info blocks)."
+    "width": option(Number, "Number of features to give; 2048 if not given.", min=1),
+    "name": option(str, "Name it is chosen by."),
+    "count": option(int, "Crystals to make.", "--count", "-n", min=1),
+    "mean_sites": option(float | None, "Sites of a cell on average.", min=1),
+    "workers": option(Number, "Shards at a time; one a core if not given.", min=1),
+    "gpus": option(float, "GPUs of each worker; a fraction shares one.", min=0),
+    "targets": several(str, "Label column to predict, or log10(COLUMN)", "--target", "-t"),
+    "target": option(Text, "Label column, if it is not clear.", "--target", "-t"),
+    "task": option(Text, "Task name, if the file has another name."),
+    "head": option(str, "ridge, lightgbm, mlp or random_forest."),
+    "also": several(str, "NAME=FILE: further features to compare, under this name"),
+    "protocol": option(
+        Text, "held-out (folds of the test rows), repeated (90/10 to 60/40, random and grouped) or "
+        "both; both where there is a split column, else repeated.",
     ),
-]
-Preset = Annotated[str, typer.Option("--preset", "-p", help="quick, paper or large.")]
-OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
-Target = Annotated[
-    list[str],
-    typer.Option(
-        "--target",
-        "-t",
-        help="Label column to predict, or log10(COLUMN); may be given several times.",
-    ),
-]
-Also = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--also",
-        help="NAME=FILE: further features to compare, under this name; may be repeated.",
-        show_default=False,
-    ),
-]
-Shared = Annotated[
-    Path | None,
-    typer.Option(
-        "--shared",
-        help="Folder shared by scenarios of the same structures and features: baselines are made "
-        "and models on all labels fitted once.",
-        show_default=False,
-    ),
-]
-DropSeenOption = Annotated[
-    str,
-    typer.Option(
-        "--drop-seen",
-        help="Leave out test crystals that the weights saw in pre-training: none, formulas (any "
+    "fractions": option(str, "Train fractions, in percent, joined by commas."),
+    "repeats": option(int, "Repeats of each split that is drawn at random.", min=1, max=100),
+    "full_repeats": option(int, "Seeds of the heads where all labels are used.", min=1),
+    "heads": option(str, "Heads, joined by commas: ridge, lightgbm, mlp, random_forest."),
+    "residual": option(str, "Fractions for the residual protocol, in percent; empty for none."),
+    "folds": option(int, "Folds that residuals are taken from.", min=2),
+    "explained": option(int, "Test rows that are explained.", min=2),
+    "samples": option(int, "Points for each explained row of the network.", min=1),
+    "untrained": option(bool, "Also compare with encoders that were never trained."),
+    "drop_seen": option(
+        str, "Leave out test crystals that the weights saw in pre-training: none, formulas (any "
         "crystal of a seen formula) or structures.",
     ),
-]
+    "shared": option(
+        File, "Folder shared by scenarios of the same structures and features: baselines are made "
+        "and models on all labels fitted once.",
+    ),
+    "umap": option(bool, "Show UMAP beside principal components, where it is installed."),
+    "strict": option(bool, "Stop if any structure cannot be used.", "--strict"),
+    "symprec": option(float, "Symmetry tolerance in angstrom.", min=1e-6, max=0.5),
+    "seed": option(Number, "Seed of all randomness.", min=0),
+    "threads": option(Number, "Threads to use; all cores if not given.", min=1),
+}  # fmt: skip
+RENAMED = {"--draws": "--repeats", "--full-draws": "--full-repeats"}
+"""Old spellings of options, which go on working."""
+
+
+def _named(texts: Sequence[str] | None) -> dict[str, Path]:
+    """Files given as ``NAME=FILE``."""
+    files: dict[str, Path] = {}
+    for text in texts or ():
+        name, _, file = text.partition("=")
+        if not name or not file:
+            raise InputError(f"Got --also {text!r}; expected NAME=FILE, like mine=mine.parquet.")
+        if name in files:
+            raise InputError(f"The name {name!r} of --also is in use; choose another.")
+        files[name] = Path(file)
+    return files
+
+
+def _percentages(text: str) -> tuple[float, ...]:
+    """Fractions given in percent, joined by commas; empty text gives none."""
+    try:
+        fractions = tuple(float(word) / 100 for word in text.split(",") if word.strip())
+    except ValueError as error:
+        raise InputError(
+            f"Got fractions {text!r}; expected numbers joined by commas, for instance 1,10,100."
+        ) from error
+    if any(not 0 < fraction <= 1 for fraction in fractions):
+        raise InputError(f"Got fractions {text!r}; expected more than 0 and at most 100 percent.")
+    return tuple(dict.fromkeys(fractions))
+
+
+def _joined(values: Iterable[float]) -> str:
+    return ",".join(f"{100 * value:g}" for value in values)
+
+
+TEXTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "also": (_named, lambda files: None),
+    "fractions": (_percentages, _joined),
+    "residual": (_percentages, _joined),
+    "heads": (lambda text: tuple(word.strip() for word in text.split(",")), ",".join),
+}
+"""For options that are texts of several values: how they are read, and how a default is written."""

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from crystalssl.errors import InputError
+from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch, Edges
 from crystalssl.representation.graph import periodic_graph
@@ -30,6 +31,8 @@ from crystalssl.structures.crystals import Crystals
 
 UNKNOWN_SYSTEM = -1
 """Crystal system of crystals that came without their symmetry."""
+CORPUS_FORMAT = 1
+"""Version of the files that this package writes; files from before have none."""
 _IDS = "ids"
 
 
@@ -165,15 +168,15 @@ class Corpus:
     @property
     def has_targets(self) -> bool:
         """Whether the crystal-level targets were computed."""
-        return not bool(self.values.isnan().any())
+        return not len(self) or not bool(self.values.isnan().all())
 
     @property
-    def part_of_row(self) -> None:
-        """No parts: all of it is in memory (``parts.PartedCorpus`` has them)."""
+    def shard_of_row(self) -> None:
+        """No shards: all of it is in memory (``shards.ShardedCorpus`` has them)."""
         return None
 
     def identity(self) -> Iterator[bytes]:
-        """What tells this corpus from another, piece by piece."""
+        """What distinguishes this corpus from another, piece by piece."""
         for tensor in (self.values, self.panel.lattice, self.panel.numbers):
             yield tensor.cpu().numpy().tobytes()
 
@@ -191,16 +194,24 @@ class Corpus:
         """The same corpus on another device."""
         return _joined({name: t.to(device) for name, t in self._tensors().items()}, self.ids)
 
+    def has_finite_targets(self, index: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """(row,) whether the targets of some crystals can be learnt."""
+        finite: npt.NDArray[np.bool_] = (
+            self.values[self._rows(index)].isfinite().all(1).cpu().numpy()
+        )
+        return finite
+
     def fit_targets(self, index: npt.ArrayLike) -> Corpus:
         """The same corpus with targets standardised by the statistics of some of its crystals.
 
         Args:
-            index: row numbers of the training part.
+            index: row numbers of the training crystals; those without finite targets are left out.
 
         Raises:
             InputError: if there is no row.
         """
         values = self.values[self._rows(index)].double()
+        values = values[values.isfinite().all(1)]  # (row, target)
         if not len(values):
             raise InputError("Got no crystals to standardise targets with, expected at least one.")
         std = values.std(0, unbiased=False)
@@ -208,7 +219,7 @@ class Corpus:
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
     def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
-        """Some of the crystals as they were given, to the rounding of float32; here in one go."""
+        """Some of the crystals as they came, to the rounding of float32; here in one go."""
         panel = self.panel.take(self._rows(index)).to("cpu")
         yield Crystals(
             ids=self.ids[np.asarray(index, dtype=np.int64)],
@@ -220,7 +231,7 @@ class Corpus:
         )
 
     def batch(self, index: Tensor | npt.ArrayLike, block: Reader) -> BlockBatch:
-        """Gather what a block reads of some crystals, in the order given.
+        """Gather what a block reads of some crystals, in the order of the index.
 
         Args:
             index: row numbers; repeats are fine.
@@ -265,40 +276,46 @@ class Corpus:
 
     def save(self, path: Path) -> Path:
         """Write the corpus as safetensors, atomically."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
         tensors = {name: t.cpu().contiguous() for name, t in self._tensors().items()}
         text = json.dumps(self.ids.tolist()).encode()
         tensors[_IDS] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        save_file(tensors, partial, metadata={"layout_version": str(layout.VERSION)})
-        partial.replace(path)
-        return path
+        versions = {"layout_version": str(layout.VERSION), "version": str(CORPUS_FORMAT)}
+        with atomic(path) as aside:
+            try:
+                save_file(tensors, aside, metadata=versions)
+            except SafetensorError as error:  # a full disk comes as one
+                raise OSError(str(error)) from error
+        return Path(path)
 
     @staticmethod
     def load(path: Path) -> Corpus:
         """Read a corpus that ``save`` wrote.
 
         Raises:
-            InputError: if the file is missing, damaged, or of another layout version.
+            InputError: if the file is missing, damaged, of a newer format or another layout.
         """
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, framework="pt") as handle:
-                version = (handle.metadata() or {}).get("layout_version")
+                versions = handle.metadata() or {}
+                version = versions.get("version")
+                check_version(None if version is None else int(version), CORPUS_FORMAT, path)
                 tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"Cannot read the corpus {path}: {error}. Build it anew.") from error
-        if version != str(layout.VERSION):
+            if versions.get("layout_version") != str(layout.VERSION):
+                raise InputError(
+                    f"The corpus {path} has panel layout {versions.get('layout_version')}, "
+                    f"expected {layout.VERSION}. Build it again from the structures."
+                )
+            ids = json.loads(tensors.pop(_IDS).numpy().tobytes())
+            return _joined(tensors, np.array(ids, dtype=np.str_))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"The corpus {path} has panel layout {version}, expected {layout.VERSION}. "
-                "Build it anew from the structures."
-            )
-        ids = json.loads(tensors.pop(_IDS).numpy().tobytes())
-        return _joined(tensors, np.array(ids, dtype=np.str_))
+                f"Cannot read the corpus {path}: {error}. Build it again from the structures."
+            ) from error
 
     def _rows(self, index: Tensor | npt.ArrayLike) -> Int[Tensor, "row"]:
         if not isinstance(index, Tensor):
@@ -322,15 +339,15 @@ class Corpus:
 
     def _tensors(self) -> dict[str, Tensor]:
         """All tensors under flat names."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
-                found[field.name] = value
+                tensors[field.name] = value
             elif isinstance(value, PanelSource | Neighbours):
                 for inner in fields(value):
-                    found[f"{field.name}.{inner.name}"] = getattr(value, inner.name)
-        return found
+                    tensors[f"{field.name}.{inner.name}"] = getattr(value, inner.name)
+        return tensors
 
 
 def _from_arrays(arrays: dict[str, npt.NDArray[Any]], ids: npt.NDArray[np.str_]) -> Corpus:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError
+from crystalssl.files import atomic
 from crystalssl.representation import elemental
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS, symbol_to_number
@@ -106,12 +107,9 @@ def write_corpus(
     Raises:
         InputError: as ``generate``.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     names = pa.table({MADE_FROM: pa.array(source.ids.tolist(), pa.string())})
     schema = to_arrow(source.with_columns(names)).schema
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with atomic(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
         for chunk in generate(source, count, seed=seed, mean_sites=mean_sites):
             table = to_arrow(chunk)
             columns = [  # a chunk without disorder has no column of species
@@ -121,7 +119,7 @@ def write_corpus(
                 for field in schema
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    return partial.replace(path)
+    return Path(path)
 
 
 def _chances(sites: npt.NDArray[np.int64], mean: float | None) -> Floats:

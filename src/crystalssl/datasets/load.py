@@ -1,14 +1,15 @@
-"""Anything that holds structures to one batch of crystals: files, tables, and raw FTCP arrays.
+"""Anything that holds structures to one batch of crystals: files, tables, raw FTCP, objects.
 
-The one place that takes both what ``structures.reading`` reads and the arrays of people who have
-nothing else; every command and every stage starts here.
+The one place that takes what ``structures.reading`` reads, the arrays of people who have nothing
+else, and objects of pymatgen and ASE; every command and every stage starts here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,73 @@ from pyarrow import csv
 from crystalssl.errors import InputError, Skip
 from crystalssl.representation.ftcp import decode, load_array
 from crystalssl.representation.ftcp_files import ID_COLUMNS
+from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import unique_ids
+from crystalssl.structures.objects import from_objects
 from crystalssl.structures.reading import read_structures
-from crystalssl.structures.validity import SOURCE_COLUMN
+from crystalssl.structures.validity import MAX_SITES, SOURCE_COLUMN, check
+
+Structures: TypeAlias = Crystals | str | Path | Sequence[Any]
+"""Crystals, a path, or a list of paths, pymatgen Structures, ASE Atoms or dictionaries of these."""
 
 ARRAY_SUFFIX = ".npy"
 """Ending of raw FTCP arrays."""
+
+
+def read_any(structures: Structures) -> ReadResult:
+    """Read paths or objects.
+
+    Raises:
+        InputError: if a path is missing or of no known kind, or the input is no list.
+        MissingExtraError: if a file needs an optional package that is not installed.
+    """
+    if isinstance(structures, Crystals):
+        return ReadResult(crystals=structures, skipped=[])
+    if isinstance(structures, str | Path):
+        return load_crystals([structures])
+    if (
+        hasattr(structures, "lattice")
+        or hasattr(structures, "cell")
+        or isinstance(structures, dict)
+    ):
+        raise InputError("Got a single structure, expected a list. Put it in brackets: [structure]")
+    items = list(structures)
+    if all(isinstance(item, str | Path) for item in items):
+        return load_crystals(items)
+    return from_objects(items)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """Structures as they were given, without those that cannot be used.
+
+    Attributes:
+        crystals: the valid ones, in input order.
+        skipped: the others.
+    """
+
+    crystals: Crystals
+    skipped: list[Skip]
+
+
+def load_valid(structures: Structures) -> Loaded:
+    """Read structures, cells as given, and set aside those that are not valid.
+
+    Raises:
+        InputError: as :func:`read_any`.
+    """
+    result = read_any(structures)
+    valid, invalid = check(result.crystals, max_sites=None)
+    crystals = result.crystals.take(valid)
+    # A large cell is fine if the crystal's reduced cell is small enough.
+    large = crystals.site_counts > MAX_SITES
+    too_large = canonicalize(crystals.take(large)).skipped if large.any() else []
+    gone = {skip.id for skip in too_large}
+    return Loaded(
+        crystals=crystals.take([name not in gone for name in crystals.ids.tolist()]),
+        skipped=[*result.skipped, *invalid, *too_large],
+    )
 
 
 def load_crystals(sources: Sequence[str | Path]) -> ReadResult:

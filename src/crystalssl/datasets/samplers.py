@@ -43,7 +43,7 @@ def split_to(batches: list[Index], count: int) -> list[Index]:
     """
     batches = list(batches)
     while len(batches) < count:
-        longest = max(range(len(batches)), key=lambda place: len(batches[place]), default=0)
+        longest = max(range(len(batches)), key=lambda index: len(batches[index]), default=0)
         rows = batches[longest] if batches else np.zeros(0, np.int64)
         if len(rows) < 2:
             raise InputError(
@@ -73,26 +73,26 @@ class BatchSampler:
         shuffle: bool = True,
         epochs: int = 1,
         multiple: int = 1,
-        parts: Index | None = None,
+        shards: Index | None = None,
     ) -> None:
         """Plan the batches.
 
         Args:
-            index: row numbers to draw from.
+            index: row numbers to make batches of.
             site_counts: (n,) sites of every row of the corpus.
             batch_size: rows in a batch at most.
             max_atoms: sites in a batch at most; a row with more has a batch of its own.
             seed: seed of the shuffles.
-            shuffle: whether each epoch has an order of its own.
+            shuffle: whether each epoch is in another order.
             epochs: epochs to plan for.
             multiple: the number of batches is a multiple of this.
-            parts: (n,) part of every row of the corpus; a batch then holds rows of one part, and
-                parts follow each other in an order of their own in each epoch.
+            shards: (n,) shard of every row of the corpus; a batch then holds rows of one shard,
+                and shards follow each other in another order in each epoch.
 
         Raises:
             InputError: if there is no row, or fewer than ``multiple``.
         """
-        self._parts = parts
+        self._shards = shards
         self._index = np.asarray(index, dtype=np.int64)
         self._sites = np.asarray(site_counts, dtype=np.int64)
         if not len(self._index):
@@ -110,18 +110,19 @@ class BatchSampler:
 
     def share(self, number: int, process: int, processes: int) -> Iterator[tuple[int, Index]]:
         """The batches of one process, each with its number in the epoch."""
-        for place, rows in enumerate(self.epoch(number)):
-            if place % processes == process:
-                yield place, rows
+        for index, rows in enumerate(self.epoch(number)):
+            if index % processes == process:
+                yield index, rows
 
     def _packed(self, number: int) -> list[Index]:
         order = self._index
         if self._shuffle:
             order = np.random.default_rng([self._seed, number]).permutation(order)
-        if self._parts is None:
+        if self._shards is None:
             return pack(order, self._sites, self._batch_size, self._max_atoms)
-        first, place = np.unique(self._parts[order], return_index=True, return_inverse=True)[1:]
-        turn = np.argsort(np.argsort(first))[place]  # parts as their rows were first drawn
+        shard = self._shards[order]  # (row,) as shuffled
+        first, index = np.unique(shard, return_index=True, return_inverse=True)[1:]
+        turn = np.argsort(np.argsort(first))[index]  # shards as their rows come first
         together = np.argsort(turn, kind="stable")
         runs = np.split(order[together], np.cumsum(np.bincount(turn))[:-1])
         bounds = (self._batch_size, self._max_atoms)

@@ -7,11 +7,20 @@ never stand on both sides of a split. Used by pre-training and by every probe.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from crystalssl.errors import InputError
+from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.formulas import reduced_formulas
+
+PARTS = ("train", "val", "test")
+"""Values of a split column."""
+FRACTIONS = (0.7, 0.1, 0.2)
+"""Fractions of the crystals in each when there is no split column."""
 
 
 def grouped_split(
@@ -90,3 +99,75 @@ def _spare_group(part: npt.NDArray[np.int64], parts: int) -> int:
     """Last group of the part that has most groups."""
     richest = int(np.argmax(np.bincount(part, minlength=parts)))
     return int(np.flatnonzero(part == richest)[-1])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Rows of each part; a reduced formula is in one part only.
+
+    Attributes:
+        train: rows that encoders are trained on.
+        val: rows that decide when to stop.
+        test: rows never seen in pre-training.
+    """
+
+    train: npt.NDArray[np.int64]
+    val: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+
+    def names(self) -> npt.NDArray[np.str_]:
+        """(n,) the part of every row."""
+        named = np.full(len(self.train) + len(self.val) + len(self.test), "train")
+        named[self.val] = "val"
+        named[self.test] = "test"
+        return named
+
+
+def has_split(crystals: Crystals) -> bool:
+    """Whether crystals carry a column that says what to train on."""
+    return crystals.columns is not None and "split" in crystals.columns.column_names
+
+
+def find_split(crystals: Crystals, seed: int) -> Split:
+    """The split column if there is one, else a split with formulas kept together.
+
+    Raises:
+        InputError: if the split column holds other words than train, val and test, or if nothing
+            would be left to train on or to validate with.
+    """
+    if has_split(crystals):
+        names = crystals.column("split")
+        unknown = sorted({str(name) for name in names} - set(PARTS))
+        if unknown:
+            raise InputError(
+                f"Column 'split' holds {', '.join(unknown)}; expected only {', '.join(PARTS)}."
+            )
+        rows = [np.flatnonzero(names == name) for name in PARTS]
+    else:
+        formulas = reduced_formulas(crystals)
+        rows = [np.arange(len(crystals))] + [np.zeros(0, np.int64)] * 2
+        if len(np.unique(formulas)) >= len(PARTS):
+            rows = list(grouped_split(formulas, FRACTIONS, seed))
+    split = Split(train=rows[0], val=rows[1], test=rows[2])
+    if not len(split.train) or not len(split.val):
+        raise InputError(
+            f"Pre-training needs crystals to train on and to validate with; got {len(split.train)} "
+            f"and {len(split.val)} from {len(crystals)} structures. Give more "
+            "structures of different formulas."
+        )
+    return split
+
+
+def with_split(crystals: Crystals, seed: int) -> Crystals:
+    """The same crystals with a split column; one that is there is kept.
+
+    Raises:
+        InputError: as ``find_split``.
+    """
+    split = find_split(crystals, seed)
+    names = pa.array(split.names().tolist())
+    if crystals.columns is None:
+        return crystals.with_columns(pa.table({"split": names}))
+    if has_split(crystals):
+        return crystals
+    return crystals.with_columns(crystals.columns.append_column("split", names))

@@ -20,8 +20,8 @@ from crystalssl.errors import missing_extra
 from crystalssl.models.arrays import Features, Floats, Index
 from crystalssl.models.boosting import FittedLightGBM
 
-Columns = Mapping[str, npt.NDArray[np.bool_]]
-"""Columns of the matrix that belong to each group, (p,) masks by name."""
+Columns = Mapping[str, npt.NDArray[np.int64] | npt.NDArray[np.bool_]]
+"""Columns of the matrix that belong to each group, by its name: numbers, or a (p,) mask."""
 STEP = 50
 """Rows that are explained at a time."""
 
@@ -46,9 +46,9 @@ class Attribution:
 
     @property
     def gaps(self) -> Floats:
-        """(m,) distance of total and prediction, as a share of the spread of the predictions."""
-        spread = float(self.predicted.std())
-        gaps: Floats = np.abs(self.total - self.predicted) / (spread if spread > 0 else 1.0)
+        """(m,) distance of total and prediction, in standard deviations of the predictions."""
+        deviation = float(self.predicted.std())
+        gaps: Floats = np.abs(self.total - self.predicted) / (deviation if deviation > 0 else 1.0)
         return gaps
 
 
@@ -65,9 +65,9 @@ def explain_trees(
     """
     booster = fitted.boosters[0]
 
-    def values(part: Index) -> tuple[Floats, Floats]:
-        found = np.asarray(booster.predict(matrix[part], pred_contrib=True), dtype=np.float64)
-        return found[:, :-1], found[:, -1]
+    def values(chunk: Index) -> tuple[Floats, Floats]:
+        shap = np.asarray(booster.predict(matrix[chunk], pred_contrib=True), dtype=np.float64)
+        return shap[:, :-1], shap[:, -1]  # (chunk, p), and the base that they are added to
 
     return _summed(values, matrix.shape[1], rows, groups, fitted.predict(matrix, rows))
 
@@ -102,21 +102,21 @@ def explain_network(
     import torch
 
     network, scale = fitted.networks[0], float(fitted.scale[0])
-    known = fitted.scaler.columns
+    columns = fitted.scaler.columns
     reference = torch.from_numpy(fitted.scaler.transform(matrix, background, np.float32))
     explainer = _gradient_explainer(network, reference, samples)
     base = float(fitted.predict(matrix, background).mean())
 
-    def values(part: Index) -> tuple[Floats, Floats]:
-        inputs = torch.from_numpy(fitted.scaler.transform(matrix, part, np.float32))
-        state = np.random.get_state()  # noqa: NPY002  shap draws from the global generator
+    def values(chunk: Index) -> tuple[Floats, Floats]:
+        inputs = torch.from_numpy(fitted.scaler.transform(matrix, chunk, np.float32))
+        state = np.random.get_state()  # noqa: NPY002  shap uses the global generator
         try:
-            found = explainer.shap_values(inputs, nsamples=samples, rseed=seed + int(part[0]))
+            varying = explainer.shap_values(inputs, nsamples=samples, rseed=seed + int(chunk[0]))
         finally:
             np.random.set_state(state)  # noqa: NPY002
-        whole = np.zeros((len(part), matrix.shape[1]))
-        whole[:, known] = np.asarray(found).reshape(len(part), len(known)) * scale
-        return whole, np.full(len(part), base)
+        shap = np.zeros((len(chunk), matrix.shape[1]))
+        shap[:, columns] = np.asarray(varying).reshape(len(chunk), len(columns)) * scale
+        return shap, np.full(len(chunk), base)
 
     return _summed(values, matrix.shape[1], rows, groups, fitted.predict(matrix, rows))
 
@@ -129,20 +129,22 @@ def _summed(
     predicted: Floats,
 ) -> Attribution:
     """Sums over groups and rows; SHAP values themselves are held for a few rows at a time."""
-    members = np.stack(list(groups.values()), axis=1).astype(np.float64)
-    absolute, total = np.empty((len(rows), members.shape[1])), np.empty(len(rows))
-    columns, base = np.zeros(width), 0.0
+    members = np.zeros((width, len(groups)))
+    for number, columns in enumerate(groups.values()):
+        members[columns, number] = 1.0
+    absolute, total = np.empty((len(rows), len(groups))), np.empty(len(rows))
+    per_column, base = np.zeros(width), 0.0
     for start in range(0, len(rows), STEP):
-        part = slice(start, start + STEP)
-        found, bases = values(rows[part])
-        size = np.abs(found)
-        absolute[part] = size @ members
-        columns += size.sum(axis=0)
-        total[part] = found.sum(axis=1) + bases
+        chunk = slice(start, start + STEP)
+        shap, bases = values(rows[chunk])
+        size = np.abs(shap)
+        absolute[chunk] = size @ members
+        per_column += size.sum(axis=0)
+        total[chunk] = shap.sum(axis=1) + bases
         base = float(bases[0])
     return Attribution(
         absolute=absolute,
-        columns=columns / len(rows),
+        columns=per_column / len(rows),
         base=base,
         total=total,
         predicted=predicted,

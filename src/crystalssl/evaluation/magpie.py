@@ -1,7 +1,7 @@
 """Crystals -> 132 Magpie statistics of their elements, as matminer computes them.
 
 The usual baseline that knows which elements there are and nothing of where they sit. Computed
-once per chemical formula and kept on disk. Needs the extra ``matminer``.
+once per chemical formula and kept in the cache. Needs the extra ``matminer``.
 Source: Ward et al., npj Comput. Mater. 2 (2016) 16028; preset ``magpie`` of matminer.
 """
 
@@ -10,15 +10,13 @@ from __future__ import annotations
 import multiprocessing
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
-from pathlib import Path
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import missing_extra
-from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.scenario import digest
+from crystalssl.evaluation.cache import Cache, digest
 from crystalssl.processes import obey_parent
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
@@ -29,28 +27,26 @@ MANY = 4_000
 """Formulas that are worth the start of a worker process."""
 
 
-def magpie(crystals: Crystals, cache: Path | None = None, *, processes: int = 1) -> FeatureSet:
-    """Magpie statistics of every crystal.
+def magpie_statistics(
+    crystals: Crystals, cache: Cache, *, processes: int = 1
+) -> npt.NDArray[np.float32]:
+    """(n, 132) statistics of every crystal; NaN where Magpie does not know an element.
 
     Args:
         crystals: n crystals; partial occupancies count as fractions.
-        cache: folder that keeps the result; a second call with the same formulas reads it.
+        cache: keeps the result; a second call with the same formulas reads it.
         processes: worker processes at most, for many formulas; 1 works in this process.
 
     Raises:
         MissingExtraError: if matminer is not installed.
     """
-    fractions = element_fractions(crystals)
-    formulas, index = np.unique(fractions, axis=0, return_inverse=True)
-    statistics = _cached(formulas, cache, processes)[index.reshape(-1)]
-    valid: npt.NDArray[np.bool_] = np.asarray(np.isfinite(statistics).all(axis=1))
-    return FeatureSet(
-        name="magpie",
-        label="Magpie statistics",
-        matrix=np.where(valid[:, None], statistics, np.float32(0.0)),
-        valid=valid,
-        width=statistics.shape[1],
-    )
+    if find_spec("matminer") is None:
+        raise missing_extra("matminer", "matminer", "The Magpie baseline")
+    formulas, index = np.unique(element_fractions(crystals), axis=0, return_inverse=True)
+    key = cache.key("magpie", {}, data=[digest([formulas])], code=[__name__])
+    kept = cache.once(key, lambda: {"statistics": _statistics(formulas, processes)})
+    statistics: npt.NDArray[np.float32] = kept["statistics"][index.reshape(-1)]
+    return statistics
 
 
 def element_fractions(crystals: Crystals) -> npt.NDArray[np.float64]:
@@ -60,39 +56,12 @@ def element_fractions(crystals: Crystals) -> npt.NDArray[np.float64]:
     amounts = np.zeros((len(crystals), len(SYMBOLS)))
     np.add.at(amounts, (owner, crystals.numbers[filled]), crystals.occupancy[filled])
     total = np.maximum(amounts.sum(axis=1, keepdims=True), 1e-12)
-    shares: npt.NDArray[np.float64] = np.round(amounts / total, DECIMALS)
-    return shares
-
-
-def _cached(
-    formulas: npt.NDArray[np.float64], cache: Path | None, processes: int
-) -> npt.NDArray[np.float32]:
-    """Statistics of each formula, read from the cache where they are there."""
-    if cache is None:
-        return _statistics(formulas, processes)
-    path = cache / f"magpie-{digest([formulas, _version()])}.npy"
-    if path.is_file():
-        kept: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-        return kept
-    statistics = _statistics(formulas, processes)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as handle:
-        np.save(handle, statistics, allow_pickle=False)
-    partial.replace(path)
-    return statistics
-
-
-def _version() -> str:
-    try:
-        return metadata.version("matminer")
-    except metadata.PackageNotFoundError as error:
-        raise missing_extra("matminer", "matminer", "The Magpie baseline") from error
+    fractions: npt.NDArray[np.float64] = np.round(amounts / total, DECIMALS)
+    return fractions
 
 
 def _statistics(formulas: npt.NDArray[np.float64], processes: int) -> npt.NDArray[np.float32]:
     """(formulas, 132) statistics; rows with an element that Magpie does not know are NaN."""
-    _version()
     workers = min(processes, len(formulas) // MANY)
     if workers < 2:
         return _of_some(formulas)
@@ -111,9 +80,9 @@ def _of_some(formulas: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
         featurizer = ElementProperty.from_preset("magpie")
         rows = np.full((len(formulas), len(featurizer.feature_labels())), np.nan, np.float32)
-        for row, shares in enumerate(formulas):
-            present = np.flatnonzero(shares)
-            amounts = {SYMBOLS[number]: float(shares[number]) for number in present}
+        for row, fractions in enumerate(formulas):
+            present = np.flatnonzero(fractions)
+            amounts = {SYMBOLS[number]: float(fractions[number]) for number in present}
             try:
                 rows[row] = featurizer.featurize(Composition(amounts))
             except (KeyError, ValueError):  # an element beyond the table

@@ -6,7 +6,7 @@ it carries over to new ones. Every scenario asks once and says the counts:
     overlap = find_overlap(features.origins, crystals)
     split = overlap.drop(split, drop_seen)          # test rows; training rows stay
     record = overlap.noted(record, tested_rows, formulas, drop_seen)
-    say(overlap.words(tested_rows, formulas))
+    say(overlap.words(record.counts))
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import CrystalSSLError, InputError, unknown_name
-from crystalssl.evaluation.protocols import Index, Split
-from crystalssl.evaluation.scenario import RunRecord
+from crystalssl.evaluation.results import Record
+from crystalssl.evaluation.splits import Index, Split
 from crystalssl.features.container import UNTRAINED, Origin
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.seen import Seen
@@ -65,7 +65,7 @@ class Overlap:
             return np.zeros(len(self.formulas), bool)
         if self.unknown:
             raise InputError(
-                f"Cannot leave out seen {mode}: {self.unknown}. Extract the features anew with "
+                f"Cannot leave out seen {mode}: {self.unknown}. Extract the features again with "
                 "weights whose cards list what they have seen, or use --drop-seen none."
             )
         return self.formulas if mode == "formulas" else self.structures
@@ -85,7 +85,7 @@ class Overlap:
         return replace(split, test=test)
 
     def counts(self, tested: Index, formulas: npt.NDArray[np.str_]) -> dict[str, int]:
-        """Counts for ``RunRecord.counts``; those of seen crystals only where they are known.
+        """Counts for ``Record.counts``; those of seen crystals only where they are known.
 
         Args:
             tested: rows that are tested in any split; repeats do not count twice.
@@ -102,12 +102,12 @@ class Overlap:
         }
 
     def settings(self, mode: DropSeen) -> dict[str, Any]:
-        """For ``RunRecord.config``: the weights, what is not known of them, what was dropped."""
+        """For ``Record.config``: the weights, what is not known of them, what was dropped."""
         return {"weights": self.weights, "seen_unknown": self.unknown, "drop_seen": mode}
 
     def noted(
-        self, record: RunRecord, tested: Index, formulas: npt.NDArray[np.str_], mode: DropSeen
-    ) -> RunRecord:
+        self, record: Record, tested: Index, formulas: npt.NDArray[np.str_], mode: DropSeen
+    ) -> Record:
         """A record with these counts and settings; arguments as in :meth:`counts`."""
         return replace(
             record,
@@ -115,19 +115,18 @@ class Overlap:
             config=record.config | {"overlap": self.settings(mode)},
         )
 
-    def words(self, tested: Index, formulas: npt.NDArray[np.str_]) -> str:
-        """The counts in a sentence; arguments as in :meth:`counts`."""
-        found = self.counts(tested, formulas)
+    def words(self, counts: dict[str, int]) -> str:
+        """The counts of a record, or of :meth:`counts`, in a sentence."""
         if self.unknown:
             return (
-                f"How many of the {found['tested']:,} test crystals were in the pre-training of "
+                f"How many of the {counts['tested']:,} test crystals were in the pre-training of "
                 f"the weights is unknown: {self.unknown}."
             )
         return (
-            f"Of {found['tested']:,} test crystals, {found['tested structures seen']:,} were in "
+            f"Of {counts['tested']:,} test crystals, {counts['tested structures seen']:,} were in "
             f"the pre-training of the weights {self.weights} (without labels), and "
-            f"{found['tested with a seen formula']:,} have a formula that was; of "
-            f"{found['tested formulas']:,} test formulas, {found['tested formulas seen']:,}."
+            f"{counts['tested with a seen formula']:,} have a formula that was; of "
+            f"{counts['tested formulas']:,} test formulas, {counts['tested formulas seen']:,}."
         )
 
 

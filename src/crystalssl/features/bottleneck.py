@@ -8,24 +8,23 @@ what that gives goes in, features of one block named ``bottleneck`` come out.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load as read_tensors
-from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.features.container import Features
-from crystalssl.files import read_json, write_json
+from crystalssl.features.extract import one_thread_each
+from crystalssl.features.features import Features
+from crystalssl.files import atomic_set, check_version, json_text, read_json
+from crystalssl.hub.card import record_of
+from crystalssl.hub.tensors import pack_tensors, read_tensors
 from crystalssl.hub.weights import find_run
 
 BOTTLENECK = "bottleneck"
@@ -37,8 +36,13 @@ WEIGHTS_FILE = "bottleneck.safetensors"
 AUTO, BLOCKS = "auto", "blocks"
 """Outputs that can be asked for beside the names of bottlenecks."""
 LIMIT = 8.0
-"""Standardised features beyond this are brought to it."""
-_ROWS = 8192
+"""Standardised features are clipped to plus and minus this."""
+MIX_ROWS = 1024
+"""Rows mixed at a time."""
+BOTTLENECK_FORMAT = 1
+"""Version of the cards that this package writes; cards from before have none."""
+WIDEST = 2**20
+"""Features of all blocks together, or of a bottleneck, that are believed of a card."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +56,7 @@ class BottleneckCard:
         encoders: checksum of the weights of each block; empty where not known.
         training: effective training settings.
         data: counts of crystals.
-        figures: held-out figures: how well each block is told from the others, and baselines.
+        figures: held-out figures: how well each block is predicted from the others, and baselines.
         licence: licence of the weights.
         sha256: checksum of the weights file; filled when saved.
     """
@@ -95,30 +99,38 @@ class Bottleneck(nn.Module):
         self.mix = nn.Linear(total, width)
 
     def standardise(self, matrix: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Features in units of their spread over the training crystals, limited to ``LIMIT``."""
+        """Features less their mean, in standard deviations of training crystals, clipped."""
         scaled: Tensor = ((matrix - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
         return scaled
 
     def forward(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
         """Mixed features of standardised ones."""
-        mixed = self.mix(standardised)
-        plain, bent = mixed[:, : self.linear], mixed[:, self.linear :]
-        return torch.cat([plain, functional.gelu(bent)], dim=1)
+        mixed = self.mix(standardised)  # (crystal, mixed): linear ones first
+        linear, others = mixed[:, : self.linear], mixed[:, self.linear :]
+        return torch.cat([linear, functional.gelu(others)], dim=1)
 
-    @torch.inference_mode()
     def apply_to(self, features: Features) -> Features:
         """Mixed features of every crystal.
+
+        Rows are mixed ``MIX_ROWS`` at a time, counted from the first, by one thread each: the
+        last digits depend on how many are multiplied at once. Rows with NaN give NaN.
 
         Raises:
             InputError: if the features are not those of the blocks it was trained with.
         """
         check_blocks(self.widths, features)
-        parts = []
-        for start in range(0, len(features), _ROWS):
-            rows = [features.blocks[name][start : start + _ROWS] for name in self.widths]
-            matrix = torch.from_numpy(np.concatenate(rows, axis=1)).to(self.mean)
-            parts.append(self(self.standardise(matrix)).cpu().numpy())
-        mixed = np.concatenate(parts) if parts else np.zeros((0, self.mix.out_features), np.float32)
+        mixed = np.full((len(features), self.mix.out_features), np.nan, np.float32)
+        finite = [np.isfinite(values).all(axis=1) for values in features.blocks.values()]
+        index = np.flatnonzero(np.logical_and.reduce(finite))
+
+        def mix(start: int) -> None:
+            rows = index[start : start + MIX_ROWS]
+            matrix = torch.from_numpy(features.take(rows).matrix).to(self.mean)  # (row, feature)
+            with torch.inference_mode():  # known to this thread alone
+                mixed[rows] = self(self.standardise(matrix)).cpu().numpy()
+
+        with one_thread_each(self.mean.device) as pool:
+            list(pool.map(mix, range(0, len(index), MIX_ROWS)))
         return Features(ids=features.ids, blocks={BOTTLENECK: mixed}, origins=features.origins)
 
 
@@ -143,56 +155,66 @@ def save_bottleneck(bottleneck: Bottleneck, folder: Path, card: BottleneckCard) 
     Returns:
         The card as written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {n: t.detach().cpu().contiguous().clone() for n, t in bottleneck.state_dict().items()}
+    state = bottleneck.state_dict()
     state["mix.weight"] = state["mix.weight"].half()
-    content = write_tensors(state)
-    fields = {**asdict(card), "sha256": hashlib.sha256(content).hexdigest()}
-    partial = folder / f"{WEIGHTS_FILE}.partial"
-    partial.write_bytes(content)
-    partial.replace(folder / WEIGHTS_FILE)
+    content, checksum = pack_tensors(state)
+    card = replace(card, sha256=checksum)
     # a list: JSON objects have no order, and weights are read in that of the blocks
-    write_json({**fields, "widths": list(card.widths.items())}, folder / CARD_FILE)
-    return BottleneckCard(**fields)
+    fields = {**asdict(card), "widths": list(card.widths.items()), "format": BOTTLENECK_FORMAT}
+    folder = Path(folder)
+    with atomic_set(folder / WEIGHTS_FILE, folder / CARD_FILE) as (weights, described):
+        weights.write_bytes(content)
+        described.write_text(json_text(fields), encoding="utf-8", newline="\n")
+    return card
 
 
 def load_card(folder: Path) -> BottleneckCard:
     """Read the card of a bottleneck.
 
     Raises:
-        InputError: if it is missing or damaged.
+        InputError: if it is missing, damaged, or of a newer version.
+        UnknownNameError: if a field does not exist.
     """
     path = Path(folder) / CARD_FILE
-    fields = read_json(path)
-    if not isinstance(fields.get("widths"), list):
-        raise InputError(f"{path} does not say in which order it reads blocks. Train it anew.")
+    value = read_json(path)
+    check_version(value.pop("format", None), BOTTLENECK_FORMAT, path)
     try:
-        return BottleneckCard(**{**fields, "widths": dict(fields["widths"])})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is no card of a bottleneck ({error}). Train it anew.") from error
+        value["widths"] = {str(name): width for name, width in value["widths"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say in which order it reads blocks. Train it again."
+        ) from error
+    card = record_of(BottleneckCard, value, path)
+    if not (
+        all(width > 0 for width in card.widths.values())
+        and 0 <= card.linear <= card.width
+        and 0 < max(sum(card.widths.values()), card.width) <= WIDEST
+    ):
+        raise InputError(
+            f"{path} tells of {_listed(card.widths)} to {card.width} features, {card.linear} "
+            "linear, which cannot be. Copy the folder again."
+        )
+    return card
 
 
 def load_bottleneck(folder: Path) -> Bottleneck:
     """Read a bottleneck, in evaluation mode.
 
     Raises:
-        InputError: if a file is missing or damaged.
+        InputError: if a file is missing or damaged, or the weights are not those of the card.
     """
     card = load_card(folder)
     path = Path(folder) / WEIGHTS_FILE
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read the bottleneck {path}: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != card.sha256:
-        raise InputError(f"{path} is not the file its card describes: copy the folder again.")
+    total = sum(card.widths.values())
+    empty = {  # shapes alone: nothing is allocated for what a card claims
+        "mean": torch.zeros(1).expand(total),
+        "scale": torch.zeros(1).expand(total),
+        "mix.weight": torch.zeros(1, dtype=torch.float16).expand(card.width, total),
+        "mix.bias": torch.zeros(1).expand(card.width),
+    }
+    state = read_tensors(path, card.sha256, empty)
     bottleneck = Bottleneck(card.widths, card.width, card.linear)
-    try:
-        state = {name: tensor.float() for name, tensor in read_tensors(content).items()}
-        bottleneck.load_state_dict(state)
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path} does not fit its card ({error}). Train it anew.") from error
+    bottleneck.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return bottleneck.eval()
 
 
@@ -221,20 +243,20 @@ def find_output(run: Path | str, output: str, blocks: Iterable[str]) -> Path | N
     """
     if output == BLOCKS:
         return None
-    found = find_bottlenecks(find_run(run))
+    there = find_bottlenecks(find_run(run))
     if output == AUTO:
-        folder = found.get(BOTTLENECK)
+        folder = there.get(BOTTLENECK)
         return folder if folder and list(load_card(folder).widths) == list(blocks) else None
-    if output not in found:
-        raise unknown_name("output", output, [AUTO, BLOCKS, *found], "crystalssl info weights")
-    needed = list(load_card(found[output]).widths)
+    if output not in there:
+        raise unknown_name("output", output, [AUTO, BLOCKS, *there], "crystalssl info weights")
+    needed = list(load_card(there[output]).widths)
     if needed != list(blocks):
         raise InputError(
             f"Output {output!r} mixes the blocks {', '.join(needed)}, in use are "
             f"{', '.join(blocks)}. Take --output {BLOCKS}, or train a bottleneck on these blocks "
             "with `crystalssl bottleneck`."
         )
-    return found[output]
+    return there[output]
 
 
 def unused_bottleneck(run: Path | str, output: str, blocks: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""Training of a bottleneck without labels: lose some views of a crystal, tell them from the rest.
+"""Training of a bottleneck without labels: lose some views of a crystal, predict them again.
 
 Whole blocks are dropped and every block is predicted from the mixed features; these must also
-tell crystal-level targets made from the structure (geometry, bonds, charge balance, products:
+predict crystal-level targets made from the structure (geometry, bonds, charge balance, products:
 ``representation.targets.by_kind``), and may be asked to be uncorrelated. Features and targets in, a
 :class:`Bottleneck` with its figures out.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.errors import InputError
-from crystalssl.features.bottleneck import LIMIT, Bottleneck
-from crystalssl.features.container import Features
+from crystalssl.features.bottleneck import LIMIT, Bottleneck, BottleneckCard, save_bottleneck
+from crystalssl.features.features import Features
 
 Index = npt.NDArray[np.int64]
 
@@ -47,7 +48,7 @@ class BottleneckConfig:
     drop_ratio: float = 0.3
     """Probability with which a block is dropped; one always stays."""
     kept_weight: float = 0.3
-    """Weight of telling what was not dropped, against 1 for what was."""
+    """Weight of predicting what was not dropped, against 1 for what was."""
     structure_weight: float = 1.0
     """Weight of the crystal-level targets."""
     decorrelation_weight: float = 0.0
@@ -62,7 +63,7 @@ class BottleneckOutcome:
 
     Attributes:
         bottleneck: in evaluation mode, on the CPU, weights rounded to float16.
-        figures: ``told`` holds for each block the R2 of its features told from the other blocks
+        figures: ``told`` holds for each block the R2 of its features predicted from the others
             alone (0 is the mean); ``targets`` the mean absolute error of the crystal-level
             targets in standard deviations and that of their mean; ``losses`` one entry an epoch.
     """
@@ -72,7 +73,7 @@ class BottleneckOutcome:
 
 
 class _Heads(nn.Module):
-    """What mixed features must tell: the features of all blocks, and the targets of each kind."""
+    """What mixed features must predict: features of all blocks, and the targets of each kind."""
 
     def __init__(self, width: int, features: int, kinds: Sequence[int]) -> None:
         super().__init__()
@@ -96,8 +97,8 @@ def train_bottleneck(
         features: features of n crystals from two blocks or more.
         targets: (n, T) raw crystal-level targets of each kind, in the order of the features;
             None trains without them.
-        train: rows to train on.
-        val: rows that figures are taken from.
+        train: rows to train on; those of features that are not finite are left out.
+        val: rows that figures are taken from, likewise.
         config: settings.
         progress: called with epochs done and in all.
 
@@ -105,6 +106,9 @@ def train_bottleneck(
         InputError: if there is only one block, or too few crystals.
     """
     config = config or BottleneckConfig()
+    matrix = torch.from_numpy(features.matrix)  # (crystal, feature)
+    finite = matrix.isfinite().all(1).numpy()
+    train, val = train[finite[train]], val[finite[val]]
     if len(features.blocks) < 2 or len(train) < 2 or not len(val):
         raise InputError(
             f"Got {len(features.blocks)} blocks, {len(train)} crystals to train on and {len(val)} "
@@ -113,7 +117,6 @@ def train_bottleneck(
     torch.manual_seed(config.seed)
     linear = round(config.linear_share * config.width)
     bottleneck = Bottleneck(features.widths, config.width, linear)
-    matrix = torch.from_numpy(features.matrix)
     bottleneck.mean.copy_(matrix[train].mean(0))
     bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
     inputs = bottleneck.standardise(matrix)
@@ -128,7 +131,7 @@ def train_bottleneck(
 
 
 def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:
-    """(n, T) targets in units of their spread over the training crystals."""
+    """(n, T) targets less their mean, in standard deviations of training crystals, clipped."""
     values = torch.from_numpy(np.asarray(targets, np.float32))
     std = values[train].std(0)
     scale = torch.where(std > 1e-6, std, torch.ones_like(std))
@@ -166,8 +169,8 @@ def _fit(
             keep = keep_some(len(batch), len(bottleneck.widths), config.drop_ratio, generator)
             shown = keep[:, owner].to(inputs.dtype)
             mixed = bottleneck(inputs[batch] * shown)
-            aim = None if truth is None else truth[batch]
-            loss = bottleneck_loss(heads, mixed, inputs[batch], shown, aim, config)
+            targets = None if truth is None else truth[batch]
+            loss = bottleneck_loss(heads, mixed, inputs[batch], shown, targets, config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -195,9 +198,9 @@ def bottleneck_loss(
     weight = 1 - (1 - config.kept_weight) * shown
     loss = ((heads.features(mixed) - inputs).square() * weight).mean()
     if truth is not None and heads.targets is not None:
-        apart = functional.smooth_l1_loss(heads.targets(mixed), truth, reduction="none").mean(0)
-        starts = [0, *heads.ends[:-1]]
-        kinds = torch.stack([apart[i:j].mean() for i, j in zip(starts, heads.ends, strict=True)])
+        error = functional.smooth_l1_loss(heads.targets(mixed), truth, reduction="none").mean(0)
+        starts = [0, *heads.ends[:-1]]  # error: (target,)
+        kinds = torch.stack([error[i:j].mean() for i, j in zip(starts, heads.ends, strict=True)])
         loss = loss + config.structure_weight * kinds.sum()
     if config.decorrelation_weight:
         centred = mixed - mixed.mean(0)
@@ -230,22 +233,52 @@ def _figures(
     """Held-out figures beside those of the mean."""
     held = inputs[val]
     owner = _owners(list(bottleneck.widths.values()))
-    told = {}
+    r2 = {}
     for number, name in enumerate(bottleneck.widths):
-        own = owner == number
-        answer = heads.features(bottleneck(held * (~own).to(held.dtype)))[:, own]
-        spread = (held[:, own] - held[:, own].mean(0)).square().sum()
-        told[name] = float(1 - (answer - held[:, own]).square().sum() / spread.clamp_min(1e-9))
-    figures: dict[str, Any] = {"told": told}
+        columns = owner == number  # (feature,) of this block
+        prediction = heads.features(bottleneck(held * (~columns).to(held.dtype)))[:, columns]
+        truth_of_block = held[:, columns]
+        total = (truth_of_block - truth_of_block.mean(0)).square().sum()
+        residual = (prediction - truth_of_block).square().sum()
+        r2[name] = float(1 - residual / total.clamp_min(1e-9))
+    figures: dict[str, Any] = {"told": r2}
     if truth is not None and heads.targets is not None:
-        answer = heads.targets(bottleneck(held))
+        prediction = heads.targets(bottleneck(held))
         figures["targets"] = {
-            "model": float((answer - truth[val]).abs().mean()),
+            "model": float((prediction - truth[val]).abs().mean()),
             "mean": float(truth[val].abs().mean()),
         }
     return figures
 
 
-def settings_of(config: BottleneckConfig) -> dict[str, Any]:
-    """Settings as JSON."""
-    return asdict(config)
+def train_and_save(
+    features: Features,
+    targets: Sequence[npt.NDArray[np.float32]],
+    rows: tuple[Index, Index],
+    config: BottleneckConfig,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> BottleneckCard:
+    """Train a bottleneck and write it with its card.
+
+    Args:
+        features: features of all crystals.
+        targets: as in :func:`train_bottleneck`.
+        rows: rows to train on, and rows to hold out.
+        config: settings.
+        folder: gets weights and card.
+        progress: called with epochs done and in all.
+    """
+    train, val = rows
+    outcome = train_bottleneck(features, targets, train, val, config, progress=progress)
+    card = BottleneckCard(
+        widths=features.widths,
+        width=config.width,
+        linear=outcome.bottleneck.linear,
+        encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
+        training=asdict(config),
+        data={"train_crystals": len(train), "val_crystals": len(val)},
+        figures=outcome.figures,
+    )
+    return save_bottleneck(outcome.bottleneck, folder, card)

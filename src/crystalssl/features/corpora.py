@@ -3,7 +3,7 @@
 Each shard is done whole by one worker and leaves its features, a record with its row counts, and
 its skipped rows; a shard whose record still fits is not done again, so a stopped job goes on where
 it was. Ray Data (https://docs.ray.io, Apache-2.0) starts by itself, or joins the cluster of
-``RAY_ADDRESS``. Needs the extra ``crystalssl[cluster]``.
+``RAY_ADDRESS``. More than one worker needs the extra ``crystalssl[cluster]``.
 """
 
 from __future__ import annotations
@@ -18,17 +18,28 @@ from pathlib import Path
 from typing import Any
 
 from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra, write_skipped
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.precision import check_dtype
-from crystalssl.features.recipe import Recipe
-from crystalssl.features.stream import count_rows, stream_features
-from crystalssl.files import read_json, write_json
+from crystalssl.features.stream import stream_features
+from crystalssl.files import (
+    check,
+    check_version,
+    describe,
+    exclusive,
+    make_folder,
+    read_json,
+    remove,
+    write_json,
+)
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""
 RECORD, SKIPPED, FEATURES = ".record.json", ".skipped.csv", ".parquet"
 """What a shard leaves: endings after its name."""
 MANIFEST = "manifest.json"
-"""All records together, with their sums."""
+"""All records together, with their sums; written last."""
+RECORD_VERSION = 1
+"""Version of the records that this package writes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +88,7 @@ class CorpusOutcome:
 def featurize_corpus(
     shards: Path,
     out: Path,
-    recipe: Recipe,
+    config: ExtractorConfig,
     *,
     dtype: str = "float32",
     workers: int = 1,
@@ -89,40 +100,48 @@ def featurize_corpus(
     Args:
         shards: folder of structure tables, walked in full, or one table.
         out: folder for the feature tables, under the same names.
-        recipe: weights and settings; a folder of weights must be seen by all workers.
+        config: weights and settings; a folder of weights must be seen by all workers.
         dtype: type of the stored numbers.
-        workers: shards done at a time, each by one core.
+        workers: shards done at a time, each by one core; one without a GPU works in this process.
         gpus: share of a GPU that each worker gets.
         watch: sees every record that comes in, and the number of all shards.
 
     Raises:
-        InputError: if there are no tables, or the counts of a finished corpus do not add up.
+        InputError: if there are no tables, or another process writes to the folder.
         UnknownNameError: for an unknown type, weights or block.
-        MissingExtraError: without Ray.
+        MissingExtraError: without Ray, where it is needed.
     """
     check_dtype(dtype)
-    found = find_shards(Path(shards))
-    digests = _digests(found, recipe, dtype)
-    records: dict[str, ShardRecord] = {}
-    for name in found:
-        record = read_record(Path(out), name)
-        if record is not None and record.digest == digests[name] and not record.error:
-            records[name] = record
-    before = len(records)
-    left = [
-        {"shard": name, "path": str(path), "digest": digests[name]}
-        for name, path in found.items()
-        if name not in records
-    ]
-    if left:
-        for record in _on_ray(left, Path(out), recipe, dtype, workers, gpus):
+    tables = find_shards(Path(shards))
+    digests = _digests(tables, config, dtype)
+    out = make_folder(out)
+    with exclusive(out):
+        stored = {name: read_record(out, name) for name in tables}
+        records = {
+            name: record
+            for name, record in stored.items()
+            if record is not None and record.digest == digests[name]
+        }
+        before = len(records)
+        jobs = [
+            {"shard": name, "path": str(path), "digest": digests[name]}
+            for name, path in tables.items()
+            if name not in records
+        ]
+        here = workers == 1 and not gpus and "RAY_ADDRESS" not in os.environ
+        made = (
+            (featurize_shard(job, out, config, dtype) for job in jobs)
+            if here or not jobs
+            else _on_ray(jobs, out, config, dtype, workers, gpus)
+        )
+        for record in made:
             records[record.shard] = record
-            watch(record, len(found))
-    outcome = CorpusOutcome(
-        records=tuple(records[name] for name in sorted(records)), done_before=before
-    )
-    _write_manifest(outcome, Path(out))
-    check_counts(found, Path(out), outcome)
+            watch(record, len(tables))
+        outcome = CorpusOutcome(
+            records=tuple(records[name] for name in sorted(records)), done_before=before
+        )
+        sums = {name: outcome.total(name) for name in ("rows", "written", "skipped")}
+        write_json({**sums, "shards": [asdict(r) for r in outcome.records]}, out / MANIFEST)
     return outcome
 
 
@@ -145,22 +164,25 @@ def find_shards(source: Path) -> dict[str, Path]:
     return names
 
 
-def featurize_shard(job: dict[str, Any], out: Path, recipe: Recipe, dtype: str) -> ShardRecord:
+def featurize_shard(
+    job: dict[str, Any], out: Path, config: ExtractorConfig, dtype: str
+) -> ShardRecord:
     """Do one shard, in this process; an error of the shard becomes part of its record."""
     name, path = str(job["shard"]), Path(job["path"])
     skipped: list[Skip] = []
+    features, listed, recorded = (out / f"{name}{end}" for end in (FEATURES, SKIPPED, RECORD))
+    remove(recorded)  # no record stands beside features that it does not tell of
     try:
         done = stream_features(
             path,
-            out / f"{name}{FEATURES}",
-            recipe,
+            features,
+            config,
             dtype=dtype,
-            watch=lambda piece, total: skipped.extend(piece.skipped),
+            watch=lambda described, total: skipped.extend(described.skipped),
         )
     except (CrystalSSLError, OSError) as error:
         return ShardRecord(shard=name, digest=job["digest"], error=str(error))
-    listed = out / f"{name}{SKIPPED}"
-    listed.unlink(missing_ok=True)
+    remove(listed)
     if skipped:
         write_skipped(skipped, listed)
     record = ShardRecord(
@@ -170,58 +192,40 @@ def featurize_shard(job: dict[str, Any], out: Path, recipe: Recipe, dtype: str) 
         written=done.written,
         skipped=done.skipped,
     )
-    write_json(asdict(record), out / f"{name}{RECORD}")
+    files = describe({at.name: at for at in (features, listed) if at.is_file()})
+    write_json({**asdict(record), "version": RECORD_VERSION, "files": files}, recorded)
     return record
 
 
 def read_record(out: Path, name: str) -> ShardRecord | None:
-    """The record of a shard that an earlier call finished, if its features are there too."""
+    """The record of a shard that an earlier call finished, if its files are those it tells of."""
     path = out / f"{name}{RECORD}"
-    if not path.is_file() or not (out / f"{name}{FEATURES}").is_file():
-        return None
     try:
-        found = read_json(path)
-        return ShardRecord(**{field.name: found[field.name] for field in fields(ShardRecord)})
-    except (CrystalSSLError, KeyError, TypeError):
-        return None  # damaged: the shard is done anew
-
-
-def check_counts(found: dict[str, Path], out: Path, outcome: CorpusOutcome) -> None:
-    """Compare the records with what the files themselves hold.
-
-    Raises:
-        InputError: if a shard's rows are not its rows with features plus those skipped.
-    """
-    for record in outcome.records:
-        if record.error:
-            continue
-        given = count_rows(found[record.shard])
-        made = count_rows(out / f"{record.shard}{FEATURES}")
-        if given != made + record.skipped or given != record.rows or made != record.written:
-            raise InputError(
-                f"Shard {record.shard} holds {given} rows; {made} got features and "
-                f"{record.skipped} were skipped. Remove {record.shard}{RECORD} in {out} and run "
-                "the command again."
-            )
+        value = read_json(path)
+        check_version(value.get("version"), RECORD_VERSION, path)
+        check(value["files"], path.parent, "It is made again.", content=False)
+        return ShardRecord(**{field.name: value[field.name] for field in fields(ShardRecord)})
+    except (CrystalSSLError, KeyError, TypeError, AttributeError):
+        return None  # damaged or of an older version: the shard is done again
 
 
 class _Worker:
     """A Ray actor: loads nothing until its first shard, does shards one after the other."""
 
-    def __init__(self, out: str, recipe: Recipe, dtype: str) -> None:
+    def __init__(self, out: str, config: ExtractorConfig, dtype: str) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self._out, self._recipe, self._dtype = Path(out), recipe, dtype
+        self._out, self._config, self._dtype = Path(out), config, dtype
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return asdict(featurize_shard(row, self._out, self._recipe, self._dtype))
+        return asdict(featurize_shard(row, self._out, self._config, self._dtype))
 
 
 def _on_ray(
     jobs: Sequence[dict[str, str]],
     out: Path,
-    recipe: Recipe,
+    config: ExtractorConfig,
     dtype: str,
     workers: int,
     gpus: float,
@@ -232,7 +236,7 @@ def _on_ray(
         tasks = ray.data.from_items(list(jobs), override_num_blocks=len(jobs))
         made = tasks.map(
             _Worker,
-            fn_constructor_args=(str(out.resolve()), recipe, dtype),
+            fn_constructor_args=(str(out.resolve()), config, dtype),
             compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=1,
             num_gpus=gpus or None,
@@ -271,19 +275,12 @@ def _ray(cores: int) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _digests(found: dict[str, Path], recipe: Recipe, dtype: str) -> dict[str, str]:
+def _digests(tables: dict[str, Path], config: ExtractorConfig, dtype: str) -> dict[str, str]:
     """What the features of each shard depend on, as SHA-256."""
-    same = [*recipe.checksums(), f"{recipe.blocks} {recipe.symprec!r} {dtype}"]
+    same = [*config.checksums(), f"{config.blocks} {config.symprec!r} {dtype}"]
     made = {}
-    for name, path in found.items():
+    for name, path in tables.items():
         state = path.stat()
         text = "\n".join([*same, name, str(state.st_size), str(state.st_mtime_ns)])
         made[name] = hashlib.sha256(text.encode()).hexdigest()
     return made
-
-
-def _write_manifest(outcome: CorpusOutcome, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    sums = {name: outcome.total(name) for name in ("rows", "written", "skipped")}
-    shards = [asdict(record) for record in outcome.records]
-    write_json({**sums, "shards": shards}, out / MANIFEST)

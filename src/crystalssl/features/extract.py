@@ -1,12 +1,13 @@
 """Crystals and trained blocks into features, row by row in the order of the input.
 
 Evaluation mode, no gradients, no shuffling. Crystals are turned into a corpus a chunk at a time,
-so memory stays bounded whatever their number.
+so memory stays bounded whatever their number; batches follow from the crystals alone, so streamed
+ones (``stream.py``) get the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,10 +20,12 @@ import torch
 from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._clipping import settle
 from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
+from crystalssl.datasets.shards import joined
 from crystalssl.devices import choose_device
-from crystalssl.features.container import Features, Origin, feature_names
+from crystalssl.features.features import UNTRAINED, Features, Origin, feature_names
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
@@ -31,7 +34,7 @@ __all__ = ["Features", "extract", "feature_names"]
 CHUNK_ATOMS = 131_072
 """Sites that are turned into a corpus at a time."""
 SETTLED = 4_096
-"""Crystals from which untrained encoders take the statistics of their features."""
+"""Crystals from which untrained encoders take mean and standard deviation of their features."""
 BATCH_ATOMS = {"cpu": 2_304, "cuda": 16_384}
 """Sites encoded at a time, by device: on a CPU what stays in its caches."""
 BATCH_CRYSTALS = {"cpu": 96, "cuda": 512}
@@ -65,7 +68,8 @@ def extract(
         progress: called with the number of crystals done and the number of all.
 
     Returns:
-        One row for each crystal, in input order.
+        One row for each crystal, in input order. A crystal whose numbers are not finite keeps its
+        row; ``Features.finite`` names it and leaves it out.
 
     Raises:
         InputError: if there is no such device.
@@ -75,28 +79,62 @@ def extract(
         >>> extract(Crystals.empty(), {}).matrix.shape
         (0, 0)
     """
-    place = choose_device(device)
+    there = choose_device(device)
     crystals = source.crystals if isinstance(source, CanonicalResult) else source
     total = len(crystals)
     blocks = {name: np.empty((total, block.width), np.float32) for name, block in encoders.items()}
-    atoms = max_atoms or BATCH_ATOMS.get(place.type, BATCH_ATOMS["cuda"])
-    most = max_crystals or BATCH_CRYSTALS.get(place.type, BATCH_CRYSTALS["cuda"])
-    first = done = 0
+    done = 0
     with ExitStack() as stack:
         for block in encoders.values():
-            stack.enter_context(_ready(block, place))
-        pool = stack.enter_context(_workers(place))
-        stack.enter_context(_exact_convolutions(place))
-        for corpus in _corpora(crystals):
-            there = corpus.to(place)
-            encode = partial(_encode, there, encoders, blocks, first)
-            plan = pack(np.arange(len(corpus)), corpus.site_counts, most, atoms)
+            stack.enter_context(_ready(block, there))
+        pool = stack.enter_context(one_thread_each(there))
+        stack.enter_context(_exact_convolutions(there))
+        for corpus, first, plan in _planned(crystals, there, max_atoms, max_crystals):
+            encode = partial(_encode, corpus.to(there), encoders, blocks, first)
             for count in pool.map(encode, plan):
                 done += count
                 if progress is not None:
                     progress(done, total)
-            first += len(corpus)
     return Features(ids=crystals.ids, blocks=blocks, origins=tuple(origins))
+
+
+def plan_batches(
+    sites: Index,
+    device: torch.device,
+    max_atoms: int | None = None,
+    max_crystals: int | None = None,
+) -> list[npt.NDArray[np.int64]]:
+    """Rows that are encoded together.
+
+    The last digits of a crystal's features depend on what is multiplied with it at a time, so a
+    batch must follow from the crystals before it alone, however they come: as a whole or piece by
+    piece. Bounds are those of the device.
+
+    Args:
+        sites: (n,) sites of each crystal, from the first on or from the first of a batch on.
+        device: where they are encoded.
+        max_atoms: sites in a batch, instead of what suits the device.
+        max_crystals: crystals in a batch, likewise.
+    """
+    kind = device.type if device.type in BATCH_ATOMS else "cuda"
+    return pack(
+        np.arange(len(sites)),
+        sites,
+        max_crystals or BATCH_CRYSTALS[kind],
+        max_atoms or BATCH_ATOMS[kind],
+    )
+
+
+def whole_batches(corpora: Iterable[Corpus], device: torch.device) -> Iterator[Corpus]:
+    """The same crystals cut where batches end, so that each piece is encoded as in the whole."""
+    waiting: list[Corpus] = []
+    for corpus in corpora:
+        waiting = [joined([*waiting, corpus])] if waiting else [corpus]
+        *complete, last = plan_batches(waiting[0].site_counts, device) or [np.zeros(0, np.int64)]
+        if complete:  # the last batch may still grow
+            yield waiting[0].take(np.concatenate(complete))
+            waiting = [waiting[0].take(last)]
+    yield from waiting
 
 
 def settle_encoders(
@@ -114,16 +152,36 @@ def settle_encoders(
         encoders: block of each name; changed in place, weights excepted.
         device: where to compute; a CUDA GPU if there is one by default.
     """
-    place = choose_device(device)
+    there = choose_device(device)
     crystals = source.crystals if isinstance(source, CanonicalResult) else source
     rows = np.unique(np.linspace(0, max(len(crystals) - 1, 0), SETTLED).astype(np.int64))
     some = crystals.take(rows[: len(crystals)])
     corpus = some if isinstance(some, Corpus) else Corpus.from_crystals(some, targets=False)
-    corpus = corpus.to(place)
+    corpus = corpus.to(there)
     plan = pack(np.arange(len(corpus)), corpus.site_counts, BATCH_CRYSTALS["cpu"], CHUNK_ATOMS)
     for block in encoders.values():
-        with _ready(block, place):
-            settle(block, (corpus.batch(part, block) for part in plan))
+        with _ready(block, there):
+            settle(block, (corpus.batch(rows, block) for rows in plan))
+
+
+def extract_untrained(
+    source: CanonicalResult | Corpus,
+    blocks: Sequence[str],
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Features of encoders that were never trained: what architecture alone is worth.
+
+    Args:
+        source: canonical crystals, or a corpus of them.
+        blocks: names of the blocks.
+        seed: seed of their weights.
+        progress: called with the number of crystals done and the number of all.
+    """
+    fresh = {name: build_block(name, seed=seed) for name in blocks}
+    settle_encoders(source, fresh)
+    return extract(source, fresh, origins=[Origin(weights=UNTRAINED, sha256={})], progress=progress)
 
 
 def _encode(
@@ -133,7 +191,7 @@ def _encode(
     first: int,
     rows: Index,
 ) -> int:
-    """Encode some rows of a corpus into their place; ``first`` is the place of its row 0."""
+    """Encode some rows of a corpus into ``blocks``, where its row 0 is row ``first``."""
     with torch.inference_mode():
         for name, block in encoders.items():
             features = block.encode(corpus.batch(rows, block)).features
@@ -142,7 +200,7 @@ def _encode(
 
 
 @contextmanager
-def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+def one_thread_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Threads that encode: one a core on a CPU, each without threads of its own."""
     threads = torch.get_num_threads()
     on_cpu = device.type == "cpu"
@@ -160,26 +218,35 @@ def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
 def _exact_convolutions(device: torch.device) -> Iterator[None]:
     """Convolutions in float32; a GPU rounds their input to TF32, three digits, unless told."""
     cudnn: Any = torch.backends.cudnn
-    place, name = cudnn, "allow_tf32"
+    setting, name = cudnn, "allow_tf32"
     if hasattr(getattr(cudnn, "conv", None), "fp32_precision"):  # torch 2.9 and later
-        place, name = cudnn.conv, "fp32_precision"
-    before = getattr(place, name)
+        setting, name = cudnn.conv, "fp32_precision"
+    before = getattr(setting, name)
     try:
         if device.type == "cuda":
-            setattr(place, name, False if place is cudnn else "ieee")
+            setattr(setting, name, False if setting is cudnn else "ieee")
         yield
     finally:
         if device.type == "cuda":
-            setattr(place, name, before)
+            setattr(setting, name, before)
 
 
-def _corpora(source: Crystals | Corpus) -> Iterator[Corpus]:
-    """The corpus itself, or one for each chunk of the crystals."""
+def _planned(
+    source: Crystals | Corpus,
+    device: torch.device,
+    max_atoms: int | None,
+    max_crystals: int | None,
+) -> Iterator[tuple[Corpus, int, list[Index]]]:
+    """Corpora of whole batches, the row each starts at, and its batches by rows of its own."""
+    plan = plan_batches(source.site_counts, device, max_atoms, max_crystals)
     if isinstance(source, Corpus):
-        yield source
+        yield source, 0, plan
         return
-    for rows in pack(np.arange(len(source)), source.site_counts, CHUNK_ATOMS, CHUNK_ATOMS):
-        yield Corpus.from_crystals(source.take(rows), targets=False)
+    sizes = np.array([source.site_counts[rows].sum() for rows in plan], np.int64)
+    for group in pack(np.arange(len(plan)), sizes, CHUNK_ATOMS, CHUNK_ATOMS):  # batches together
+        first, stop = plan[group[0]][0], plan[group[-1]][-1] + 1
+        corpus = Corpus.from_crystals(source.take(np.arange(first, stop)), targets=False)
+        yield corpus, int(first), [plan[number] - first for number in group]
 
 
 @contextmanager

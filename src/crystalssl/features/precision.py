@@ -1,12 +1,12 @@
 """Features in fewer bytes: float32 to float16, or to int8 with a scale and an offset a column.
 
 ``value = offset + scale * stored``, stored from -127 to 127 over the range of the column. Used by
-``writing.py`` and ``store.py``; whoever loads features gets float32 back and need not know.
+``writer.py`` and ``store.py``; whoever loads features gets float32 back and need not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.features.features import Features
 
 DTYPES = ("float32", "float16", "int8")
 """Number types of stored features; 4, 2 and 1 bytes."""
@@ -59,34 +60,44 @@ class Steps:
         return {"scale": self.scale.tolist(), "offset": self.offset.tolist()}
 
     @staticmethod
-    def from_lists(found: Mapping[str, Any], width: int) -> Steps:
+    def from_lists(lists: Mapping[str, Any], width: int) -> Steps:
         """From what ``as_lists`` gave.
 
         Raises:
             InputError: if there are not as many numbers as columns.
         """
         try:
-            scale = np.array(found["scale"], dtype=np.float32)
-            offset = np.array(found["offset"], dtype=np.float32)
+            scale = np.array(lists["scale"], dtype=np.float32)
+            offset = np.array(lists["offset"], dtype=np.float32)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Stored features have no scale and offset: {error!r}.") from error
         if scale.shape != (width,) or offset.shape != (width,):
             raise InputError(
                 f"Stored features have {scale.size} scales and {offset.size} offsets for {width} "
-                "columns, expected one each. Extract the features anew."
+                "columns, expected one each. Extract the features again."
             )
         return Steps(scale=scale, offset=offset)
 
 
 class Span:
-    """Smallest and largest value of every column, over parts of features that go by."""
+    """Smallest and largest value of every column, over batches of features that go by."""
 
     def __init__(self) -> None:
         self._low: dict[str, Matrix] = {}
         self._high: dict[str, Matrix] = {}
 
+    def over(self, batches: Iterable[Features]) -> Iterator[Features]:
+        """The batches as they are, seen on their way.
+
+        Raises:
+            InputError: if a value is not finite.
+        """
+        for batch in batches:
+            self.see(batch.blocks)
+            yield batch
+
     def see(self, blocks: Mapping[str, Matrix]) -> None:
-        """Take the values of a part.
+        """Take the values of a batch.
 
         Raises:
             InputError: if one is not finite.

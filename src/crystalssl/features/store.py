@@ -1,13 +1,15 @@
 """Features on disk and back: Parquet with a list column for each block, or a plain array.
 
-The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``. Files
-remember the weights they come from and are replaced whole; the same features give the same bytes.
+The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``, which
+holds size and checksum of both others. Files remember the weights they come from and are replaced
+whole; the same features give the same bytes.
 Features may be stored as float16 or int8 (``precision.py``) and are float32 once loaded.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError
-from crystalssl.features.container import Features, Origin, feature_names
-from crystalssl.features.origins import ORIGINS, read_origins
+from crystalssl.features.features import ID, Features, Origin, feature_names, read_origins
 from crystalssl.features.precision import Steps
-from crystalssl.features.writing import ID, FeatureWriter, matrix_of
-from crystalssl.files import read_json
+from crystalssl.features.writer import (
+    FEATURES_VERSION,
+    ORIGINS,
+    VERSION,
+    matrix_of,
+    sidecars,
+    write_features,
+)
+from crystalssl.files import check, check_version, read_json
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
 __all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
@@ -41,10 +49,8 @@ def save_features(features: Features, path: Path, dtype: str = "float32") -> Pat
         InputError: for another ending, or numbers that the type cannot hold.
         UnknownNameError: for another type.
     """
-    path = Path(path)
-    with FeatureWriter(path, dtype) as writer:
-        writer.append(features)
-    return path
+    write_features(Path(path), [features], dtype)
+    return Path(path)
 
 
 def save_parquet(features: Features, path: Path) -> Path:
@@ -81,7 +87,10 @@ def _load_parquet(path: Path) -> Features:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"Cannot read the features {path}: {error}. Extract anew.") from error
+        raise InputError(f"Cannot read the features {path}: {error}. Extract again.") from error
+    notes = table.schema.metadata or {}
+    version = notes.get(VERSION.encode(), b"0")
+    check_version(int(version) if version.isdigit() else str(version), FEATURES_VERSION, path)
     lists = [f.name for f in table.schema if pa.types.is_fixed_size_list(f.type)]
     if ID not in table.column_names or not lists:
         raise InputError(
@@ -91,7 +100,7 @@ def _load_parquet(path: Path) -> Features:
     return Features(
         ids=np.array(table[ID].to_pylist(), dtype=np.str_),
         blocks={name: _matrix(table, name) for name in lists},
-        origins=read_origins((table.schema.metadata or {}).get(ORIGINS.encode()), path),
+        origins=read_origins(notes.get(ORIGINS.encode()), path),
     )
 
 
@@ -100,7 +109,10 @@ def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
     matrix = matrix_of(table[name])
     notes = table.schema.field(name).metadata or {}
     if matrix.dtype == np.int8 and b"scale" in notes:
-        lists = {key: json.loads(notes.get(key.encode(), b"null")) for key in ("scale", "offset")}
+        try:
+            lists = {k: json.loads(notes.get(k.encode(), b"null")) for k in ("scale", "offset")}
+        except (ValueError, RecursionError):
+            lists = {}
         return Steps.from_lists(lists, matrix.shape[1]).decode(matrix)
     return matrix.astype(np.float32, copy=False)
 
@@ -108,11 +120,11 @@ def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
 def _load_npy(path: Path) -> Features:
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, MemoryError) as error:
         raise InputError(
             f"Cannot read the features {path}: it is no .npy array of numbers, cut off, or holds "
             "Python objects, which are never loaded. Save it with numpy.save after "
-            "array.astype('float32'), or extract anew."
+            "array.astype('float32'), or extract again."
         ) from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
@@ -120,25 +132,22 @@ def _load_npy(path: Path) -> Features:
             f"{path} holds {got}, expected numbers of shape (crystals, features). "
             "Save one row for each crystal."
         )
-    widths, names, steps = _read_names(path, array.shape[1])
-    if sum(widths.values()) != array.shape[1]:
+    told = _read_names(path, array.shape[1])
+    if sum(told.widths.values()) != array.shape[1]:
         raise InputError(
-            f"{path} has {array.shape[1]} features, its names file {sum(widths.values())}. The "
-            "files do not belong together: extract anew."
+            f"{path} has {array.shape[1]} features, its names file {sum(told.widths.values())}. "
+            "The files do not belong together: extract again."
         )
-    stops = np.cumsum(list(widths.values()))[:-1]
-    parts = dict(zip(widths, np.split(array, stops, 1), strict=True))
+    stops = np.cumsum(list(told.widths.values()))[:-1]
+    columns = dict(zip(told.widths, np.split(array, stops, axis=1), strict=True))
     blocks = {
-        name: steps[name].decode(part) if name in steps else part.astype(np.float32, copy=False)
-        for name, part in parts.items()
+        name: told.steps[name].decode(values)
+        if name in told.steps
+        else values.astype(np.float32, copy=False)
+        for name, values in columns.items()
     }
-    ids, origins = _read_ids(path, len(array)), _npy_origins(path)
-    return Features(ids=ids, blocks=blocks, names=names, origins=origins)
-
-
-def _npy_origins(path: Path) -> tuple[Origin, ...]:
-    beside = path.with_name(f"{path.stem}_names.json")
-    return read_origins(read_json(beside).get("origins"), path) if beside.is_file() else ()
+    ids = _read_ids(path, len(array))
+    return Features(ids=ids, blocks=blocks, names=told.names, origins=told.origins)
 
 
 def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
@@ -154,16 +163,34 @@ def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
     return ids
 
 
-def _read_names(path: Path, count: int) -> tuple[dict[str, int], tuple[str, ...], dict[str, Steps]]:
-    """Widths of the blocks, names of the columns, and how blocks are stored if as int8."""
-    sidecar = path.with_name(f"{path.stem}_names.json")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Names:
+    """What the names file of an array says: ``steps`` where blocks are stored as int8."""
+
+    widths: dict[str, int]
+    names: tuple[str, ...]
+    steps: dict[str, Steps]
+    origins: tuple[Origin, ...]
+
+
+def _read_names(path: Path, count: int) -> _Names:
+    """Blocks and columns of an array; one block where nothing is said of them."""
+    ids, sidecar = sidecars(path)
     if not sidecar.is_file():
-        return {UNNAMED: count}, feature_names({UNNAMED: count}), {}
-    found = read_json(sidecar)
+        widths = {UNNAMED: count}
+        return _Names(widths=widths, names=feature_names(widths), steps={}, origins=())
+    fields = read_json(sidecar)
+    check_version(fields.get("version"), FEATURES_VERSION, sidecar)
     try:
-        widths = {str(name): int(width) for name, width in found["blocks"]}
-        names = tuple(str(name) for name in found["names"])
-        lists = dict(found.get("steps", {}))
+        files = fields.get("files", {})  # sets of older versions do not describe themselves
+        described = {at.name: files[key] for key, at in (("array", path), ("ids", ids)) if files}
+        widths = {str(name): int(width) for name, width in fields["blocks"]}
+        names = tuple(str(name) for name in fields["names"])
+        lists = dict(fields.get("steps", {}))
+        steps = {n: Steps.from_lists(lists[n], widths.get(n, 0)) for n in lists}
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{sidecar} lacks blocks or names. Extract the features anew.") from error
-    return widths, names, {n: Steps.from_lists(lists[n], widths.get(n, 0)) for n in lists}
+        raise InputError(f"{sidecar} lacks blocks or names. Extract the features again.") from error
+    remedy = f"Extract again, or remove {sidecar.name} to read the array as it is."
+    check(described, path.parent, remedy)
+    origins = read_origins(fields.get("origins"), path)
+    return _Names(widths=widths, names=names, steps=steps, origins=origins)

@@ -1,16 +1,15 @@
 """A structure table of any length to features, a few thousand rows at a time, in input order.
 
 Canonical cells, neighbour graphs and encoders run in worker processes of one thread; memory does
-not grow with the table. The pieces depend on the table alone, so one worker or many give the same
-bytes. ``extract.py`` is for what is in memory already; ``corpora.py`` does many tables.
+not grow with the table. What is computed together follows from the crystals alone, so one worker,
+many, or ``extract.py`` on all of it in memory give the same bytes. ``corpora.py`` does many tables.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,16 +22,19 @@ import torch
 
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, Skip
-from crystalssl.features.container import Features
-from crystalssl.features.recipe import Extractor, Recipe
-from crystalssl.features.writing import FeatureWriter
-from crystalssl.processes import obey_parent, usable_cores
-from crystalssl.structures.canonical import CanonicalResult, canonicalize
+from crystalssl.features.bottleneck import MIX_ROWS
+from crystalssl.features.extract import choose_device, whole_batches
+from crystalssl.features.extractor import Extractor, ExtractorConfig
+from crystalssl.features.features import ID, Features, regroup
+from crystalssl.features.writer import write_features
+from crystalssl.processes import obey_parent, usable_cores, worker_pool
+from crystalssl.structures.canonical import canonicalize
+from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.ids import unique_ids
-from crystalssl.structures.table import ID, from_arrow
+from crystalssl.structures.table import from_arrow
 
 PIECE = 1024
-"""Rows that are turned into features at a time."""
+"""Rows that are made canonical at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,32 +54,35 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """A piece as canonical crystals, or as the corpus of them that a GPU reads.
+    """A piece with all that a CPU must do before encoders.
 
     Attributes:
-        source: what can be used.
-        skipped: the rest.
+        corpus: canonical crystals with graphs and short vectors; None if there are none.
+        skipped: rows that cannot be used.
         rows: rows of the piece.
     """
 
-    source: CanonicalResult | Corpus
+    corpus: Corpus | None
     skipped: list[Skip]
     rows: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Described:
-    """A piece as features; ``rows`` is ``len(features) + len(skipped)``.
+    """Rows that are done: ``rows`` is the number of features and of skipped ones together.
 
     Attributes:
         features: rows in input order.
         skipped: rows that could not be used.
-        rows: rows of the piece.
     """
 
     features: Features
     skipped: list[Skip]
-    rows: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table that these are."""
+        return len(self.features) + len(self.skipped)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,46 +102,51 @@ class StreamOutcome:
 
 Result = TypeVar("Result")
 Watcher = Callable[[Described, int], None]
-"""Told of every finished piece and of the number of rows in all."""
+"""Told of all rows as they are done, and of the number of rows in all."""
 
 
 def stream_features(
     path: Path,
     out: Path,
-    recipe: Recipe,
+    config: ExtractorConfig,
     *,
     dtype: str = "float32",
     workers: int = 1,
-    watch: Watcher = lambda piece, total: None,
+    watch: Watcher = lambda described, total: None,
 ) -> StreamOutcome:
     """Turn a structure table into a features file.
 
     Args:
         path: structure table.
         out: ``.parquet`` or ``.npy``; appears when complete.
-        recipe: weights and settings.
+        config: weights and settings.
         dtype: type of the stored numbers (``precision.py``).
         workers: processes; 1 works in this one. With a GPU they prepare crystals and this
             process encodes.
-        watch: sees every piece; an error that it raises ends the work.
+        watch: sees all rows; an error that it raises ends the work.
 
     Raises:
-        InputError: if the file is no structure table, a piece came out with rows missing, or as
-            ``FeatureWriter``.
+        InputError: if the file is no structure table, rows got lost, or as ``write_features``.
     """
     total = count_rows(path)
-    rows = skipped = 0
-    with FeatureWriter(out, dtype) as writer:
-        for piece in _described(pieces(path), recipe, workers):
-            writer.append(piece.features)
-            rows, skipped = rows + piece.rows, skipped + len(piece.skipped)
-            watch(piece, total)
-        if rows != total or writer.rows + skipped != rows:
+    skipped = 0
+    extractor = config.extractor()  # also where workers load their own: errors come up here
+
+    def encoded() -> Iterator[Features]:
+        nonlocal skipped
+        rows = 0
+        for described in _described(path, config, extractor, workers):
+            watch(described, total)
+            rows, skipped = rows + described.rows, skipped + len(described.skipped)
+            yield described.features
+        if rows != total:
             raise InputError(
-                f"{path} holds {total} rows, but {writer.rows} got features and {skipped} were "
-                "skipped; expected none to be lost. The file changed while it was read."
+                f"{path} holds {total} rows, but {rows} were seen. The file changed while it was "
+                "read: run the command again."
             )
-    return StreamOutcome(rows=rows, written=writer.rows, skipped=skipped)
+
+    written = write_features(out, map(extractor.mix, regroup(encoded(), MIX_ROWS)), dtype)
+    return StreamOutcome(rows=total, written=written, skipped=skipped)
 
 
 def count_rows(path: Path) -> int:
@@ -171,90 +181,88 @@ def pieces(path: Path) -> Iterator[Piece]:
 
 
 def prepare(piece: Piece, symprec: float) -> Prepared:
-    """Canonical crystals of a piece.
+    """The corpus of a piece.
 
     Raises:
         InputError: if it lacks the columns of a structure table.
     """
     read = from_arrow(piece.table, piece.source, piece.first_row)
-    found = canonicalize(read.crystals.with_columns(None), symprec=symprec)
-    late = [replace(skip, file=piece.source) for skip in found.skipped]
-    return Prepared(source=found, skipped=[*read.skipped, *late], rows=len(piece.table))
+    canonical = canonicalize(read.crystals.with_columns(None), symprec=symprec)
+    late = [replace(skip, file=piece.source) for skip in canonical.skipped]
+    some = len(canonical.crystals) > 0
+    return Prepared(
+        corpus=Corpus.from_crystals(canonical, targets=False) if some else None,
+        skipped=[*read.skipped, *late],
+        rows=len(piece.table),
+    )
 
 
-def prepare_corpus(piece: Piece, symprec: float) -> Prepared:
-    """The corpus of a piece: graphs and short vectors as well, all that a CPU must do.
-
-    Raises:
-        InputError: as ``prepare``.
-    """
-    ready = prepare(piece, symprec)
-    if isinstance(ready.source, Corpus) or not len(ready.source.crystals):
-        return ready
-    return replace(ready, source=Corpus.from_crystals(ready.source, targets=False))
-
-
-def describe(ready: Prepared, extractor: Extractor) -> Described:
-    """Features of a prepared piece."""
-    features = extractor.features_of(ready.source)
-    return Described(features=features, skipped=ready.skipped, rows=ready.rows)
+def _described(
+    table: Path, config: ExtractorConfig, extractor: Extractor, workers: int
+) -> Iterator[Described]:
+    """Features of the blocks for all rows, in order."""
+    pending: list[Skip] = []  # go with the next features, so that every row is told of once
+    with _encoders(table, config, extractor, workers, pending) as batches:
+        for batch in batches:
+            features, odd = batch.finite()
+            skipped = [*pending, *(replace(skip, file=str(table)) for skip in odd)]
+            pending.clear()
+            yield Described(features=features, skipped=skipped)
+    # crystals behind the last features, or all of them, cannot be used
+    yield Described(features=extractor.encode(Crystals.empty()), skipped=pending)
 
 
-def _described(parts: Iterator[Piece], recipe: Recipe, workers: int) -> Iterator[Described]:
-    """Features of every piece, in order."""
-    device = recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    extractor = recipe.extractor()  # also where workers load their own: errors come up here
+@contextmanager
+def _encoders(
+    table: Path, config: ExtractorConfig, extractor: Extractor, workers: int, pending: list[Skip]
+) -> Iterator[Iterator[Features]]:
+    """Features of whole batches, made here or by workers; skips are added to ``pending``."""
+    device = choose_device(config.device)
+
+    def corpora(prepared: Iterator[Prepared]) -> Iterator[Corpus]:
+        for ready in prepared:
+            pending.extend(ready.skipped)
+            if ready.corpus is not None:
+                yield ready.corpus
+
     if workers <= 1:
-        for piece in parts:
-            yield describe(prepare(piece, recipe.symprec), extractor)
-    elif device == "cpu":
-        with _workers(workers, _load_extractor, recipe) as pool:
-            yield from _in_order(pool, _whole_way, parts, recipe.symprec, 2 * workers)
-    else:
-        with _workers(workers, obey_parent, max(1, usable_cores() // workers)) as pool:
-            for ready in _in_order(pool, prepare_corpus, parts, recipe.symprec, 2 * workers):
-                yield describe(ready, extractor)
+        prepared: Iterator[Prepared] = (prepare(piece, config.symprec) for piece in pieces(table))
+        yield map(extractor.encode, whole_batches(corpora(prepared), device))
+        return
+    on_cpu = device.type == "cpu"
+    start: tuple[Any, ...] = (obey_parent, max(1, usable_cores() // workers))
+    with worker_pool(workers, *((_load_extractor, config) if on_cpu else start)) as pool:
+        prepared = _in_order(pool, prepare, pieces(table), 2 * workers, config.symprec)
+        cut = whole_batches(corpora(prepared), device)
+        yield _in_order(pool, _encode, cut, 2 * workers) if on_cpu else map(extractor.encode, cut)
 
 
 _EXTRACTOR: list[Extractor] = []  # of a worker process
 
 
-def _load_extractor(recipe: Recipe) -> None:
+def _load_extractor(config: ExtractorConfig) -> None:
     """Make a worker process ready: one thread, encoders in memory."""
     obey_parent(cores=1)
     torch.set_num_threads(1)
-    _EXTRACTOR[:] = [replace(recipe, device="cpu").extractor()]
+    _EXTRACTOR[:] = [replace(config, device="cpu").extractor()]
 
 
-def _whole_way(piece: Piece, symprec: float) -> Described:
-    """Rows to features in a worker process."""
-    return describe(prepare(piece, symprec), _EXTRACTOR[0])
-
-
-@contextmanager
-def _workers(count: int, start: Callable[..., None], *given: Any) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes; on an error they end at once."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, initializer=start, initargs=given)
-    try:
-        yield pool
-    finally:
-        for process in list((pool._processes or {}).values()):
-            process.kill()  # all results are in by now, or nobody wants them
-        pool.shutdown(wait=True, cancel_futures=True)
+def _encode(corpus: Corpus) -> Features:
+    """Features of whole batches in a worker process."""
+    return _EXTRACTOR[0].encode(corpus)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor,
-    work: Callable[[Piece, float], Result],
-    parts: Iterator[Piece],
-    symprec: float,
+    pool: Executor,
+    work: Callable[..., Result],
+    tasks: Iterator[Any],
     ahead: int,
+    *arguments: Any,
 ) -> Iterator[Result]:
-    """Results in the order of the pieces, at most ``ahead`` of them in the making."""
+    """Results in the order of the tasks, at most ``ahead`` of them in the making."""
     waiting: deque[Future[Result]] = deque()
-    for piece in parts:
-        waiting.append(pool.submit(work, piece, symprec))
+    for task in tasks:
+        waiting.append(pool.submit(work, task, *arguments))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:

@@ -20,6 +20,7 @@ from safetensors.numpy import load as read_arrays
 from safetensors.numpy import save as write_arrays
 
 from crystalssl.errors import InputError
+from crystalssl.files import check_version, sha256, write_bytes
 from crystalssl.representation.fingerprint import NAMES, fingerprints
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.formulas import reduced_formulas
@@ -34,7 +35,7 @@ FORMULA_BITS = 11
 """A formula that is not in the set is taken for one with probability 2 ** -11 = 0.0005."""
 STRUCTURE_BITS = 14
 """As above for each of the eight look-ups of a structure: 8 * 2 ** -14 = 0.0005."""
-FALSE_POSITIVE_RATE = 2.0**-11
+FALSE_POSITIVE_RATE = 2.0**-FORMULA_BITS
 """Probability that a formula, or a structure, that is not in its set is taken for one that is."""
 
 Mask = npt.NDArray[np.bool_]
@@ -86,12 +87,14 @@ class HashSet:
         Raises:
             ValueError: if the parts do not hold ``count`` entries.
         """
-        place = np.flatnonzero(np.unpackbits(high))
-        if len(place) != count or count * bits > 8 * len(low):
-            raise ValueError(f"expected {count} entries, got {len(place)}")
+        if not (count >= 0 and 0 < bits < 64 and count * bits <= 8 * len(low)):
+            raise ValueError(f"got {count} entries of {bits} bits in {len(low)} bytes")
+        ones_at = np.flatnonzero(np.unpackbits(high))
+        if len(ones_at) != count:
+            raise ValueError(f"expected {count} entries, got {len(ones_at)}")
         ones = np.unpackbits(low, count=count * bits).reshape(count, bits).astype(np.uint64)
         values = (ones << np.arange(bits, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
-        values += (place - np.arange(count)).astype(np.uint64) << np.uint64(bits)
+        values += (ones_at - np.arange(count)).astype(np.uint64) << np.uint64(bits)
         return HashSet(values=values, bits=bits)
 
 
@@ -116,14 +119,14 @@ class Seen:
     @staticmethod
     def from_crystals(crystals: Crystals) -> Seen:
         """What a corpus of valid crystals, in any cells, holds."""
-        return Seen.from_parts([crystals])
+        return Seen.from_batches([crystals])
 
     @staticmethod
-    def from_parts(parts: Iterable[Crystals]) -> Seen:
-        """The same for a corpus that comes in parts."""
+    def from_batches(batches: Iterable[Crystals]) -> Seen:
+        """The same for a corpus that comes batch by batch."""
         formulas: set[str] = set()
         structures: set[str] = set()
-        for crystals in parts:
+        for crystals in batches:
             names = reduced_formulas(crystals)
             bins = np.floor(fingerprints(crystals) / BIN).astype(np.int64)
             formulas.update(names.tolist())
@@ -136,7 +139,9 @@ class Seen:
     def formulas(self, crystals: Crystals) -> Mask:
         """(n,) whether the reduced formula of each crystal was in the corpus.
 
-        Wrong for a formula that was not with probability ``FALSE_POSITIVE_RATE``.
+        Wrong for a formula that was not with probability ``false_positive_rate``: of 2,000 new
+        formulas one is taken for a seen one. Where the corpus itself is at hand, compare with
+        ``structures.formulas.reduced_formulas`` of it, which is exact.
         """
         return self.formulas_held.holds(reduced_formulas(crystals).tolist())
 
@@ -144,50 +149,58 @@ class Seen:
         """(n,) whether each crystal itself was in the corpus.
 
         Valid crystals in any cell; the two nearest bins of each number are looked up. Wrong for a
-        crystal of a seen formula that was not in it with probability ``FALSE_POSITIVE_RATE``.
+        crystal of a seen formula that was not in it with probability ``false_positive_rate``.
         """
-        names, found = reduced_formulas(crystals), self.formulas(crystals)
-        place = fingerprints(crystals) / BIN
-        near = np.floor(place).astype(np.int64)
-        other = np.where(place - near < 0.5, -1, 1)
+        names, seen_formula = reduced_formulas(crystals), self.formulas(crystals)
+        position = fingerprints(crystals) / BIN  # (n, 3) in bins
+        near = np.floor(position).astype(np.int64)
+        other = np.where(position - near < 0.5, -1, 1)  # the side on which the next bin is closer
         known = np.zeros(len(crystals), bool)
         for steps in product((0, 1), repeat=len(NAMES)):
             known |= self.structures_held.holds(_keys(names, near + other * np.array(steps)))
-        return found & known
+        return seen_formula & known
 
     def summary(self) -> dict[str, float | int]:
         """Counts and the rate of wrong answers, for the card."""
         return {
             "formulas": len(self.formulas_held),
             "structures": len(self.structures_held),
-            "false_positive_rate": FALSE_POSITIVE_RATE,
+            "false_positive_rate": self.false_positive_rate,
         }
+
+    @property
+    def false_positive_rate(self) -> float:
+        """Probability that a formula, or a structure, that was not there is taken for one that was.
+
+        To be named wherever a seen formula or structure is.
+        """
+        look_ups = 2 ** len(NAMES)
+        return float(max(2.0**-self.formulas_held.bits, look_ups * 2.0**-self.structures_held.bits))
+
+    def pack(self) -> bytes:
+        """The sets as a safetensors file holds them."""
+        sets = {"formulas": self.formulas_held, "structures": self.structures_held}
+        arrays: dict[str, npt.NDArray[np.uint8] | npt.NDArray[np.int64]] = {
+            f"{name}.{key}": value
+            for name, hashes in sets.items()
+            for key, value in hashes.pack().items()
+        }
+        for name, hashes in sets.items():
+            arrays[f"{name}.size"] = np.array([len(hashes), hashes.bits], np.int64)
+        content: bytes = write_arrays({**arrays, "scheme": np.array([SCHEME], np.int64)})
+        return content
 
     def save(self, path: Path) -> str:
         """Write the sets, atomically; returns the SHA-256 of the file."""
-        parts = {"formulas": self.formulas_held, "structures": self.structures_held}
-        arrays: dict[str, npt.NDArray[np.uint8] | npt.NDArray[np.int64]] = {
-            f"{name}.{key}": value
-            for name, held in parts.items()
-            for key, value in held.pack().items()
-        }
-        for name, held in parts.items():
-            arrays[f"{name}.size"] = np.array([len(held), held.bits], np.int64)
-        content: bytes = write_arrays({**arrays, "scheme": np.array([SCHEME], np.int64)})
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(content)
-        partial.replace(path)
-        return hashlib.sha256(content).hexdigest()
+        return sha256(write_bytes(self.pack(), path))
 
     @staticmethod
-    def load(path: Path, sha256: str | None = None) -> Seen:
+    def load(path: Path, checksum: str | None = None) -> Seen:
         """Read what :meth:`save` wrote.
 
         Args:
             path: the file.
-            sha256: checksum it must have; not compared if None.
+            checksum: SHA-256 it must have; not compared if None.
 
         Raises:
             InputError: if it is missing, damaged, another file, or of another scheme.
@@ -199,25 +212,24 @@ class Seen:
                 f"Cannot read the list of seen crystals {path}: {error.strerror}. Copy it from "
                 "where the weights came from."
             ) from error
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        if checksum is not None and hashlib.sha256(content).hexdigest() != checksum:
             raise InputError(
                 f"{path} is not the list of seen crystals that the card names: its checksum "
                 "differs. Copy the folder of the block again."
             )
         try:
             arrays = read_arrays(content)
-            scheme = int(arrays["scheme"][0])
-            if scheme == SCHEME:
+            if check_version(int(arrays["scheme"][0]), SCHEME, path) == SCHEME:
                 return Seen(
                     formulas_held=_unpacked(arrays, "formulas"),
                     structures_held=_unpacked(arrays, "structures"),
                 )
-        except (SafetensorError, KeyError, ValueError, IndexError) as error:
-            raise InputError(f"{path} holds no list of seen crystals ({error}).") from error
-        raise InputError(
-            f"{path} uses hashes of scheme {scheme}, expected {SCHEME}. Use the version of "
-            "crystalssl that wrote it, or pre-train anew."
-        )
+            raise ValueError("no scheme")
+        except (SafetensorError, KeyError, ValueError, IndexError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no list of seen crystals ({error}). Copy the folder of the block "
+                "again."
+            ) from error
 
 
 def _hashes(texts: list[str]) -> npt.NDArray[np.uint64]:

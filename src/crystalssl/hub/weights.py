@@ -13,16 +13,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as read_tensors
-from safetensors.torch import save as write_tensors
-
 from crystalssl import __version__
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import build_block, known_blocks
+from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.files import atomic_set, remove
 from crystalssl.hub.card import CARD_FILE, ModelCard
 from crystalssl.hub.seen import SEEN_FILE, Seen
+from crystalssl.hub.tensors import build_for, pack_tensors, read_header, read_tensors
 from crystalssl.representation import layout
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -62,19 +60,21 @@ def save_weights(
         The card as written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: t.detach().cpu().clone().contiguous() for name, t in block.state_dict().items()}
-    content = write_tensors(state)
-    card = replace(card or new_card(block), sha256=hashlib.sha256(content).hexdigest())
+    content, checksum = pack_tensors(block.state_dict())
+    card = replace(card or new_card(block), sha256=checksum)
     data = {name: value for name, value in card.data.items() if name != "seen"}
-    if seen is not None:
-        data["seen"] = {"sha256": seen.save(folder / SEEN_FILE), **seen.summary()}
+    if seen is None:
+        contents = {WEIGHTS_FILE: content}
+        remove(folder / SEEN_FILE)
+    else:
+        listed = seen.pack()
+        data["seen"] = {"sha256": hashlib.sha256(listed).hexdigest(), **seen.summary()}
+        contents = {SEEN_FILE: listed, WEIGHTS_FILE: content}
     card = replace(card, data=data)
-    path = folder / WEIGHTS_FILE
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-    card.save(folder)
+    with atomic_set(*(folder / name for name in (*contents, CARD_FILE))) as (*asides, last):
+        for aside, piece in zip(asides, contents.values(), strict=True):
+            aside.write_bytes(piece)
+        card.write(last)
     return card
 
 
@@ -99,15 +99,10 @@ def load_weights(folder: Path) -> Block:
             f"layout {layout.VERSION}. Pre-train anew or install crystalssl "
             f"{card.package_version}."
         )
-    content = _checked_content(folder / WEIGHTS_FILE, card)
-    block = build_block(card.block, dict(card.config))
-    try:
-        block.load_state_dict(read_tensors(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"Weights in {folder} do not fit block {card.block!r} of this version ({error}). "
-            f"Pre-train anew, or install crystalssl {card.package_version}."
-        ) from error
+    path = folder / WEIGHTS_FILE
+    header = read_header(path)
+    block = build_for(card.block, card.config, header, path)
+    block.load_state_dict(read_tensors(path, card.sha256, block.state_dict()))
     return block.eval()
 
 
@@ -191,9 +186,9 @@ def run_folders(run: Path | str) -> dict[str, Path]:
             f"Found no trained block in {folder}, expected folders with a {CARD_FILE}. Make some "
             "with `crystalssl pretrain`."
         )
-    found = {ModelCard.load(card.parent).block: card.parent for card in cards}
+    folders = {ModelCard.load(card.parent).block: card.parent for card in cards}
     order = {block.name: block.number for block in known_blocks()}
-    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+    return dict(sorted(folders.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 
 def bundled_names() -> list[str]:
@@ -221,18 +216,3 @@ def find_run(run: Path | str) -> Path:
             "Make your own with `crystalssl pretrain STRUCTURES --out RUN` and give that folder."
         )
     raise unknown_name("weights", str(run), names, "crystalssl info weights")
-
-
-def _checked_content(path: Path, card: ModelCard) -> bytes:
-    """The weights file, its checksum compared with the card's."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read the weights {path}: {error.strerror}.") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != card.sha256:
-        raise InputError(
-            f"{path} has checksum {found[:12]}..., its card says {card.sha256[:12]}... The file is "
-            "damaged or not the one described: copy it again."
-        )
-    return content

@@ -7,6 +7,7 @@ never unpickled; the learning curve is one CSV that goes on where a stopped run 
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import signal
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,6 +29,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.samplers import BatchSampler, Index
 from crystalssl.errors import InputError
+from crystalssl.files import atomic, write_bytes
 from crystalssl.pretraining.outputs import RunFolder
 
 _NOT_FOR_US = (
@@ -58,7 +61,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def plain_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end as KeyboardInterrupt, where Lightning ends the program."""
+    """Let Ctrl-C and SIGTERM end as what they raise, where Lightning ends the program."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -66,7 +69,7 @@ def plain_interrupt() -> Iterator[None]:
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        raise KeyboardInterrupt from None
+        raise error.__context__ from None
     finally:
         if main and handler is not None:
             signal.signal(signal.SIGINT, handler)
@@ -79,11 +82,9 @@ class SafeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]  # untyped base
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Write beside the file, then replace it."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(checkpoint, partial)
-        partial.replace(path)
+        content = io.BytesIO()  # a full disk would come as a RuntimeError
+        torch.save(checkpoint, content)
+        write_bytes(content.getvalue(), path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
@@ -93,9 +94,19 @@ class SafeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]  # untyped base
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint as plain tensors and numbers, on the CPU."""
-    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return found
+    """A checkpoint as plain tensors and numbers, on the CPU.
+
+    Raises:
+        InputError: if it is damaged or holds anything else.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        raise InputError(
+            f"The checkpoint {path} cannot be read. Remove {Path(path).parent}, and the same "
+            "command trains from the start."
+        ) from error
+    return checkpoint
 
 
 class History(pl.Callback):  # type: ignore[misc]  # untyped base
@@ -113,12 +124,10 @@ class History(pl.Callback):  # type: ignore[misc]  # untyped base
         row |= {name: f"{float(value):.7g}" for name, value in trainer.callback_metrics.items()}
         rows = [old for old in read_history(self._path) if int(old["epoch"]) < row["epoch"]]
         names = list(dict.fromkeys(name for entry in [*rows, row] for name in entry))
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as handle:
+        with atomic(self._path) as aside, aside.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, names)
             writer.writeheader()
             writer.writerows([*rows, row])
-        partial.replace(self._path)
 
 
 def read_history(path: Path) -> list[dict[str, str]]:
@@ -139,9 +148,9 @@ class BlockBar(RichProgressBar):  # type: ignore[misc]  # untyped base
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands beside the bar."""
-        found = {"block": self._block, **super().get_metrics(trainer, pl_module)}
-        found.pop("v_num", None)
-        return found
+        metrics = {"block": self._block, **super().get_metrics(trainer, pl_module)}
+        metrics.pop("v_num", None)
+        return metrics
 
 
 class EpochBatches:
@@ -170,21 +179,23 @@ def build_trainer(
         callbacks: monitors, in front of those that read what they log.
     """
     on_gpu = uses_gpu(config)
-    own: list[pl.Callback] = [
+    all_callbacks: list[pl.Callback] = [
         *callbacks,
         every_epoch(folder.best, "val_loss"),
         every_epoch(folder.last, None),
         History(folder.metrics),
     ]
     if config.patience:
-        own.append(EarlyStopping("val_loss", patience=config.patience))
+        all_callbacks.append(EarlyStopping("val_loss", patience=config.patience))
     if config.progress:
-        own.append(BlockBar(folder.path.name))
+        all_callbacks.append(BlockBar(folder.path.name))
     logger: Any = False
     if config.tensorboard and find_spec("tensorboard") is not None:
         logger = TensorBoardLogger(
             folder.path, name="", version="tensorboard", default_hp_metric=False
         )
+        # the tab of hyperparameters shows the last val_loss that is logged, NaN until the first
+        logger.log_hyperparams(folder.hyperparameters, {"val_loss": float("nan")})
     return pl.Trainer(
         accelerator="cuda" if on_gpu else "cpu",
         devices=config.devices or ("auto" if on_gpu else 1),
@@ -193,7 +204,7 @@ def build_trainer(
         max_epochs=config.epochs,
         gradient_clip_val=config.grad_clip or None,
         logger=logger,
-        callbacks=own,
+        callbacks=all_callbacks,
         plugins=[SafeCheckpoints()],
         default_root_dir=folder.path,
         log_every_n_steps=1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks.contract import Block, BlockBatch
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import BatchSampler, Index
-from crystalssl.errors import InputError
-from crystalssl.files import write_json
+from crystalssl.datasets.shards import ShardedCorpus
+from crystalssl.errors import InputError, Skip
+from crystalssl.files import exclusive, make_folder
 from crystalssl.hub.card import ModelCard, TaskFigure
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_weights, new_card, save_weights
@@ -58,6 +59,7 @@ class PretrainOutcome:
         val_loss: lowest validation loss.
         best_epoch: epoch it was reached in, from 0.
         seconds: time spent in this call.
+        left_out: crystals that could not be learnt from.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class PretrainOutcome:
     val_loss: float
     best_epoch: int
     seconds: float
+    left_out: list[Skip]
 
 
 def generator_for(*numbers: int) -> torch.Generator:
@@ -78,7 +81,7 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
     """A block in training: one step is ``block.pretext``, whatever the block."""
 
     def __init__(
-        self, block: Block, corpus: Corpus | PartedCorpus, config: TrainConfig, steps: int
+        self, block: Block, corpus: Corpus | ShardedCorpus, config: TrainConfig, steps: int
     ) -> None:
         """Take what is trained.
 
@@ -94,32 +97,86 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
         self.settings = config
         self.steps = steps
         self.figures: list[TaskFigure] = []
+        self.left_out: set[int] = set()
+        self._rows: Index = np.zeros(0, np.int64)
         self._training, self._validation = Tally(), Tally()
 
     def transfer_batch_to_device(
         self, batch: tuple[int, Index], device: torch.device, dataloader_idx: int
-    ) -> tuple[int, BlockBatch]:
+    ) -> tuple[int, Index, BlockBatch]:
         """Gather the crystals where the corpus is, in full precision."""
         number, rows = batch
-        return number, self.corpus.batch(rows, self.block)
+        return number, rows, self.corpus.batch(rows, self.block)
 
     def score(self, batch: BlockBatch, generator: torch.Generator, tally: Tally) -> Tensor:
-        """The loss of a batch: all tasks of the block, by their weights."""
+        """The loss of a batch: all tasks of the block, by their weights.
+
+        It is counted if it is finite.
+        """
         results = self.block.pretext(batch, generator)
         loss = torch.stack([result.weight * result.loss for result in results]).sum()
-        tally.add(results, loss, len(batch.rows))
+        if bool(loss.isfinite()):
+            tally.add(results, loss, len(batch.rows))
         return loss
 
-    def training_step(self, batch: tuple[int, BlockBatch], batch_idx: int) -> Tensor:
-        """One optimizer step; corruption depends on seed, epoch and batch only."""
-        number, crystals = batch
-        generator = generator_for(self.settings.seed, _TRAIN, self.current_epoch, number)
-        return self.score(crystals, generator, self._training)
+    def _finite_score(
+        self, batch: tuple[int, Index, BlockBatch], numbers: tuple[int, ...], tally: Tally
+    ) -> Tensor:
+        """The loss of a batch without crystals whose loss is not finite; these are left out.
 
-    def validation_step(self, batch: tuple[int, BlockBatch], batch_idx: int) -> None:
+        Raises:
+            InputError: if the weights are not finite.
+        """
+        _, rows, crystals = batch
+        buffers = [buffer.clone() for buffer in self.block.buffers()]
+        loss = self.score(crystals, generator_for(*numbers), tally)
+        if bool(loss.isfinite()):
+            return loss
+        with torch.no_grad():  # running statistics have seen the crystal too
+            for buffer, before in zip(self.block.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        self._check_weights()
+        good = rows[[self._is_finite(row, numbers) for row in rows.tolist()]]
+        if 0 < len(good) < len(rows):
+            loss = self.score(self.corpus.batch(good, self.block), generator_for(*numbers), tally)
+            if bool(loss.isfinite()):
+                self.left_out.update(np.setdiff1d(rows, good).tolist())
+                return loss
+        self.left_out.update(rows.tolist())
+        nothing = [(0 * p).sum() for p in self.block.parameters() if p.requires_grad]
+        return torch.stack(nothing).sum()  # no gradient, the same on every process
+
+    @torch.no_grad()
+    def _is_finite(self, row: int, numbers: tuple[int, ...]) -> bool:
+        """Whether the loss of a crystal alone is finite."""
+        training = self.block.training
+        self.block.eval()
+        loss = self.score(self.corpus.batch([row], self.block), generator_for(*numbers), Tally())
+        self.block.train(training)
+        return bool(loss.isfinite())
+
+    def _check_weights(self) -> None:
+        """Tell weights that are lost from a crystal that is odd.
+
+        Raises:
+            InputError: if a weight is not finite.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self.block.parameters()):
+            raise InputError(
+                f"Training of block {self.block.name!r} diverged in epoch {self.current_epoch}: "
+                f"weights are not finite. Lower learning_rate (now "
+                f"{self.settings.learning_rate:g})."
+            )
+
+    def training_step(self, batch: tuple[int, Index, BlockBatch], batch_idx: int) -> Tensor:
+        """One optimizer step; corruption depends on seed, epoch and batch only."""
+        self._rows = batch[1]
+        numbers = (self.settings.seed, _TRAIN, self.current_epoch, batch[0])
+        return self._finite_score(batch, numbers, self._training)
+
+    def validation_step(self, batch: tuple[int, Index, BlockBatch], batch_idx: int) -> None:
         """Score held-out crystals under the same corruption in every epoch."""
-        number, crystals = batch
-        self.score(crystals, generator_for(self.settings.seed, _VALIDATE, number), self._validation)
+        self._finite_score(batch, (self.settings.seed, _VALIDATE, batch[0]), self._validation)
 
     def on_fit_start(self) -> None:
         """Bring the corpus to where the block is."""
@@ -132,23 +189,25 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
         self._training = Tally()
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting anew."""
+        """Start counting again."""
         self._validation = Tally()
 
     def on_validation_epoch_end(self) -> None:
         """Log losses, figures and baselines of the epoch.
 
         Raises:
-            InputError: if a loss is not finite.
+            InputError: if no crystal has a finite loss.
         """
+        self._check_weights()
         self._training.reduce()
         self._validation.reduce()
         self.figures = self._validation.figures(self.block.name, self.block.tasks)
         losses = {"train_loss": self._training.loss, "val_loss": self._validation.loss}
         if not np.isfinite(list(losses.values())).all():
             raise InputError(
-                f"Training of block {self.block.name!r} diverged in epoch {self.current_epoch} "
-                f"({losses}). Lower learning_rate (now {self.settings.learning_rate:g})."
+                f"Block {self.block.name!r} has a finite loss on no crystal ({losses}). Look at "
+                "the structures, or lower learning_rate (now "
+                f"{self.settings.learning_rate:g})."
             )
         self.log_dict(losses, prog_bar=True)
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
@@ -162,6 +221,20 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
         metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         checkpoint["metrics"] = metrics
         checkpoint["figures"] = [asdict(figure) for figure in self.figures]
+        checkpoint["left_out"] = sorted(self.left_out)
+        checkpoint["stopped"] = bool(self.trainer.should_stop)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what was left out, and along the learning rates of as many steps as now."""
+        self.left_out = set(checkpoint.get("left_out", []))
+        schedules = build_optimizer(self.block, self.settings, self.steps)
+        for state, made in zip(
+            checkpoint["lr_schedulers"],
+            schedules[1] if isinstance(schedules, tuple) else [],
+            strict=True,
+        ):
+            now = made["scheduler"].state_dict()
+            state.update({name: now[name] for name in ("total_steps", "_schedule_phases")})
 
     def encode(self, rows: Index) -> Float[Tensor, "crystal feature"]:
         """Features of some crystals of the corpus."""
@@ -173,10 +246,17 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Limit the norm of all gradients; Lightning refuses to for a fused optimizer and bf16."""
-        if gradient_clip_val:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        """Limit the norm of all gradients; Lightning refuses to for a fused optimizer and bf16.
+
+        Gradients that are not finite, of a loss that is, are left out with their batch.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        limit = gradient_clip_val or float("inf")
+        if not bool(torch.nn.utils.clip_grad_norm_(parameters, limit).isfinite()):
+            self.left_out.update(self._rows.tolist())
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad.zero_()
 
     def configure_optimizers(self) -> Any:
         """Adam with decoupled weight decay, and the course of its learning rate."""
@@ -184,7 +264,7 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
 
 
 def pretrain(
-    corpus: Corpus | PartedCorpus,
+    corpus: Corpus | ShardedCorpus,
     block: Block,
     train_index: npt.ArrayLike,
     val_index: npt.ArrayLike,
@@ -192,72 +272,104 @@ def pretrain(
     out: Path,
     resume: bool = False,
     *,
+    force: bool = False,
+    init: str = "",
     callbacks: Sequence[pl.Callback] = (),
 ) -> PretrainOutcome:
     """Train a block on its pretext tasks; outputs go to ``out/<block name>`` (``outputs.py``).
 
-    The same seed gives the same weights on a CPU, in one go or resumed.
+    The same seed gives the same weights on a CPU, in one go or not: a run of the same settings and
+    crystals that is there goes on from its last checkpoint, and returns at once if it is finished.
+    A crystal whose targets or loss are not finite is left out, and named in ``left_out.csv``.
 
     Args:
-        corpus: crystals with their symmetry, in memory or in parts on disk.
-        block: freshly built block; trained in place.
+        corpus: crystals with their symmetry, in memory or in shards on disk.
+        block: block as built, or with the weights to go on from; trained in place.
         train_index: row numbers to train on; they also fix the statistics of the targets.
         val_index: row numbers that decide which epoch is best.
         config: training settings.
         out: folder of the run.
-        resume: go on from the last checkpoint, if there is one; a finished run returns at once.
+        resume: the run that is there, if any, must be of the same settings; ``epochs`` may be
+            more, and training goes on with the learning rates of the longer run.
+        force: whether training with other settings or crystals may be replaced.
+        init: checksum of the weights that ``block`` comes with; empty for fresh ones.
         callbacks: further Lightning callbacks.
 
     Raises:
         InputError: if there is nothing to train on or to validate with, if crystals lack their
-            symmetry, if a run to be resumed had other settings, or if training diverges.
+            symmetry, if the run that is there had other settings or crystals, if another process
+            trains in the folder, or if training diverges.
     """
     start = time.perf_counter()
     train, val = (np.asarray(index, dtype=np.int64) for index in (train_index, val_index))
     _check(corpus, train, val)
-    folder = RunFolder(path=Path(out) / block.name)
-    settings = effective_settings(block, config, corpus, train, val)
-    if resume:
-        folder.check_same(settings)
-        if folder.is_finished:
-            training = ModelCard.load(folder.path).training
-            return PretrainOutcome(
-                folder=folder.path,
-                block=load_weights(folder.path),
-                figures=folder.read_tasks(),
-                val_loss=training["val_loss"],
-                best_epoch=training["best_epoch"],
-                seconds=time.perf_counter() - start,
-            )
-    elif is_main_process():
-        folder.clear()
-    if is_main_process():
-        write_json(settings, folder.config)
-    keep_freed_memory()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    last = folder.last if resume and folder.last.is_file() else None
-    _fit(corpus.fit_targets(train), block, train, val, config, folder, last, callbacks)
-    best = read_checkpoint(folder.best)
-    state = {name.removeprefix("block."): value for name, value in best["state_dict"].items()}
-    block.cpu().load_state_dict(state)
-    outcome = PretrainOutcome(
-        folder=folder.path,
-        block=block.eval(),
-        figures=[TaskFigure(**values) for values in best["figures"]],
-        val_loss=best["metrics"]["val_loss"],
-        best_epoch=best["epoch"],
-        seconds=time.perf_counter() - start,
-    )
-    if is_main_process():
-        # validation crystals chose the epoch: they are not new to the weights either
-        seen = Seen.from_parts(corpus.crystals(np.concatenate([train, val])))
-        _write_results(folder, outcome, best["metrics"], settings, seen)
+    folder = RunFolder(path=make_folder(Path(out) / block.name))
+    settings = effective_settings(block, config, corpus, (train, val), init)
+    with exclusive(folder.path) if is_main_process() else nullcontext():
+        finished = _finished(folder, settings, start)
+        if finished is not None:
+            return finished
+        last = folder.last if folder.last.is_file() else None
+        if is_main_process():
+            last = folder.begin(settings, resume=resume, force=force)
+        keep_freed_memory()
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        finite = [corpus.has_finite_targets(rows) for rows in (train, val)]
+        used = (train[finite[0]], val[finite[1]])
+        _check(corpus, *used)
+        if last is None or not read_checkpoint(last).get("stopped"):
+            _fit(corpus.fit_targets(train), block, *used, config, folder, last, callbacks)
+        best, ended = read_checkpoint(folder.best), read_checkpoint(folder.last)
+        state = {name.removeprefix("block."): value for name, value in best["state_dict"].items()}
+        block.cpu().load_state_dict(state)
+        odd = [train[~finite[0]], val[~finite[1]], np.array(ended.get("left_out", []), np.int64)]
+        outcome = PretrainOutcome(
+            folder=folder.path,
+            block=block.eval(),
+            figures=[TaskFigure(**values) for values in best["figures"]],
+            val_loss=best["metrics"]["val_loss"],
+            best_epoch=best["epoch"],
+            seconds=time.perf_counter() - start,
+            left_out=_skips(corpus, np.unique(np.concatenate(odd)), block.name),
+        )
+        if is_main_process():
+            # validation crystals chose the epoch: they are not new to the weights either
+            seen = Seen.from_batches(corpus.crystals(np.concatenate([train, val])))
+            _write_results(folder, outcome, best["metrics"], settings, seen)
     return outcome
 
 
+def _finished(folder: RunFolder, settings: dict[str, Any], start: float) -> PretrainOutcome | None:
+    """What an earlier call has done already; None if it has not, or its weights are damaged."""
+    if not folder.is_finished_with(settings):
+        return None
+    try:
+        block = load_weights(folder.path)
+    except InputError:
+        return None
+    training = ModelCard.load(folder.path).training
+    return PretrainOutcome(
+        folder=folder.path,
+        block=block,
+        figures=folder.read_tasks(),
+        val_loss=training["val_loss"],
+        best_epoch=training["best_epoch"],
+        seconds=time.perf_counter() - start,
+        left_out=folder.read_left_out(),
+    )
+
+
+def _skips(corpus: Corpus | ShardedCorpus, rows: Index, block: str) -> list[Skip]:
+    """Crystals that could not be learnt from, by name."""
+    ids = [name for crystals in corpus.crystals(rows) for name in crystals.ids.tolist()]
+    reason = f"its targets, or its loss on a task of block {block}, are not finite"
+    remedy = "look at its cell and coordinates; training went on without it"
+    return [Skip(id=name, file="", reason=reason, remedy=remedy) for name in ids]
+
+
 def _fit(
-    corpus: Corpus | PartedCorpus,
+    corpus: Corpus | ShardedCorpus,
     block: Block,
     train: Index,
     val: Index,
@@ -269,7 +381,7 @@ def _fit(
     """Run Lightning from the ``last`` checkpoint, or from the start."""
     count = min(len(val), config.monitor_crystals)
     watched = val[np.linspace(0, len(val) - 1, count).astype(int)]
-    if corpus.part_of_row is not None:  # few parts to read; each is a mixture of the whole
+    if corpus.shard_of_row is not None:  # few shards to read; each is a mixture of the whole
         watched = val[:count]
     sites = corpus.site_counts
     monitors = [
@@ -282,7 +394,7 @@ def _fit(
             "batch_size": config.batch_size,
             "max_atoms": config.max_atoms,
             "multiple": trainer.world_size,
-            "parts": corpus.part_of_row,
+            "shards": corpus.shard_of_row,
         }
         plan = BatchSampler(train, sites, seed=config.seed, epochs=config.epochs, **shape)
         held_out = BatchSampler(val, sites, shuffle=False, **shape)
@@ -295,7 +407,7 @@ def _fit(
         )
 
 
-def _check(corpus: Corpus | PartedCorpus, train: Index, val: Index) -> None:
+def _check(corpus: Corpus | ShardedCorpus, train: Index, val: Index) -> None:
     """Refuse to start without crystals or without what tasks need."""
     if not len(train) or not len(val):
         raise InputError(
@@ -333,4 +445,5 @@ def _write_results(
     )
     monitors = {name: value for name, value in metrics.items() if "/" not in name}
     folder.write_tasks(outcome.figures, monitors)
+    folder.write_left_out(outcome.left_out)
     save_weights(outcome.block, folder.path, card, seen)

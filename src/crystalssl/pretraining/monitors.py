@@ -18,7 +18,7 @@ from crystalssl.datasets.samplers import Index, pack
 
 DEAD = 1e-6
 """Standard deviation below which a feature counts as dead."""
-HEALTH = ("effective_rank", "dead_features")
+HEALTH = ("effective_rank", "effective_rank_limit", "dead_features")
 """What of ``feature_health`` a model card keeps, of the epoch it describes."""
 
 
@@ -47,16 +47,21 @@ def feature_health(features: Float[Tensor, "crystal feature"]) -> dict[str, floa
         features: features of many different crystals.
 
     Returns:
-        ``effective_rank`` of the standardised features, ``median_variance`` and
-        ``least_variance`` over the features, and the number of ``dead_features``.
+        ``effective_rank`` of the standardised features and ``effective_rank_limit``, which it
+        cannot exceed with so many crystals and features that vary; ``median_variance`` and
+        ``least_variance`` over the features, and the number of ``dead_features``. Rows that are
+        not finite do not count.
     """
     wide = features.double()
+    wide = wide[wide.isfinite().all(1)]  # (crystal, feature)
     std = wide.std(0, unbiased=False)
     alive = std > DEAD
     scaled = (wide - wide.mean(0))[:, alive] / std[alive]
     variance = std.square()
     return {
         "effective_rank": rank_me(scaled) if bool(alive.any()) else 0.0,
+        # a column less its mean has one degree of freedom less than rows
+        "effective_rank_limit": float(max(min(len(wide) - 1, int(alive.sum())), 0)),
         "median_variance": float(variance.median()),
         "least_variance": float(variance.min()),
         "dead_features": float((~alive).sum()),

@@ -5,12 +5,17 @@ metrics.csv           learning curve, one row an epoch
 checkpoints/          best.ckpt and last.ckpt; they only resume a run
 weights.safetensors   what is shared, with card.json and seen.safetensors
 tasks.json            held-out figures of every task beside every baseline
+left_out.csv          crystals that could not be learnt from, if any
+
+The same settings and crystals always go on where a stopped run was, so a command that was killed
+ends with the same bytes when it is given again.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +24,20 @@ from crystalssl import __version__
 from crystalssl.blocks.contract import Block
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import Index
-from crystalssl.errors import InputError
-from crystalssl.files import read_json, write_json
-from crystalssl.hub.card import CARD_FILE, TaskFigure
+from crystalssl.datasets.shards import ShardedCorpus
+from crystalssl.errors import CrystalSSLError, InputError, Skip, write_skipped
+from crystalssl.files import make_folder, read_json, remove, write_json
+from crystalssl.hub.card import CARD_FILE, ModelCard, TaskFigure
 from crystalssl.hub.seen import SEEN_FILE
 from crystalssl.hub.weights import WEIGHTS_FILE
 from crystalssl.representation import layout
 
-_PLACE = ("accelerator", "devices", "nodes", "threads", "progress", "tensorboard")
+LEFT_OUT = "left_out.csv"
+"""Crystals that were not learnt from, with reasons; there only if there are some."""
+_EPOCHS = "training.epochs"
+_DATA = ("train_crystals", "val_crystals", "digest", "init")
+_NO_MATTER = ("accelerator", "devices", "nodes", "threads", "progress", "tensorboard")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,33 +87,101 @@ class RunFolder:
         return all((self.path / name).is_file() for name in needed)
 
     def clear(self) -> None:
-        """Remove what an earlier run left here, and nothing else."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-        for name in (self.config, self.metrics, self.tasks, CARD_FILE, WEIGHTS_FILE, SEEN_FILE):
-            (self.path / name).unlink(missing_ok=True)
+        """Remove what an earlier run left here and nothing else; its card, which is last, first."""
+        names = (CARD_FILE, WEIGHTS_FILE, SEEN_FILE, self.tasks.name, LEFT_OUT)
+        remove(*(self.path / name for name in names))
+        self._forget()
+        remove(self.config)
 
-    def check_same(self, settings: dict[str, Any]) -> None:
-        """Make sure that a run to be resumed was started with the same settings and data.
+    def is_finished_with(self, settings: dict[str, Any]) -> bool:
+        """Whether trained weights are there, and come from these settings and this data."""
+        try:
+            card = ModelCard.load(self.path) if self.is_finished else None
+        except CrystalSSLError:
+            card = None
+        if card is None:
+            return False
+        made_with = {
+            "block_config": card.config,
+            "training": {n: v for n, v in card.training.items() if n in settings["training"]},
+            "data": {n: v for n, v in card.data.items() if n in _DATA},
+            "layout_version": card.layout_version,
+        }
+        return shaping(made_with) == shaping(settings)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Settings that shape the result, under flat names; none before a run has begun."""
+        return shaping(read_json(self.config)) if self.config.is_file() else {}
+
+    def begin(self, settings: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
+        """Make this the folder of a run with some settings.
+
+        Checkpoints of the same settings and data are gone on from, those of others are removed;
+        trained weights stay until new ones take their place.
+
+        Args:
+            settings: what ``effective_settings`` gave.
+            resume: whether the settings must be those of the run that is here; only the number of
+                epochs may be larger.
+            force: whether training with other settings may be replaced.
+
+        Returns:
+            The checkpoint to go on from, if there is one.
 
         Raises:
-            InputError: if something that shapes the result differs.
+            InputError: if the run that is here has other settings or data and is to be kept.
         """
-        if not self.config.is_file():
-            return
-        before, now = _shaping(read_json(self.config)), _shaping(settings)
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name) and name == "data.digest":
-                raise InputError(
-                    f"Cannot resume {self.path}: the crystals, or their split, are not those it "
-                    "was started with. Give the same, or start anew without --resume."
-                )
-            if before.get(name) != now.get(name):
-                raise InputError(
-                    f"Cannot resume {self.path}: {name} was {before.get(name)!r}, now it is "
-                    f"{now.get(name)!r}. Use the same settings and crystals, or start anew "
-                    "without --resume."
-                )
+        before = shaping(read_json(self.config)) if self.config.is_file() else {}
+        now = shaping(settings)
+        names = sorted(before.keys() | now.keys())
+        changed = [name for name in names if before.get(name) != now.get(name)]
+        longer = changed == [_EPOCHS] and before.get(_EPOCHS, 0) < now[_EPOCHS]
+        if changed and not (resume and longer):
+            trained = self.is_finished or self.last.is_file()
+            if (resume and before) or (trained and not force):
+                raise self._other_settings(changed[0], before, now, resume)
+            self._forget()
+        make_folder(self.path)
+        write_json(settings, self.config)
+        return self.last if self.last.is_file() else None
+
+    def _other_settings(
+        self, name: str, before: dict[str, Any], now: dict[str, Any], resume: bool
+    ) -> InputError:
+        """What to say about a run that is not the one asked for."""
+        what = f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
+        if not before:
+            what = "it does not say with which settings"
+        elif name == "data.digest":
+            what = "the crystals, or their split, are not those it was started with"
+        if resume:
+            return InputError(
+                f"Cannot resume {self.path}: {what}. Use the same settings and crystals (only "
+                "more epochs), another --out, or --force without --resume to train again."
+            )
+        return InputError(
+            f"{self.path} holds a trained block: {what}. Use the same settings and crystals to go "
+            "on, another --out, or --force to replace it."
+        )
+
+    def _forget(self) -> None:
+        """Remove what only goes on from a stopped run."""
+        remove(self.checkpoints, self.path / "tensorboard", self.metrics)
+
+    def write_left_out(self, skipped: Sequence[Skip]) -> None:
+        """List the crystals that could not be learnt from; no file if there are none."""
+        remove(self.path / LEFT_OUT)
+        if skipped:
+            write_skipped(skipped, self.path / LEFT_OUT)
+
+    def read_left_out(self) -> list[Skip]:
+        """The crystals of :meth:`write_left_out`."""
+        path = self.path / LEFT_OUT
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as handle:
+            return [Skip(**row) for row in csv.DictReader(handle)]
 
     def write_tasks(self, figures: list[TaskFigure], monitors: dict[str, float]) -> None:
         """Write the held-out figures and the monitors of the epoch they come from."""
@@ -118,12 +195,25 @@ class RunFolder:
 
 
 def effective_settings(
-    block: Block, config: TrainConfig, corpus: Corpus | PartedCorpus, train: Index, val: Index
+    block: Block,
+    config: TrainConfig,
+    corpus: Corpus | ShardedCorpus,
+    index: tuple[Index, Index],
+    init: str = "",
 ) -> dict[str, Any]:
-    """All that shapes a run, as JSON: settings, versions, counts and a digest of the data."""
+    """All that shapes a run, as JSON: settings, versions, counts and a digest of the data.
+
+    Args:
+        block: what is trained.
+        config: training settings.
+        corpus: crystals.
+        index: row numbers to train on and to validate with.
+        init: checksum of the weights that are gone on from; empty for fresh ones.
+    """
+    train, val = index
     digest = hashlib.sha256()
-    for part in (train, val):
-        digest.update(part.tobytes())
+    for rows in index:
+        digest.update(rows.tobytes())
     for piece in corpus.identity():
         digest.update(piece)
     return {
@@ -134,18 +224,19 @@ def effective_settings(
             "train_crystals": len(train),
             "val_crystals": len(val),
             "digest": digest.hexdigest(),
+            **({"init": init} if init else {}),
         },
         "layout_version": layout.VERSION,
         "package_version": __version__,
     }
 
 
-def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+def shaping(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that shape the result, under flat names."""
     flat = {
-        f"{part}.{name}": value
-        for part in ("block_config", "training", "data")
-        for name, value in settings.get(part, {}).items()
-        if name not in _PLACE
+        f"{group}.{name}": value
+        for group in ("block_config", "training", "data")
+        for name, value in settings.get(group, {}).items()
+        if name not in _NO_MATTER
     }
     return {**flat, "layout_version": settings.get("layout_version")}

@@ -7,27 +7,33 @@ process runs ``loop.pretrain`` as it is.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from crystalssl.blocks.contract import Block
 from crystalssl.blocks.registry import build_block
 from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.datasets.parts import PartedCorpus
-from crystalssl.hub.card import TaskFigure
-from crystalssl.pretraining._lightning import read_history, uses_gpu
+from crystalssl.datasets.samplers import Index
+from crystalssl.datasets.shards import ShardedCorpus
+from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.files import exclusive, make_folder, remove
+from crystalssl.hub.card import ModelCard, TaskFigure
+from crystalssl.hub.weights import load_weights, run_folders
+from crystalssl.pretraining._lightning import is_main_process, read_history, uses_gpu
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.pretraining.outputs import RunFolder
-from crystalssl.processes import obey_parent, usable_cores
+from crystalssl.processes import obey_parent, usable_cores, worker_pool
 
 CORPUS_FILE = "corpus.safetensors"
 """Where the corpus waits while processes train on it."""
@@ -48,12 +54,14 @@ class BlockSummary:
         figures: held-out figures of every task.
         best_epoch: epoch with the lowest validation loss, from 0.
         seconds: time it took.
+        left_out: crystals that could not be learnt from.
     """
 
     block: str
     figures: list[TaskFigure]
     best_epoch: int
     seconds: float
+    left_out: list[Skip]
 
 
 def default_workers(config: TrainConfig) -> int:
@@ -82,7 +90,7 @@ def default_workers(config: TrainConfig) -> int:
 
 
 def pretrain_blocks(
-    corpus: Corpus | PartedCorpus,
+    corpus: Corpus | ShardedCorpus,
     blocks: Sequence[str],
     train_index: npt.ArrayLike,
     val_index: npt.ArrayLike,
@@ -92,87 +100,123 @@ def pretrain_blocks(
     resume: Collection[str] = (),
     workers: int = 1,
     watch: Watcher = lambda block, epochs: None,
+    configs: Mapping[str, Any] | None = None,
+    init: str | Path | None = None,
+    force: bool = False,
 ) -> dict[str, BlockSummary]:
     """Train several blocks, ``workers`` at a time.
 
     Args:
-        corpus: crystals with their symmetry, in memory or in parts on disk.
+        corpus: crystals with their symmetry, in memory or in shards on disk.
         blocks: names of the blocks.
         train_index: row numbers to train on.
         val_index: row numbers that decide which epoch is best.
         config: training settings; ``threads`` is what all processes share.
         out: folder of the run; each block gets a folder in it.
-        resume: names of the blocks that go on from their last checkpoint.
+        resume: names of the blocks that must be those of a run that is there; more epochs may be
+            asked for. A run of the same settings and crystals is gone on with in any case.
         workers: processes; 1 trains one block after the other in this one.
         watch: told of every finished epoch.
+        configs: settings of blocks that are not the default ones.
+        init: run, or name of weights, to go on from instead of fresh weights.
+        force: whether training with other settings or crystals may be replaced.
 
     Returns:
         A summary per block, in the order given.
 
     Raises:
-        CrystalSSLError: whatever ``loop.pretrain`` raises, from the first block that fails.
+        CrystalSSLError: whatever ``loop.pretrain`` raises, from the first block that fails; if
+            another process trains in the folder.
     """
-    train, val = np.asarray(train_index), np.asarray(val_index)
+    index = (np.asarray(train_index, np.int64), np.asarray(val_index, np.int64))
+    out = make_folder(out)
+    jobs = [
+        _Job(
+            block=name,
+            config=(configs or {}).get(name),
+            init=None if init is None else str(init),
+            out=out,
+            resume=name in resume,
+            force=force,
+        )
+        for name in blocks
+    ]
     workers = min(workers, len(blocks))
-    if workers <= 1:
-        return {
-            name: _train(corpus, name, train, val, config, out, name in resume) for name in blocks
-        }
-    threads = config.threads or usable_cores()
-    share = replace(config, threads=max(1, threads // workers), progress=False)
-    path = Path(out) / CORPUS_FILE
-    where = corpus.folder if isinstance(corpus, PartedCorpus) else corpus.save(path)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, obey_parent, (share.threads,))
-    try:
-        jobs = {
-            name: pool.submit(
-                _train_from_file, where, name, train, val, share, Path(out), name in resume
-            )
-            for name in blocks
-        }
-        _wait(jobs, Path(out), watch)
-        return {name: job.result() for name, job in jobs.items()}
-    finally:
-        for process in list((pool._processes or {}).values()):
-            process.kill()  # Lightning delays a gentler end; files are replaced whole
-        pool.shutdown(wait=True, cancel_futures=True)
-        path.unlink(missing_ok=True)
+    path = out / CORPUS_FILE
+    with exclusive(out) if is_main_process() else nullcontext():
+        try:
+            if workers <= 1:
+                return {job.block: _train(corpus, index, config, job) for job in jobs}
+            threads = config.threads or usable_cores()
+            share = replace(config, threads=max(1, threads // workers), progress=False)
+            at = corpus.folder if isinstance(corpus, ShardedCorpus) else corpus.save(path)
+            with worker_pool(workers, obey_parent, share.threads) as pool:
+                futures = {
+                    job.block: pool.submit(_train_from_file, at, index, share, job) for job in jobs
+                }
+                _wait(futures, out, watch)
+                return {name: future.result() for name, future in futures.items()}
+        finally:
+            if is_main_process():
+                remove(path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """A block to train, and where: see ``pretrain_blocks``."""
+
+    block: str
+    config: Any
+    init: str | None
+    out: Path
+    resume: bool
+    force: bool
 
 
 def _train(
-    corpus: Corpus | PartedCorpus,
-    name: str,
-    train: npt.NDArray[np.int64],
-    val: npt.NDArray[np.int64],
-    config: TrainConfig,
-    out: Path,
-    resume: bool,
+    corpus: Corpus | ShardedCorpus, index: tuple[Index, Index], config: TrainConfig, job: _Job
 ) -> BlockSummary:
     """Train one block in this process."""
-    block = build_block(name, seed=config.seed)
-    outcome = pretrain(corpus, block, train, val, config, out, resume)
+    block = build_block(job.block, job.config, seed=config.seed)
+    checksum = "" if job.init is None else _take_weights(block, job.init)
+    outcome = pretrain(
+        corpus, block, *index, config, job.out, job.resume, force=job.force, init=checksum
+    )
     return BlockSummary(
-        block=name,
+        block=job.block,
         figures=outcome.figures,
         best_epoch=outcome.best_epoch,
         seconds=outcome.seconds,
+        left_out=outcome.left_out,
     )
 
 
+def _take_weights(block: Block, init: str) -> str:
+    """Start a block from trained weights; returns their checksum.
+
+    Raises:
+        InputError: if they are of other settings.
+    """
+    folders = run_folders(init)
+    if block.name not in folders:
+        raise unknown_name("block in these weights", block.name, folders, "crystalssl info weights")
+    try:
+        block.load_state_dict(load_weights(folders[block.name]).state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            f"Weights of {block.name} in {init} do not fit the settings it is to be trained with "
+            f"({error}). Leave the settings of the block as they are there."
+        ) from error
+    return ModelCard.load(folders[block.name]).sha256
+
+
 def _train_from_file(
-    path: Path,
-    name: str,
-    train: npt.NDArray[np.int64],
-    val: npt.NDArray[np.int64],
-    config: TrainConfig,
-    out: Path,
-    resume: bool,
+    path: Path, index: tuple[Index, Index], config: TrainConfig, job: _Job
 ) -> BlockSummary:
     """Train one block in a process of its own."""
     torch.set_num_threads(config.threads)
-    corpus = PartedCorpus(path) if path.is_dir() else Corpus.load(path)
-    return _train(corpus, name, train, val, config, out, resume)
+    corpus = ShardedCorpus(path) if path.is_dir() else Corpus.load(path)
+    return _train(corpus, index, config, job)
 
 
 def _wait(jobs: dict[str, Future[BlockSummary]], out: Path, watch: Watcher) -> None:

@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from crystalssl import __version__
-from crystalssl.evaluation.scenario import installed_versions
-from crystalssl.report import block_figures, overlap_page, task_tables, wording
-from crystalssl.report.ablation_page import ablation_section
-from crystalssl.report.block_runs import BlockRun
-from crystalssl.report.few_shot_page import few_shot_section
-from crystalssl.report.map_figures import map_drawings
-from crystalssl.report.matbench_page import matbench_section
-from crystalssl.report.page import WORDS, Part, Section
-from crystalssl.report.probe_page import headline, probe_section
-from crystalssl.report.run_folder import RunData, read_run
-from crystalssl.report.shap_page import shap_section
-from crystalssl.report.stored import Evaluations
-from crystalssl.report.task_tables import TaskRow
+from crystalssl.evaluation.cache import installed_versions
+from crystalssl.evaluation.results import Results, select
+from crystalssl.files import write_text
+from crystalssl.report.map import map_passage
+from crystalssl.report.page import OUTCOMES, TEMPLATES, Passage, Section, Table, TableRow, plain_row
+from crystalssl.report.read import RunData, read_run
+from crystalssl.report.sections import pretraining
+from crystalssl.report.sections.comparison import comparison_section
+from crystalssl.report.sections.overlap import data_section, name_of
+from crystalssl.report.sections.scenarios import ALL
+from crystalssl.report.sections.setting import tally
 
 REPORT_FILE = "report.html"
 """File name of the report in the run folder."""
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -57,93 +51,86 @@ def write_report(
         InputError: if there is nothing to report, or a file is missing or damaged.
     """
     run = read_run(folder, features=features, structures=structures, umap=umap)
-    path = run.folder / REPORT_FILE
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render(run), encoding="utf-8")
-    partial.replace(path)
-    return path
+    return write_text(render(run), run.folder / REPORT_FILE)
 
 
 def render(run: RunData) -> str:
     """The page as text."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["words"] = wording.words
-    tables, blocks = run.evaluations.tables(), run.weights.blocks
-    probe = run.evaluations.probe
-    sections = sections_of(run.evaluations)
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    evaluated = [comparison_section(s, run.of(name)) for name, s in ALL.items() if run.of(name)]
+    others = [
+        pretraining.task_section(run.weights),
+        pretraining.curve_section(run.weights.blocks),
+        _feature_section(run),
+        data_section(run.data, run.panel, run.results),
+        pretraining.card_section(run.weights),
+        _environment_section(run),
+    ]
     return environment.get_template("report.html").render(
-        run=run,
         title=run.folder.resolve().name,
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        tiles=task_tables.tiles(run),
-        headline=None if probe is None else headline(probe),
-        sections=sections,
-        outcomes=WORDS,
-        overlap=overlap_page.overlap_table(tables),
-        overlap_reasons=overlap_page.overlap_reasons(tables),
-        tasks=task_tables.task_rows(blocks),
-        curves=_curves(blocks),
-        rank=block_figures.rank_bars(blocks) if any(b.monitors for b in blocks) else "",
-        sparsity=block_figures.sparsity_bars(run.panel) if run.panel else "",
-        maps=[] if run.embedding is None else map_drawings(run.embedding),
-        cards=[(block, _card(block)) for block in blocks if block.card is not None],
-        bottlenecks={name: asdict(card) for name, card in run.weights.bottlenecks.items()},
-        records=overlap_page.record_table(tables),
-        settings={overlap_page.name_of(t.record): _pretty(t.record.config) for t in tables},
-        config=_pretty(run.config) if run.config else "",
-        versions=tables[0].record.versions if tables else installed_versions(),
-        machine=f"{platform.system()} {platform.machine()}",
+        tiles=_tiles(run),
+        unreadable=run.unreadable,
+        evaluated=evaluated,
+        sections=[*evaluated, *(section for section in others if section is not None)],
+        outcomes=OUTCOMES,
         version=__version__,
     )
 
 
-def sections_of(found: Evaluations) -> list[Section]:
-    """One section for each scenario that was evaluated, in the order of the page."""
-    sections = [
-        None if found.probe is None else _counted(probe_section(found.probe), found.probe.table),
-        None if found.shares is None else shap_section(found.shares),
-        None
-        if found.few_shot is None
-        else _counted(few_shot_section(found.few_shot), found.few_shot.table),
-        None if found.ablation is None else ablation_section(found.ablation),
-        matbench_section(found.matbench) if found.matbench else None,
-    ]
-    return [section for section in sections if section is not None]
+def _feature_section(run: RunData) -> Section | None:
+    """The map of the crystals and the health of the features."""
+    rank = pretraining.rank_passage(run.weights.blocks)
+    health = None if run.embedding is None else map_passage(run.embedding)
+    passages = tuple(passage for passage in (health, rank) if passage is not None)
+    return Section(anchor="features", title="Features", passages=passages) if passages else None
 
 
-def _counted(section: Section, table: Any) -> Section:
-    """The section with a remark on the crystals that took no part."""
-    remark = overlap_page.left_out(table.record)
-    return replace(section, parts=(*section.parts, Part(note=remark))) if remark else section
+def _environment_section(run: RunData) -> Section:
+    """Versions, where the numbers come from, and settings."""
+    records = [entry.record for entry in run.results]
+    versions = records[0].versions if records else installed_versions()
+    facts = [("Report made on", f"{platform.system()} {platform.machine()}"), *versions.items()]
+    passages = [Passage(facts=(("", tuple(facts)),))]
+    if records:
+        heads = ("Evaluation", "stored rows", "seeds", "digest of the data", "crystalssl")
+        rows = tuple(_record_row(entry) for entry in run.results)
+        title = "Where the numbers come from"
+        passages.append(Passage(title=title, tables=(Table(heads=heads, rows=rows),)))
+    settings = {name_of(record): record.config for record in records}
+    settings |= {"the run": run.config} if run.config else {}
+    for name, config in settings.items():
+        text = json.dumps(config, indent=2, sort_keys=True)
+        passages.append(Passage(title=f"Settings: {name}", code=text, folded=True))
+    title = "Environment and settings"
+    return Section(anchor="environment", title=title, passages=tuple(passages))
 
 
-def _curves(blocks: Sequence[BlockRun]) -> list[tuple[BlockRun, list[tuple[TaskRow, str]]]]:
-    """A curve for each task, by block."""
-    return [
-        (
-            block,
-            [
-                (task_tables.task_row(block, task), block_figures.task_curve(block, task))
-                for task in block.figures
-            ],
-        )
-        for block in blocks
-        if block.history
-    ]
+def _record_row(entry: Results) -> TableRow:
+    record, more = entry.record, len(entry.record.seeds) - 6
+    seeds = ", ".join(map(str, record.seeds[:6])) + (f" and {more} more" if more > 0 else "")
+    version = record.versions.get("crystalssl", "")
+    texts = (f"{len(entry.rows):,}", seeds, record.data_hash[:12], version)
+    return plain_row(name_of(record), *texts)
 
 
-def _card(block: BlockRun) -> dict[str, Any]:
-    """A model card without what the page shows elsewhere."""
-    if block.card is None:
-        return {}
-    return {name: value for name, value in asdict(block.card).items() if name != "figures"}
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, sort_keys=True)
+def _tiles(run: RunData) -> list[tuple[str, str]]:
+    """Numbers for the top of the page with what they count; only those that are known."""
+    tiles = [(f"{run.data.crystals:,}", "crystals")] if run.data.crystals else []
+    if run.embedding is not None:
+        tiles.append((f"{run.embedding.width:,}", "features per crystal"))
+    figures = [f for b in run.weights.blocks for f in b.figures if f.number is not None]
+    if figures:
+        text = "figures of pretext tasks beat the trivial baseline"
+        tiles.append((f"{sum(f.beats_trivial for f in figures)} of {len(figures)}", text))
+    for probe in run.of("linear_probe"):
+        wanted = {"feature_set": next(iter(probe.record.proposed), ""), "metric": "rmse"}
+        entries = select(probe.differences, head="ridge", best_head=False, **wanted)
+        if entries:
+            better = sum(entry.gain > 0 for entry in entries)
+            text = f"comparisons with lower error under ridge, {tally(entries).split(', ')[1]}"
+            tiles.append((f"{better} of {len(entries)}", text.rstrip(".")))
+    return tiles

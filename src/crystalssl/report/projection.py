@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.scenario import digest, read_table, write_table
+from crystalssl.evaluation.cache import digest
+from crystalssl.evaluation.results import read_table, write_table
 
 Points = npt.NDArray[np.float64]
 
@@ -29,40 +31,26 @@ MAP_FILE = "report_map.parquet"
 """Where the map is kept, in the folder ``cache``."""
 
 
-def standardised(matrix: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """(m, k) columns that vary, with mean 0 and spread 1."""
-    scaled = matrix - matrix.mean(axis=0)
-    spread = scaled.std(axis=0)
-    kept: npt.NDArray[np.floating] = scaled[:, spread > 1e-9] / spread[spread > 1e-9]
-    return kept
-
-
-def principal_plane(matrix: npt.NDArray[np.floating]) -> tuple[Points, tuple[float, float]]:
-    """(m, 2) leading principal components of standardised columns, and their shares of variance."""
-    points, shares = principal_axes(matrix, 2)
-    if points.shape[1] < 2:
-        return np.zeros((len(matrix), 2)), (0.0, 0.0)
-    # the sign of an axis is free: make the longer tail point right and up
-    points *= np.where(np.abs(points.max(axis=0)) < np.abs(points.min(axis=0)), -1.0, 1.0)
-    return points, (float(shares[0]), float(shares[1]))
-
-
 def principal_axes(matrix: npt.NDArray[np.floating], count: int) -> tuple[Points, Points]:
-    """(m, count) leading principal components of standardised columns, shares of variance.
+    """(m, count) leading principal components of standardised columns, fractions of the variance.
 
     Fewer where there are fewer columns that vary.
     """
-    scaled = standardised(matrix)
-    count = min(count, scaled.shape[1])
+    varying = matrix[:, matrix.std(axis=0) > 1e-9]
+    count = min(count, *varying.shape)
     if count < 1:
         return np.zeros((len(matrix), 0)), np.zeros(0)
-    gram = (scaled.T @ scaled).astype(np.float64)
-    if len(gram) > count:
-        values, axes = eigsh(gram, k=count, v0=np.ones(len(gram)))
-    else:
-        values, axes = np.linalg.eigh(gram)
-    points: Points = (scaled @ axes[:, ::-1]).astype(np.float64)
-    return points, values[::-1] / max(float(np.trace(gram)), 1e-12)
+    model = PCA(count, svd_solver="covariance_eigh")
+    points: Points = model.fit_transform(StandardScaler().fit_transform(varying.astype(np.float64)))
+    return points, model.explained_variance_ratio_
+
+
+def principal_plane(matrix: npt.NDArray[np.floating]) -> tuple[Points, tuple[float, float]]:
+    """(m, 2) leading principal components, and the fraction of the variance that each carries."""
+    points, fractions = principal_axes(matrix, 2)
+    if points.shape[1] < 2:
+        return np.zeros((len(matrix), 2)), (0.0, 0.0)
+    return points, (float(fractions[0]), float(fractions[1]))
 
 
 def has_umap() -> bool:
@@ -109,8 +97,6 @@ def _umap(axes: Points) -> Points:
 
 def _read(path: Path, key: str) -> Points | None:
     """The kept map, if it is of these features."""
-    if not path.is_file():
-        return None
     try:
         table = read_table(path)
     except InputError:

@@ -17,25 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-COLOURS = {
-    "ink": "#1d2129",
-    "muted": "#6a717d",
-    "rule": "#d9dde3",
-    "quiet": "#a9b1bd",
-    "accent": "#0f6fc5",
-    "good": "#1f8a4d",
-    "bad": "#c0392f",
-    "page": "#fefefd",
-    "block-0": "#2f6fb0",
-    "block-1": "#d07a1c",
-    "block-2": "#2b9173",
-    "block-3": "#b54f89",
-    "block-4": "#735bc4",
-    "block-5": "#c4473a",
-    "block-6": "#857620",
-    "block-7": "#2b8fa6",
-}
-"""Names of the CSS variables and their colours on a light page."""
+from crystalssl.report.page import TEMPLATES
+
+LIGHT = (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("}")[0]
+COLOURS: dict[str, str] = dict(re.findall(r"--([\w-]+): (#\w+);", LIGHT))
+"""Names of the CSS variables of the style sheet and their colours on a light page."""
 
 BLOCK_COLOURS = 8
 """Colours for blocks, given in the order of the registry and then again from the start."""
@@ -59,12 +45,9 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "grid.color": COLOURS["rule"],
     "grid.linewidth": 0.7,
-    "xtick.color": COLOURS["rule"],
-    "ytick.color": COLOURS["rule"],
-    "xtick.labelcolor": COLOURS["muted"],
-    "ytick.labelcolor": COLOURS["muted"],
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
+    **{f"{axis}tick.color": COLOURS["rule"] for axis in "xy"},
+    **{f"{axis}tick.labelcolor": COLOURS["muted"] for axis in "xy"},
+    **{f"{axis}tick.major.size": 0 for axis in "xy"},
     "text.color": COLOURS["ink"],
     "lines.linewidth": 1.9,
     "lines.solid_capstyle": "round",
@@ -83,6 +66,11 @@ def block_colour(index: int) -> str:
     return COLOURS[f"block-{index % BLOCK_COLOURS}"]
 
 
+def colour_of(name: str) -> str:
+    """A colour by its name in ``COLOURS``, or as it is."""
+    return COLOURS.get(name, name)
+
+
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """A figure in the style of the page, inches, and its axes."""
@@ -92,38 +80,15 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
-def say(
-    axes: Axes,
-    text: str,
-    at: tuple[float, float],
-    *,
-    shift: tuple[float, float] = (6, 0),
-    colour: str = "muted",
-    **style: Any,
-) -> None:
-    """Write beside a point of a figure.
-
-    Args:
-        axes: where to write.
-        text: what to write.
-        at: point, in the coordinates of the data unless ``style`` says otherwise.
-        shift: distance from the point, in points of print.
-        colour: name in ``COLOURS``.
-        style: further settings of matplotlib's ``annotate``.
-    """
-    settings: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": COLOURS[colour]} | style
-    axes.annotate(text, at, xytext=shift, textcoords="offset points", **settings)
-
-
-def to_svg(figure: Figure, name: str, description: str) -> str:
+def to_svg(figure: Figure, description: str) -> str:
     """Inline SVG of a figure.
 
     Args:
         figure: drawn with :func:`drawing`, inside its context.
-        name: unique in the page; keeps the ids of figures apart. Any text.
-        description: what it shows, for those who cannot see it.
+        description: what it shows, for those who cannot see it; unique in the page, since it keeps
+            the ids of figures apart.
     """
-    name = re.sub(r"\W+", "-", name)
+    name = re.sub(r"\W+", "-", description)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=220, metadata={"Date": None})
     text = buffer.getvalue()

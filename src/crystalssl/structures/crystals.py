@@ -7,6 +7,7 @@ occupancy; an empty slot is (0, 0), and one minus the sum of occupancies is the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
@@ -167,6 +168,17 @@ class Crystals:
             raise unknown_name("column", name, names, "crystalssl info data")
         values: npt.NDArray[Any] = self.columns[name].to_numpy(zero_copy_only=False)
         return values
+
+    def digest(self) -> str:
+        """SHA-256 of the crystals, their ids and labels; file names and times do not matter."""
+        state = hashlib.sha256()
+        sites = (self.frac_coords, self.numbers, self.occupancy)
+        for array in (self.lattice, self.offsets, *sites):
+            state.update(array.tobytes())
+        state.update("\n".join(self.ids.tolist()).encode())
+        for name in sorted([] if self.columns is None else self.columns.column_names):
+            state.update(f"{name}={self.columns[name].to_pylist()!r}".encode())
+        return state.hexdigest()
 
     @staticmethod
     def concatenate(parts: Sequence[Crystals]) -> Crystals:

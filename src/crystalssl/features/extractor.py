@@ -1,0 +1,177 @@
+"""From the name of weights to what turns canonical crystals into features.
+
+An :class:`ExtractorConfig` is small and travels to worker processes; its :class:`Extractor` holds
+the encoders and, where features are to be mixed, the bottleneck behind them. Used by ``stream.py``,
+the command line and the adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from crystalssl.blocks.contract import Block
+from crystalssl.blocks.registry import resolve_blocks
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.errors import InputError
+from crystalssl.features.bottleneck import (
+    AUTO,
+    BOTTLENECK,
+    Bottleneck,
+    find_output,
+    load_bottleneck,
+    load_card,
+)
+from crystalssl.features.extract import choose_device, extract
+from crystalssl.features.features import Features, Origin, origin_of
+from crystalssl.hub.weights import load_cards, load_run, run_folders
+from crystalssl.structures.canonical import SYMPREC, CanonicalResult
+from crystalssl.structures.crystals import Crystals
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extractor:
+    """Canonical crystals to features.
+
+    Attributes:
+        encoders: block of each name.
+        bottleneck: what mixes their features, or None.
+        origins: the weights in use.
+        device: where to compute; a CUDA GPU if there is one by default.
+    """
+
+    encoders: Mapping[str, Block]
+    bottleneck: Bottleneck | None
+    origins: tuple[Origin, ...]
+    device: str | None
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Number of features of each block, or of the bottleneck."""
+        if self.bottleneck is not None:
+            return {BOTTLENECK: self.bottleneck.mix.out_features}
+        return {name: block.width for name, block in self.encoders.items()}
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return sum(self.widths.values())
+
+    def features_of(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Features:
+        """Features of every crystal, in order."""
+        return self.mix(self.encode(source, progress))
+
+    def encode(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Features:
+        """Features of the blocks, not mixed."""
+        return extract(
+            source, self.encoders, device=self.device, origins=self.origins, progress=progress
+        )
+
+    def mix(self, features: Features) -> Features:
+        """Features of the blocks as the bottleneck mixes them; as they are without one."""
+        return features if self.bottleneck is None else self.bottleneck.apply_to(features)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractorConfig:
+    """What turns structures into features.
+
+    Attributes:
+        weights: folder of a run, or the name of bundled weights.
+        blocks: names of the blocks to use; all that there are if empty.
+        symprec: tolerance of the symmetry search in angstrom.
+        device: where encoders run; a CUDA GPU if there is one by default.
+        output: ``auto``, ``blocks``, or the name of a bottleneck (``bottleneck.find_output``).
+    """
+
+    weights: str = "default"
+    blocks: tuple[str, ...] = ()
+    symprec: float = SYMPREC
+    device: str | None = None
+    output: str = AUTO
+
+    @staticmethod
+    def of(
+        weights: str | Path,
+        block: str | Sequence[str | int] = "all",
+        *,
+        output: str = AUTO,
+        symprec: float = SYMPREC,
+        device: str | None = None,
+    ) -> ExtractorConfig:
+        """From what a user named; folders by absolute path, for worker processes too.
+
+        Args:
+            weights: folder of a run, or the name of bundled weights.
+            block: all, or names and numbers of blocks.
+            output: as the attribute.
+            symprec: as the attribute.
+            device: as the attribute.
+
+        Raises:
+            InputError: if there are no such weights, or they lack a block.
+            UnknownNameError: if there is no such block.
+        """
+        there = run_folders(weights)
+        wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise InputError(
+                f"{weights} holds no weights of {', '.join(missing)}; it holds {', '.join(there)}. "
+                "Choose among these with --block (blocks=), or pre-train the others."
+            )
+        source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
+        return ExtractorConfig(
+            weights=source, blocks=tuple(wanted), symprec=symprec, device=device, output=output
+        )
+
+    def encoders(self) -> dict[str, Block]:
+        """The trained blocks.
+
+        Raises:
+            InputError: as ``hub.weights.load_run``.
+            UnknownNameError: if the weights lack a block.
+        """
+        sums = tuple(card.sha256 for card in load_cards(self.weights).values())
+        return dict(_loaded(self.weights, self.blocks, sums))
+
+    def checksums(self) -> list[str]:
+        """Checksums of the weights in use, those of the bottleneck last."""
+        encoders = self.encoders()
+        sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
+        folder = find_output(self.weights, self.output, encoders)
+        return sums if folder is None else [*sums, load_card(folder).sha256]
+
+    def extractor(self) -> Extractor:
+        """Encoders with what follows them.
+
+        Raises:
+            InputError: as ``encoders`` and ``bottleneck.find_output``, or if there is no such
+                device.
+            UnknownNameError: if there is no such block or output.
+        """
+        choose_device(self.device)
+        encoders = self.encoders()
+        folder = find_output(self.weights, self.output, encoders)
+        return Extractor(
+            encoders=encoders,
+            bottleneck=None if folder is None else load_bottleneck(folder),
+            origins=(origin_of(self.weights, encoders),),
+            device=self.device,
+        )
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: str, blocks: tuple[str, ...], sums: tuple[str, ...]) -> dict[str, Block]:
+    """Trained blocks, read once for all the tables of a process, or when checksums change."""
+    return load_run(weights, blocks)

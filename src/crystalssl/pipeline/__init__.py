@@ -1,0 +1,19 @@
+"""What the commands do, as functions: objects or paths in, objects and files out.
+
+``pretrain(structures, "runs/mine")`` does what ``crystalssl pretrain STRUCTURES --out runs/mine``
+does; the command line makes its options from these signatures, calls the functions and prints.
+Silent unless a :class:`Progress` is given. Nothing heavy is imported before a function is called.
+"""
+
+from crystalssl.pipeline.evaluation import evaluate, matbench, report
+from crystalssl.pipeline.extraction import extract, extract_to, featurize_corpus
+from crystalssl.pipeline.full_run import run
+from crystalssl.pipeline.progress import SILENT, Progress, Screen
+from crystalssl.pipeline.structures import convert, generate, write_ftcp, write_panel
+from crystalssl.pipeline.training import pretrain, train_bottleneck
+
+__all__ = [
+    "SILENT", "Progress", "Screen", "convert", "evaluate", "extract", "extract_to",
+    "featurize_corpus", "generate", "matbench", "pretrain", "report", "run", "train_bottleneck",
+    "write_ftcp", "write_panel",
+]  # fmt: skip

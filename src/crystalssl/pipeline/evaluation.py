@@ -1,0 +1,539 @@
+"""Features and labels to a comparison with every baseline, and to a page: evaluate, report.
+
+Each scenario is a small record of its options; what they share (reading, untrained encoders,
+baselines, what the weights have seen) stands once here, and the experiments are in ``evaluation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.files import exclusive
+from crystalssl.pipeline.outputs import check_folder, forget_skipped, report_skipped
+from crystalssl.pipeline.progress import SILENT, Progress, counted
+from crystalssl.pipeline.structures import MANY, load_canonical
+from crystalssl.processes import limited_threads, usable_cores
+
+if TYPE_CHECKING:
+    from crystalssl.datasets.load import Structures
+    from crystalssl.evaluation.cache import Cache
+    from crystalssl.evaluation.data import Dataset
+    from crystalssl.evaluation.overlap import Overlap
+    from crystalssl.evaluation.results import Results
+    from crystalssl.features.features import Features
+    from crystalssl.pipeline.stages import Stages
+    from crystalssl.structures.crystals import Crystals
+
+SSL, UNTRAINED = "ssl", "untrained"
+"""Names of the features in question, and of those of encoders that were never trained."""
+SHARED_WAIT = 3600.0
+"""Seconds to wait for another scenario that makes what both share."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearProbe:
+    """Scenario 1: ridge and least squares on features and every baseline, in the same splits."""
+
+    name: ClassVar[str] = "linear-probe"
+    baselines: ClassVar[tuple[str, ...]] = ("raw_ftcp", "raw_ftcp_pca", "magpie")
+    protocol: str | None = None
+    """held-out (folds of the test rows), repeated (90/10 to 60/40, random and grouped), both, or
+    None: both where there is a split column."""
+    repeats: int = 1
+    """Repeats of each split."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewShot:
+    """Scenario 3: features with 1, 5, 10 and 100 percent of the labels, beside raw FTCP."""
+
+    name: ClassVar[str] = "few-shot"
+    baselines: ClassVar[tuple[str, ...]] = ("raw_ftcp", "magpie", "hybrid")
+    fractions: tuple[float, ...] = (0.01, 0.05, 0.1, 1.0)
+    """Fractions of the training labels."""
+    repeats: int = 5
+    """Repeats of each fraction below 1."""
+    full_repeats: int = 1
+    """Seeds of the heads where all labels are used."""
+    heads: tuple[str, ...] = ("ridge", "lightgbm", "mlp")
+    """Names of the heads."""
+    residual: tuple[float, ...] = (0.01,)
+    """Fractions for the residual protocol; none leaves it out."""
+    folds: int = 5
+    """Folds that residuals are taken from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShapShare:
+    """Scenario 2: the share of features in what a model on raw FTCP and features predicts."""
+
+    name: ClassVar[str] = "shap-share"
+    baselines: ClassVar[tuple[str, ...]] = ("raw_ftcp", "hybrid")
+    explained: int = 500
+    """Test rows that are explained."""
+    samples: int = 200
+    """Points for each explained row of the network."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ablation:
+    """What each block is worth, alone and when left out, beside the same block untrained."""
+
+    name: ClassVar[str] = "ablation"
+    baselines: ClassVar[tuple[str, ...]] = ()
+
+
+Scenario: TypeAlias = LinearProbe | FewShot | ShapShare | Ablation
+SCENARIOS: dict[str, type[Scenario]] = {
+    kind.name: kind for kind in (LinearProbe, ShapShare, FewShot, Ablation)
+}
+"""Scenarios by name."""
+
+
+def evaluate(
+    features: Features | str | Path,
+    structures: Structures,
+    targets: str | Sequence[str],
+    out: str | Path,
+    *,
+    scenario: str | Scenario = "linear-probe",
+    also: Mapping[str, Features | str | Path] | None = None,
+    untrained: bool = True,
+    weights: str | None = None,
+    drop_seen: str = "none",
+    shared: str | Path | None = None,
+    strict: bool = False,
+    symprec: float = 0.01,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Results:
+    """Compare features with every baseline by what a model on them predicts.
+
+    What is finished is kept in ``out``, so the same call again does the rest.
+
+    Args:
+        features: features, or their file.
+        structures: structures with labels, as paths or objects; matched by id.
+        targets: label columns, or ``log10(COLUMN)``.
+        out: folder for rows, summaries and predictions.
+        scenario: name of a scenario, or its options.
+        also: further features by name.
+        untrained: whether to compare with encoders that were never trained.
+        weights: weights of features whose files do not name them.
+        drop_seen: test crystals to leave out: none, formulas or structures seen in pre-training.
+        shared: folder shared by scenarios of the same structures and features.
+        strict: whether a structure that cannot be used is an error.
+        symprec: tolerance of the symmetry search in angstrom.
+        seed: seed of splits, heads and untrained encoders.
+        threads: threads to use; all cores by default.
+        progress: told what is done.
+
+    Raises:
+        InputError: if something cannot be read or written, or the labels do not suffice.
+        UnknownNameError: if there is no such scenario, label, head or choice.
+    """
+    from crystalssl.datasets.load import load_valid
+    from crystalssl.evaluation.cache import FOLDER, Cache
+    from crystalssl.evaluation.data import RESERVED, labelled
+    from crystalssl.features.features import blocks_behind
+
+    if isinstance(scenario, str):
+        if scenario not in SCENARIOS:
+            raise unknown_name("scenario", scenario, SCENARIOS, "crystalssl evaluate --help")
+        scenario = SCENARIOS[scenario]()
+    names = [targets] if isinstance(targets, str) else list(targets)
+    for name in also or {}:
+        if name in RESERVED:
+            raise InputError(f"The name {name!r} of --also is in use; choose another.")
+    folder = check_folder(out)
+    with exclusive(folder), limited_threads(threads):
+        proposed = {name: _read(file) for name, file in {SSL: features, **(also or {})}.items()}
+        with progress.step("Reading structures"):
+            loaded = load_valid(structures)
+        crystals, skipped = labelled(loaded.crystals, names), loaded.skipped
+        total = len(loaded.crystals) + len(skipped)
+        protocol = _protocol(scenario, crystals, names, seed, progress)
+        trained = [found for name, found in proposed.items() if name != UNTRAINED]
+        overlap = _overlap(trained, crystals, weights, progress)
+        overlap.seen(drop_seen)  # type: ignore[arg-type]  # any word; a wrong one is an error
+        keep = folder / FOLDER if shared is None else check_folder(shared)
+        if untrained and UNTRAINED not in proposed and not isinstance(scenario, ShapShare):
+            blocks = blocks_behind(proposed[SSL])
+            blank, unfit = _untrained(crystals, blocks, keep, symprec, seed, progress)
+            proposed[UNTRAINED], skipped = blank, [*skipped, *unfit]
+        report_skipped(skipped, total, folder, strict=strict, progress=progress)
+        cache, order = Cache(keep, shared=shared is not None), list(proposed)
+        dataset = _dataset(scenario, crystals, names, proposed, cache, progress)
+        del loaded, crystals, trained  # the dataset holds what is needed of them
+        proposed.clear()
+        how: dict[str, Any] = {"overlap": overlap, "drop_seen": drop_seen, "cache": cache}
+        with progress.step(scenario.name.replace("-", " ").capitalize()) as advance:
+            how["progress"] = advance
+            results = _experiment(scenario, dataset, protocol, order, seed, threads, how)
+        return _finished(results, cache, overlap, folder, progress)
+
+
+def _read(source: Features | str | Path) -> Features:
+    from crystalssl.features.features import Features
+    from crystalssl.features.store import load_features
+
+    return source if isinstance(source, Features) else load_features(Path(source))
+
+
+def _protocol(
+    scenario: Scenario, crystals: Crystals, names: Sequence[str], seed: int, progress: Progress
+) -> Any:
+    """The splits of a scenario, checked before hours of work."""
+    from crystalssl.evaluation import splits
+    from crystalssl.evaluation.data import targets_of
+    from crystalssl.structures.formulas import reduced_formulas
+
+    labels = targets_of(crystals, names)
+    if isinstance(scenario, LinearProbe):
+        protocol, why = splits.choose_protocol(
+            crystals, labels, scenario.protocol, seed=seed, repeats=scenario.repeats
+        )
+        if why:
+            progress.note(why, warning=True)
+        return protocol
+    how: dict[str, Any] = {"fractions": (1.0,), "repeats": 1}
+    if isinstance(scenario, FewShot):
+        how = {"fractions": scenario.fractions, "repeats": scenario.repeats}
+        how["full_repeats"] = scenario.full_repeats
+    fractions = splits.train_fractions(crystals, seed=seed, **how)
+    splits.check_protocol(fractions, labels, reduced_formulas(crystals))
+    return fractions
+
+
+def _overlap(
+    features: Sequence[Features], crystals: Crystals, weights: str | None, progress: Progress
+) -> Overlap:
+    """Which crystals the weights behind any features have seen; ``weights`` if they do not say."""
+    from crystalssl.evaluation.overlap import find_overlap
+    from crystalssl.features.features import origin_of
+    from crystalssl.hub.weights import run_folders
+
+    default = () if weights is None else (origin_of(weights, run_folders(weights)),)
+    origins = [found.origins or default for found in features]
+    known = [origin for group in origins for origin in group] if all(origins) else []
+    with progress.step("Looking for crystals seen in pre-training"):
+        return find_overlap(known, crystals)
+
+
+def _untrained(
+    crystals: Crystals,
+    blocks: Sequence[str],
+    folder: Path,
+    symprec: float,
+    seed: int,
+    progress: Progress,
+) -> tuple[Features, list[Skip]]:
+    """Features of encoders that were never trained, kept in a folder for the next time.
+
+    With them come crystals without a canonical cell, where these were looked for.
+    """
+    from crystalssl.features.extract import SETTLED, extract_untrained
+    from crystalssl.features.store import load_features, save_features
+    from crystalssl.pipeline.stages import Stages
+    from crystalssl.structures.canonical import canonicalize
+
+    path = check_folder(folder) / "untrained_features.parquet"
+    settings = {"seed": seed, "symprec": symprec, "blocks": list(blocks), "settled": SETTLED}
+    skipped: list[Skip] = []
+
+    def work() -> list[Path]:
+        with progress.step("Finding canonical cells and symmetry"):
+            processes = usable_cores() if len(crystals) > MANY else 1
+            canonical = canonicalize(crystals, symprec=symprec, processes=processes)
+        skipped.extend(canonical.skipped)
+        with progress.step("Untrained encoders") as advance:
+            made = extract_untrained(canonical, blocks, seed=seed, progress=advance)
+        return [save_features(made, path)]
+
+    with exclusive(folder, SHARED_WAIT):
+        inputs = [crystals.with_columns(None).digest()]
+        Stages(folder).once(UNTRAINED, settings, inputs, work)
+        return load_features(path), skipped
+
+
+def _dataset(
+    scenario: Scenario,
+    crystals: Crystals,
+    targets: Sequence[str],
+    features: Mapping[str, Features],
+    cache: Cache,
+    progress: Progress,
+) -> Dataset:
+    """Features in the order of the tables, with the baselines of a scenario and the labels."""
+    from crystalssl.evaluation.data import build_dataset
+
+    last = SSL if isinstance(scenario, FewShot) else ""
+    first = UNTRAINED if isinstance(scenario, LinearProbe) else ""
+    names = sorted(features, key=lambda name: (name != first, name == last))
+    ordered = {name: features[name] for name in names}
+    with progress.step("Baselines"):
+        dataset = build_dataset(
+            crystals, targets, ordered, baselines=scenario.baselines, cache=cache
+        )
+    for message in dataset.missing:
+        progress.note(f"Left out: {message}", warning=True)
+    return dataset
+
+
+def _experiment(
+    scenario: Scenario,
+    dataset: Dataset,
+    protocol: Any,
+    names: Sequence[str],
+    seed: int,
+    threads: int | None,
+    how: Mapping[str, Any],
+) -> Results:
+    """Run the experiment of a scenario on features of these names."""
+    from crystalssl.evaluation.scenarios import ablation, few_shot, linear_probe, shap_share
+
+    trained = [name for name in names if name not in (UNTRAINED, SSL)]
+    if isinstance(scenario, LinearProbe):
+        return linear_probe.linear_probe(dataset, protocol, proposed=(SSL, *trained), **how)
+    if isinstance(scenario, FewShot):
+        config = few_shot.FewShotConfig(
+            heads=scenario.heads,
+            residual_heads=tuple(head for head in scenario.heads if head != "ridge"),
+            residual_fractions=scenario.residual,
+            folds=scenario.folds,
+            explainers=(*trained, SSL, *(name for name in names if name == UNTRAINED)),
+            proposed=(*trained, SSL, "hybrid"),
+            threads=threads or 0,
+        )
+        return few_shot.few_shot(dataset, protocol, config=config, **how)
+    if isinstance(scenario, ShapShare):
+        shap = shap_share.ShapConfig(
+            explained=scenario.explained, samples=scenario.samples, seed=seed
+        )
+        cores = threads or 0
+        return shap_share.shap_share(dataset, protocol, config=shap, threads=cores, **how)
+    return ablation.ablation(dataset, protocol, **how)
+
+
+def _finished(
+    results: Results, cache: Cache, overlap: Overlap, folder: Path, progress: Progress
+) -> Results:
+    """Store results, and say what they rest on."""
+    results.save(folder)
+    if cache.reused:
+        of = f"{cache.reused:,} of {counted(cache.reused + cache.computed, 'fit')}"
+        progress.note(f"{of} from before")
+    progress.note(overlap.words(results.record.counts), warning=bool(overlap.unknown))
+    progress.note(f"Rows, summaries and predictions: {folder}")
+    return results
+
+
+def check_targets(crystals: Crystals, targets: Sequence[str]) -> None:
+    """Refuse labels that are no columns of numbers, before any work.
+
+    Raises:
+        UnknownNameError: if there is no such column.
+        InputError: if a column holds no numbers.
+    """
+    from crystalssl.evaluation.data import targets_of
+
+    targets_of(crystals, targets)
+
+
+def check_labels(crystals: Crystals, targets: Sequence[str], seed: int) -> None:
+    """Find out before hours of training whether the labels suffice for the probe of a run.
+
+    Raises:
+        InputError: if they do not.
+        UnknownNameError: if a label column is missing.
+    """
+    from crystalssl.evaluation.data import targets_of
+    from crystalssl.evaluation.splits import check_protocol, run_protocol
+    from crystalssl.structures.formulas import reduced_formulas
+
+    labels = targets_of(crystals, targets)
+    check_protocol(run_protocol(crystals, seed), labels, reduced_formulas(crystals))
+
+
+def probe_run(
+    stages: Stages,
+    crystals: Crystals,
+    features: Mapping[str, Features],
+    targets: Sequence[str],
+    *,
+    seed: int,
+    progress: Progress,
+) -> Results:
+    """The linear probe of a run on all its features, or the results of an earlier one.
+
+    Args:
+        stages: stages of the run; results go to ``linear_probe`` in its folder.
+        crystals: crystals of the run with labels and split.
+        features: features by name, in the order of the tables.
+        targets: label columns.
+        seed: seed of the splits.
+        progress: told what is done.
+    """
+    from crystalssl.evaluation.cache import FOLDER, Cache, code_digest
+    from crystalssl.evaluation.data import labelled
+    from crystalssl.evaluation.results import Results
+    from crystalssl.evaluation.scenarios import linear_probe
+    from crystalssl.evaluation.splits import run_protocol
+
+    folder, name = stages.folder / "linear_probe", "linear_probe"
+
+    def work() -> list[Path]:
+        chosen = labelled(crystals, targets)
+        proposed = [key for key in features if key != UNTRAINED]
+        overlap = _overlap([features[key] for key in proposed], chosen, None, progress)
+        cache = Cache(folder / FOLDER)
+        dataset = _dataset(LinearProbe(), chosen, targets, features, cache, progress)
+        with progress.step("Linear probe") as advance:
+            results = linear_probe.linear_probe(
+                dataset, run_protocol(chosen, seed), proposed=proposed, overlap=overlap,
+                cache=cache, progress=advance,
+            )  # fmt: skip
+        _finished(results, cache, overlap, folder, progress)
+        return sorted(folder.glob(f"{name}*"))
+
+    settings = {
+        "targets": list(targets),
+        "seed": seed,
+        "code": code_digest((linear_probe.__name__,)),
+    }
+    inputs = [stages.outcome(stage) for stage in ("structures", "features", "bottleneck")]
+    stages.once(name, settings, inputs, work)
+    return Results.load(folder, name)
+
+
+def matbench(
+    file: str | Path,
+    out: str | Path,
+    *,
+    weights: str | Path = "default",
+    head: str = "ridge",
+    target: str | None = None,
+    task: str | None = None,
+    block: str | Sequence[str | int] = "all",
+    strict: bool = False,
+    symprec: float = 0.01,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Results:
+    """Matbench: the five official folds of a task, frozen features, one head.
+
+    Args:
+        file: ``matbench_*.json.gz`` as matminer has it, or a structure table.
+        out: folder for rows, predictions and the benchmark's record ``results.json``.
+        weights: folder of a run, or a name.
+        head: ridge, lightgbm, mlp or random_forest.
+        target: label column, if it is not clear.
+        task: name of the task, if the file has another name.
+        block: all, or names and numbers.
+        strict: whether a structure that cannot be used is an error.
+        symprec: tolerance of the symmetry search in angstrom.
+        seed: seed of the head.
+        threads: threads to use; all cores by default.
+        progress: told what is done.
+
+    Raises:
+        InputError: if something cannot be read or written.
+        UnknownNameError: if there is no such head, block, weights or column.
+    """
+    from crystalssl.evaluation.cache import FOLDER, Cache
+    from crystalssl.evaluation.matbench.record import save_record
+    from crystalssl.evaluation.matbench.run import matbench as run_folds
+    from crystalssl.evaluation.matbench.run import task_features
+    from crystalssl.evaluation.matbench.task import read_task
+    from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.features.store import load_features, save_features
+    from crystalssl.models.registry import build_head
+    from crystalssl.pipeline.stages import Stages
+
+    folder = check_folder(out)
+    with exclusive(folder), limited_threads(threads):
+        config = ExtractorConfig.of(weights, block, output="blocks", symprec=symprec)
+        with progress.step("Reading the task"):
+            data = read_task(Path(file), target, task)
+        model = build_head(head, kind=data.kind, threads=threads or 0)
+        rows = counted(len(data.labels), "row")
+        progress.note(f"{data.name}: {rows}, {data.kind} of {data.target}")
+        if not data.official:
+            progress.note(
+                "This is not a task of Matbench v0.1 as published (name, target and number of "
+                "rows): its folds are made the same way, but scores do not belong on the "
+                "leaderboard.",
+                warning=True,
+            )
+        path = folder / FOLDER / "features.parquet"
+
+        def work() -> list[Path]:
+            forget_skipped(folder)
+            canonical = load_canonical(
+                data.crystals, folder, strict=strict, symprec=symprec, progress=progress,
+                skipped=data.skipped,
+            )  # fmt: skip
+            with progress.step("Features") as advance:
+                made = config.extractor().features_of(canonical, advance)
+            return [save_features(made, path)]
+
+        inputs = [data.crystals.digest(), *config.checksums()]
+        settings = {"strict": strict, "symprec": symprec}
+        Stages(folder).once("features", settings, inputs, work)
+        made = load_features(path)
+        features = task_features(data, made)
+        lacking = int((~features.valid).sum())
+        if lacking:
+            progress.note(
+                f"{lacking:,} of {rows} have no features; they are predicted by the mean of the "
+                "training labels",
+                warning=True,
+            )
+        overlap, cache = _overlap([made], data.crystals, None, progress), Cache(folder / FOLDER)
+        details = {"weights": str(weights), "blocks": ",".join(config.blocks)}
+        with progress.step(f"Matbench, {data.name}") as advance:
+            results = run_folds(
+                data, features, model, seed=seed, details=details, overlap=overlap, cache=cache,
+                progress=advance,
+            )  # fmt: skip
+        save_record(results, folder)
+        return _finished(results, cache, overlap, folder, progress)
+
+
+def report(
+    folder: str | Path,
+    *,
+    features: str | Path | None = None,
+    structures: str | Path | None = None,
+    umap: bool = True,
+    progress: Progress = SILENT,
+) -> Path:
+    """Write report.html from what is stored; nothing is trained or evaluated.
+
+    Args:
+        folder: folder of a run, or of evaluations.
+        features: features for the map; those of the folder by default.
+        structures: table of their structures, with labels; that of the folder by default.
+        umap: whether to show UMAP beside principal components, where it is installed.
+        progress: told what is done.
+
+    Raises:
+        InputError: if there is nothing to show, or the page cannot be written.
+    """
+    from crystalssl.report.html import write_report
+    from crystalssl.report.projection import has_umap
+
+    shown, table = (None if path is None else Path(path) for path in (features, structures))
+    page = write_report(Path(folder), features=shown, structures=table, umap=umap)
+    if umap and not has_umap():
+        progress.note(
+            "The map shows principal components alone; for UMAP: pip install 'crystalssl[plots]'"
+        )
+    progress.note(f"Report: {page}")
+    return page
