@@ -200,7 +200,7 @@ def test_features_need_neither_pymatgen_nor_ase():
     """What comes with extras is asked for by name, and nothing else asks for it."""
     code = (
         "import sys\n"
-        "for name in ('pymatgen', 'ase', 'pandas', 'plotly', 'tensorboard', 'lightning'):\n"
+        "for name in ('pymatgen', 'ase', 'plotly', 'tensorboard', 'lightning'):\n"
         "    sys.modules[name] = None\n"
         "from crystalssl import CrystalFeaturizer\n"
         "from crystalssl.datasets.bundled import load_bundled\n"
