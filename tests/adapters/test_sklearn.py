@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,3 +194,27 @@ def test_a_clone_has_the_same_settings_and_no_encoders(run):
     fitted = CrystalFeaturizer(run, on_invalid="nan").fit()
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params() and not hasattr(copy, "encoders_")
+
+
+def test_features_need_neither_pymatgen_nor_ase():
+    """What comes with extras is asked for by name, and nothing else asks for it."""
+    code = (
+        "import sys\n"
+        "for name in ('pymatgen', 'ase', 'plotly', 'tensorboard', 'lightning'):\n"
+        "    sys.modules[name] = None\n"
+        "from crystalssl import CrystalFeaturizer\n"
+        "from crystalssl.datasets.bundled import load_bundled\n"
+        "crystals = load_bundled()[:2]\n"
+        "featurizer = CrystalFeaturizer.from_pretrained('tiny', device='cpu')\n"
+        "print(featurizer.transform(crystals).shape[0])\n"
+        "try:\n"
+        "    crystals[0].to_pymatgen()\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2\nMissingExtraError")
+    assert "crystalssl[pymatgen]" in done.stdout
