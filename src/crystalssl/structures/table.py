@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.files import atomic
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.species import decode_species, encode_species
@@ -121,10 +122,10 @@ def write_table(crystals: Crystals, path: str | Path) -> Path:
         The path written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(to_arrow(crystals), partial, compression="zstd")
-    return partial.replace(path)
+    table = to_arrow(crystals)
+    with atomic(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
+    return path
 
 
 def to_arrow(crystals: Crystals) -> pa.Table:

@@ -1,0 +1,133 @@
+"""The commands that are killed: data, so that a new one is a line at the end of ``COMMANDS``.
+
+Each takes the prepared inputs and the folder of its results, and does its work in a process of its
+own; ``program`` calls the command line as a user does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+WEIGHTS = "tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Something that writes files.
+
+    Attributes:
+        name: what it is called in reports.
+        work: called with inputs and folder of results; an exit code other than 0 ends the process.
+    """
+
+    name: str
+    work: Callable[[Path, Path], None]
+
+
+def program(*words: object) -> None:
+    """The command line; its exit code is that of the process, if it is not 0."""
+    from crystalssl.cli.app import app
+
+    code = app([str(word) for word in words], standalone_mode=False)
+    if code:
+        raise SystemExit(code)
+
+
+def prepare(inputs: Path) -> None:
+    """What the commands read: tables, features of all blocks, and a run of one epoch."""
+    import pyarrow.parquet as pq
+
+    from crystalssl.datasets.bundled import load_bundled
+    from crystalssl.structures.table import to_arrow, write_table
+
+    crystals = load_bundled().take(np.arange(0, 240, 10)).with_columns(None)
+    coords = crystals.frac_coords.copy()
+    coords[crystals.offsets[3] : crystals.offsets[4]] = 0.0  # one that cannot be used
+    table = to_arrow(replace(crystals, frac_coords=coords))
+    inputs.mkdir(parents=True)
+    pq.write_table(table, inputs / "table.parquet", row_group_size=9)
+    for number, name in enumerate(("a", "deep/b")):
+        write_table(
+            crystals.take(np.arange(6 * number, 6 * number + 6)),
+            inputs / "shards" / f"{name}.parquet",
+        )
+    features = inputs / "features.parquet"
+    program(
+        "extract", inputs / "table.parquet", "-o", features, "-w", WEIGHTS, "--output", "blocks"
+    )
+
+
+def convert(inputs: Path, out: Path) -> None:
+    program("convert", inputs / "table.parquet", "-o", out / "structures.parquet")
+
+
+def extract(name: str, *options: str) -> Callable[[Path, Path], None]:
+    def work(inputs: Path, out: Path) -> None:
+        words = ("-w", WEIGHTS, "--block", "2", *options)
+        program("extract", inputs / "table.parquet", "-o", out / name, *words)
+
+    return work
+
+
+def stream(name: str, dtype: str, blocks: tuple[str, ...]) -> Callable[[Path, Path], None]:
+    """A table as if it were long; all blocks are mixed."""
+
+    def work(inputs: Path, out: Path) -> None:
+        from crystalssl.features import stream
+        from crystalssl.features.extractor import ExtractorConfig
+
+        stream.PIECE = 8
+        config = ExtractorConfig(weights=WEIGHTS, device="cpu", blocks=blocks)
+        stream.stream_features(inputs / "table.parquet", out / name, config, dtype=dtype)
+
+    return work
+
+
+def pretrain(*options: str) -> Callable[[Path, Path], None]:
+    def work(inputs: Path, out: Path) -> None:
+        from crystalssl.datasets import shards
+
+        shards.SHARD = 12
+        words = ("--block", "1,2", "--epochs", "2", "--threads", "1")
+        program("pretrain", inputs / "table.parquet", "--out", out, *words, *options)
+
+    return work
+
+
+def pretrain_longer(inputs: Path, out: Path) -> None:
+    """Two epochs, then two more."""
+    words = ("--block", "2", "--threads", "1", "--resume", "--epochs")
+    if not (out / "first").exists():
+        program("pretrain", inputs / "table.parquet", "--out", out, *words, 1)
+        (out / "first").touch()
+    program("pretrain", inputs / "table.parquet", "--out", out, *words, 2)
+
+
+def bottleneck(inputs: Path, out: Path) -> None:
+    words = ("-s", inputs / "table.parquet", "--width", "16", "--epochs", "1", "--threads", "1")
+    program("bottleneck", inputs / "features.parquet", "--out", out, *words)
+
+
+def featurize_corpus(inputs: Path, out: Path) -> None:
+    words = ("-w", WEIGHTS, "--workers", "1", "--block", "2")
+    program("featurize-corpus", inputs / "shards", "-o", out, *words)
+
+
+COMMANDS = [
+    Command(name="convert", work=convert),
+    Command(name="extract to parquet", work=extract("f.parquet")),
+    Command(name="extract to npy", work=extract("f.npy")),
+    Command(name="extract to npy, int8", work=extract("f.npy", "--dtype", "int8")),
+    Command(name="streamed to parquet", work=stream("f.parquet", "float32", ())),
+    Command(name="streamed to npy, float16", work=stream("f.npy", "float16", ("lattice",))),
+    Command(name="streamed to parquet, int8", work=stream("f.parquet", "int8", ("lattice",))),
+    Command(name="pretrain", work=pretrain()),
+    Command(name="pretrain --stream", work=pretrain("--stream")),
+    Command(name="pretrain --resume, more epochs", work=pretrain_longer),
+    Command(name="bottleneck", work=bottleneck),
+    Command(name="featurize-corpus", work=featurize_corpus),
+]

@@ -1,0 +1,228 @@
+"""Runs commands in processes of their own, kills them at a counted point, and compares results.
+
+A process is forked from one that has imported everything, so that hundreds take minutes. Times are
+all that may differ between two runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crystalssl.files import FAULT
+
+from .commands import Command, prepare
+
+TIMES = ("seconds", "per_second")
+"""Endings of names of numbers that tell of times."""
+ONLY_RESUME = ("checkpoints", "tensorboard")
+"""Folders that no one reads but a run that goes on."""
+REFUSED = "Another crystalssl command writes to"
+_RECORD = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended: its exit code, negative for a signal, and what it printed."""
+
+    code: int
+    output: str
+
+
+def start(work: Callable[[], None], log: Path, fault: str = "") -> int:
+    """Begin work in a new process; returns its id, which is also that of its group."""
+    sys.stdout.flush()
+    number = os.fork()
+    if number:
+        return number
+    code = 1
+    try:
+        os.setsid()
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        os.environ.pop(FAULT, None)
+        if fault:
+            os.environ[FAULT] = fault
+        work()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:
+        traceback.print_exc()
+        code = getattr(error, "exit_code", 1)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(number: int, log: Path) -> Ended:
+    """Wait for a process that ``start`` began, and end what it has begun itself."""
+    _, status = os.waitpid(number, 0)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(number, signal.SIGKILL)
+    return Ended(code=os.waitstatus_to_exitcode(status), output=log.read_text(errors="replace"))
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file by name, without times."""
+    held = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not set(path.relative_to(folder).parts) & set(ONLY_RESUME):
+            held[name] = hashlib.sha256(_without_times(path)).hexdigest()
+    return held
+
+
+def _without_times(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        return json.dumps(_clean(json.loads(content)), sort_keys=True).encode()
+    if path.name == "metrics.csv":
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        return json.dumps(_clean(rows)).encode()
+    return content
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _clean(v) for k, v in value.items() if not k.endswith(TIMES)}
+    return [_clean(entry) for entry in value] if isinstance(value, list) else value
+
+
+class Harness:
+    """A place for inputs and results of commands.
+
+    Attributes:
+        folder: where all is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.inputs = folder / "inputs"
+        self._number = 0
+        made = self.run(lambda: prepare(self.inputs))
+        if made.code:
+            raise RuntimeError(made.output)
+
+    def run(self, work: Callable[[], None], fault: str = "") -> Ended:
+        log = self.folder / "output.txt"
+        return wait(start(work, log, fault), log)
+
+    def place(self) -> Path:
+        """A new folder for results."""
+        self._number += 1
+        return self.folder / f"out-{self._number}"
+
+    def undisturbed(self, command: Command) -> tuple[dict[str, str], list[str]]:
+        """Results of a command, and the points at which files change in it."""
+        out, log = self.place(), self.folder / "points"
+        log.unlink(missing_ok=True)
+        out.mkdir()
+        ended = self.run(lambda: command.work(self.inputs, out), f"0:{log}")
+        points = log.read_text().splitlines() if log.exists() else []
+        if ended.code or not points:
+            raise RuntimeError(f"{command.name} ends with {ended.code}: {ended.output}")
+        return digest(out), [point.strip() for point in points]
+
+    def killed(self, command: Command, point: int, expected: dict[str, str]) -> str:
+        """Kill a command at a point and give it again; what is wrong, empty if nothing is."""
+        out, log = self.place(), self.folder / "points"
+        log.unlink(missing_ok=True)
+        out.mkdir()
+        first = self.run(lambda: command.work(self.inputs, out), f"{point}:{log}")
+        if first.code == 0:
+            return f"was not killed at point {point}"
+        again = self.run(lambda: command.work(self.inputs, out))
+        return _difference(again, digest(out), expected)
+
+    def two_at_once(self, command: Command, expected: dict[str, str]) -> str:
+        """Give a command twice at the same time; what is wrong, empty if nothing is."""
+        out = self.place()
+        out.mkdir()
+        logs = [self.folder / f"output-{number}.txt" for number in (1, 2)]
+        processes = [start(lambda: command.work(self.inputs, out), log) for log in logs]
+        ended = [wait(number, log) for number, log in zip(processes, logs, strict=True)]
+        done = [one for one in ended if not one.code]
+        for one in ended:
+            if one.code and REFUSED not in " ".join(one.output.split()):
+                return f"exit {one.code}: {one.output[-500:]}"
+        return _difference(done[0], digest(out), expected) if done else "both refused"
+
+
+def _difference(ended: Ended, made: dict[str, str], expected: dict[str, str]) -> str:
+    if ended.code:
+        return f"exit {ended.code}: {ended.output[-1000:]}"
+    names = sorted(made.keys() | expected.keys())
+    other = [name for name in names if made.get(name) != expected.get(name)]
+    return f"other files: {', '.join(other)}" if other else ""
+
+
+def sample(count: int, size: int) -> list[int]:
+    """Points from the first to the last, evenly spaced."""
+    if count <= size:
+        return list(range(1, count + 1))
+    return sorted({1 + round(i * (count - 1) / (size - 1)) for i in range(size)})
+
+
+def import_all() -> None:
+    """Load what commands need, once for all processes."""
+    import torch
+
+    torch.set_num_threads(1)
+    import crystalssl.cli.app
+    import crystalssl.features.corpora
+    import crystalssl.pretraining.parallel  # noqa: F401
+
+
+@contextmanager
+def harness() -> Iterator[Harness]:
+    """A harness in a folder that is removed afterwards."""
+    import_all()
+    with tempfile.TemporaryDirectory() as folder:
+        yield Harness(Path(folder))
+
+
+def prove(commands: Sequence[Command], pairs: int, size: int | None = None) -> int:
+    """Kill every command at every point, or at ``size`` of them; print and count what is wrong."""
+    kills = wrong = mixed = 0
+    began = time.monotonic()
+    with harness() as place:
+        expected = {}
+        for command in commands:
+            expected[command.name], points = place.undisturbed(command)
+            chosen = sample(len(points), size or len(points))
+            faults = []
+            for point in chosen:
+                fault = place.killed(command, point, expected[command.name])
+                if fault:
+                    faults.append(f"  point {point} ({points[point - 1]}): {fault}")
+            kills, wrong = kills + len(chosen), wrong + len(faults)
+            print(f"{command.name}: {len(chosen) - len(faults)} of {len(chosen)} kill points")  # noqa: T201
+            print("\n".join(faults), end="\n" if faults else "", flush=True)  # noqa: T201
+        for number in range(pairs):
+            command = commands[number % len(commands)]
+            fault = place.two_at_once(command, expected[command.name])
+            mixed += bool(fault)
+            if fault:
+                print(f"  two of {command.name}: {fault}", flush=True)  # noqa: T201
+    seconds = time.monotonic() - began
+    print(  # noqa: T201
+        f"kill points: {kills - wrong} of {kills} to the same bytes; "
+        f"pairs of processes: {pairs - mixed} of {pairs} clean; {seconds:.0f} s"
+    )
+    return wrong + mixed
