@@ -84,7 +84,7 @@ def comparison_section(scenario: Scenario, entries: Sequence[Results]) -> page.S
         question=records[0].question,
         failure=page.joined(unique(record.failure for record in records)),
         protocol=page.joined(unique(record.protocol for record in records)),
-        checks=tuple(_check(v, entry, several) for entry in entries for v in entry.record.verdicts),
+        checks=tuple(_check(v, several) for record in records for v in record.verdicts),
         passages=tuple(passages),
     )
 
@@ -142,23 +142,15 @@ def _compared(settings: Sequence[Setting]) -> str:
     return page.joined((tally, sentence))
 
 
-def _check(verdict: stored.Verdict, results: Results, several: bool) -> page.Check:
-    """A verdict of the evaluation; it holds only where no interval behind it includes zero.
-
-    Claims name the feature sets and the head of the differences behind them by their labels.
-    """
-    labels = results.record.labels
-    same = [
-        e
-        for e in select(results.differences, target=verdict.target)
-        if page.label_of(labels, e.feature_set) in verdict.claim and e.head in verdict.claim
-    ]
-    behind = [e for e in same if page.label_of(labels, e.baseline) in verdict.claim] or same
-    outcome: page.Outcome = "failed" if verdict.failed else "unknown"
-    if behind and not verdict.failed:
-        outcome = "held" if all(e.significant for e in behind) else "open"
+def _check(verdict: stored.Verdict, several: bool) -> page.Check:
+    """A verdict of the evaluation; it holds only where no interval behind it includes zero."""
+    outcome: page.Outcome = "held" if verdict.significant else "open"
     where = f"{words(verdict.target)}: " if several and verdict.target else ""
-    return page.Check(claim=f"{where}{verdict.claim}", outcome=outcome, evidence=verdict.evidence)
+    return page.Check(
+        claim=f"{where}{verdict.claim}",
+        outcome="failed" if verdict.failed else outcome,
+        evidence=verdict.evidence,
+    )
 
 
 def _tallies(results: Results) -> list[Passage]:
