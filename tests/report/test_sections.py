@@ -143,7 +143,7 @@ def test_few_shot_compares_with_the_best_head_of_raw_ftcp():
     section = section_of(few_shot())
     assert "LightGBM on pre-trained encoders and 14 labels has an R²" in section.finding
     assert "raw FTCP with its best head, LightGBM" in section.finding
-    assert "Higher R² in 3 of 3 comparisons, significant in 3." in section.detail
+    assert ": higher R² in 3 of 3 comparisons, significant in 3." in section.detail
     assert "Raw FTCP, its best head" in texts_of(section)
 
 
@@ -153,6 +153,16 @@ def test_the_residual_protocol_shows_contribution_and_both_steps():
         "0.120 (0.090 to 0.150)", "0.700 (0.670 to 0.730)", "0.730 (0.700 to 0.760)",
     ]  # fmt: skip
     assert rows["Untrained encoders, 100 %, MLP"][0].startswith("\N{MINUS SIGN}0.020")
+
+
+def test_tallies_count_the_metric_that_figures_show():
+    results = linear_probe(fractions=(0.9, 0.7))
+    other = [replace(d, metric="r2", difference=-1.0) for d in results.differences]
+    both = replace(results, differences=(*other, *results.differences))  # R² stored first
+    tallies = section_of(both).passages[0]
+    assert tallies.title == "Differences to baselines, RMSE"
+    cell = tallies.tables[0].rows[0].cells[0]
+    assert (cell.text, cell.outcome) == ("2 of 2", "held")
 
 
 def test_ablation_names_the_best_block_and_the_one_missed_most():

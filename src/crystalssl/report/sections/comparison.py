@@ -67,7 +67,8 @@ def comparison_section(scenario: Scenario, entries: Sequence[Results]) -> page.S
     firsts = [own[0] for own in targets]
     unfolded = [s for s in firsts[:UNFOLDED] if s.single and figures]
     folded = [s for own in targets for s in own if s not in unfolded]
-    passages = [p for entry in entries for p in _tallies(entry)] if figures else []
+    by_results = {id(setting.results): setting for setting in reversed(firsts)}
+    passages = [p for s in [*by_results.values()][::-1] for p in _tallies(s)] if figures else []
     details = map(_compared, targets if passages else ())
     passages += [p for own in targets for p in _by_fraction(own)] if figures else []
     passages += [_setting(s, figures, folded=False) for s in unfolded]
@@ -139,7 +140,8 @@ def _compared(settings: Sequence[Setting]) -> str:
         told += [f"{verb} {page.listed(names)}"] if names else []
     sentence = f"{first.title}: {'; '.join(told)}." if told else ""
     tally = numbers.tally([e for s in settings for e in s.differences(**wanted)])
-    return page.joined((tally, sentence))
+    subject = f"{first.subject}: {tally[:1].lower()}{tally[1:]}" if tally else ""
+    return page.joined((subject, sentence))
 
 
 def _check(verdict: stored.Verdict, several: bool) -> page.Check:
@@ -153,9 +155,10 @@ def _check(verdict: stored.Verdict, several: bool) -> page.Check:
     )
 
 
-def _tallies(results: Results) -> list[Passage]:
+def _tallies(setting: Setting) -> list[Passage]:
     """How often each proposed set is better than each baseline, by head and kind of split."""
-    metric = next((entry.metric for entry in results.differences), "")
+    results = setting.results
+    metric = next((entry.metric for entry in setting.differences()), "")
     labels, tables = results.record.labels, []
     for name in unique(e.feature_set for e in results.differences):
         entries = select(results.differences, feature_set=name, metric=metric)
