@@ -21,7 +21,7 @@ from crystalssl.datasets.generate import write_corpus
 from crystalssl.features import extract as extraction
 from crystalssl.features.container import Features
 from crystalssl.features.recipe import Recipe
-from crystalssl.features.stream import describe, pieces, prepare_corpus, stream_features
+from crystalssl.features.stream import pieces, prepare, stream_features
 from crystalssl.hub.weights import load_run
 from crystalssl.processes import usable_cores
 
@@ -124,9 +124,9 @@ def parts_of_stream(bench: Bench, table: Any) -> dict[str, float]:
     times: list[list[float]] = []
     for piece in islice(pieces(table), 6):
         clock = [bench.now()]
-        ready = prepare_corpus(piece, recipe.symprec)
+        ready = prepare(piece, recipe.symprec)
         clock.append(bench.now())
-        describe(ready, extractor)
+        extractor.features_of(ready.corpus)
         clock.append(bench.now())
         times.append(np.diff(clock).tolist())
     prepared, encoded = 1e3 * np.median(np.array(times), axis=0)

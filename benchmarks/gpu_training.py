@@ -24,7 +24,8 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.generate import generate
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.pretraining._lightning import read_history
-from crystalssl.pretraining.loop import generator_for, pretrain
+from crystalssl.pretraining.loop import pretrain
+from crystalssl.pretraining.module import generator_for
 from crystalssl.pretraining.optimizer import build_optimizer
 from crystalssl.pretraining.parallel import pretrain_blocks
 from crystalssl.processes import usable_cores

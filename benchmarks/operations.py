@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crystalssl.blocks.registry import build_block, list_blocks
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import pack
-from crystalssl.pretraining.loop import generator_for
+from crystalssl.pretraining.module import generator_for
 from crystalssl.structures.canonical import canonicalize
 
 CRYSTALS, EPOCHS = 129_473, 50

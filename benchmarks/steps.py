@@ -30,7 +30,7 @@ from crystalssl.datasets.samplers import Index, pack
 from crystalssl.features.extract import BATCH_ATOMS, BATCH_CRYSTALS, extract
 from crystalssl.features.recipe import Recipe
 from crystalssl.hub.weights import load_run
-from crystalssl.pretraining.loop import generator_for
+from crystalssl.pretraining.module import generator_for
 from crystalssl.representation.ftcp import encode
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.representation.panel_source import PanelSource

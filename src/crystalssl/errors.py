@@ -71,6 +71,14 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     )
 
 
+def worker_died() -> CrystalSSLError:
+    """Build the error for a worker process that the system has ended."""
+    return CrystalSSLError(
+        "A worker process was ended from outside, most likely for want of memory. Use fewer "
+        "--threads or --workers; the same command goes on where it was."
+    )
+
+
 def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
     """Write skipped structures as CSV (id, file, reason, remedy), atomically."""
     import csv

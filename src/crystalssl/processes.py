@@ -1,15 +1,19 @@
-"""Processes: cores to use, workers that end with whoever started them, and being told to stop.
+"""Processes: cores to use, workers that end with whoever started them, being told to stop.
 
-Used wherever work goes to several processes of one host, and around every command.
+Also where compiled code is kept. Used wherever work goes to several processes of one host, and
+around every command.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +53,40 @@ def stop_on_sigterm() -> Iterator[None]:
 def _terminate(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise Terminated("stopped by SIGTERM")
+
+
+def with_compile_cache(decorator: Callable[[Any], Any], function: Any) -> Any:
+    """A function compiled by numba and cached on disk, wherever it may write.
+
+    In a container neither the package nor a home folder may be writable, and numba refuses; then
+    the cache is in the temporary folder, in a place that no other user can write to, since what
+    is in a cache is run.
+
+    Args:
+        decorator: ``numba.njit(cache=True, ...)``.
+        function: what to compile.
+    """
+    try:
+        return decorator(function)
+    except RuntimeError:
+        import numba
+
+        numba.config.CACHE_DIR = str(_private_folder())
+        return decorator(function)
+
+
+def _private_folder() -> Path:
+    """A folder of this user alone; kept for the next process where that can be made sure."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"crystalssl-compiled-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        state = folder.lstat()
+        if stat.S_ISDIR(state.st_mode) and state.st_uid == user and not state.st_mode & 0o077:
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="crystalssl-compiled-"))
 
 
 def usable_cores() -> int:

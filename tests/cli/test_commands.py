@@ -146,6 +146,9 @@ def test_info_weights_says_what_is_bundled(invoke: Invoke) -> None:
 
 def test_info_weights_shows_how_much_of_its_width_each_block_uses(invoke: Invoke) -> None:
     output = invoke("info", "weights", "tiny").output
+    card = load_cards("tiny")["lattice"]
+    shown = next(line for line in output.splitlines() if "crystal_system" in line).split()
+    assert shown[-2:] == [str(card.data[key]) for key in ("train_crystals", "val_crystals")]
     assert "of width" in output and "at least 0.3" in output
     for name, card in load_cards("tiny").items():
         rank, width = card.training["effective_rank"], get_block(name).width

@@ -29,10 +29,12 @@ class Command:
 
 
 def program(*words: object) -> None:
-    """The command line."""
+    """The command line; its exit code is that of the process, if it is not 0."""
     from crystalssl.cli.app import app
 
-    app([str(word) for word in words], standalone_mode=False)
+    code = app([str(word) for word in words], standalone_mode=False)
+    if code:
+        raise SystemExit(code)
 
 
 def prepare(inputs: Path) -> None:

@@ -134,9 +134,9 @@ class Harness:
         log.unlink(missing_ok=True)
         out.mkdir()
         ended = self.run(lambda: command.work(self.inputs, out), f"0:{log}")
-        if ended.code:
-            raise RuntimeError(f"{command.name}: {ended.output}")
         points = log.read_text().splitlines() if log.exists() else []
+        if ended.code or not points:
+            raise RuntimeError(f"{command.name} ends with {ended.code}: {ended.output}")
         return digest(out), [point.strip() for point in points]
 
     def killed(self, command: Command, point: int, expected: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,10 @@ from crystalssl.hub.card import ModelCard
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_run, load_seen, load_weights
 from crystalssl.pretraining._lightning import read_checkpoint, read_history
-from crystalssl.pretraining.loop import PretextTraining, generator_for, pretrain
+from crystalssl.pretraining.loop import pretrain
+from crystalssl.pretraining.module import PretextTraining, generator_for
 from crystalssl.pretraining.scores import Tally
+from crystalssl.processes import Terminated, stop_on_sigterm
 from crystalssl.structures.table import write_table
 
 TRAIN, VAL = np.arange(0, 50), np.arange(50, 70)
@@ -258,6 +261,24 @@ def test_a_run_that_stopped_early_does_not_go_on_when_its_weights_are_made_again
     (outcome.folder / "card.json").unlink()
     assert weights_of(train("run", config)) == before
     assert len(read_history(outcome.folder / "metrics.csv")) == epochs
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_training_and_the_same_call_goes_on(train, number):
+    class Stop(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.current_epoch == 2:
+                signal.raise_signal(number)
+
+    whole = train("whole")
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(KeyboardInterrupt) as caught, stop_on_sigterm():
+        train("run", callbacks=[Stop()])
+    assert isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    last = train.folder / "run" / "toy" / "checkpoints" / "last.ckpt"
+    assert read_checkpoint(last)["epoch"] == 1
+    assert weights_of(train("run")) == weights_of(whole)
 
 
 def test_two_processes_do_not_train_in_one_folder(train):

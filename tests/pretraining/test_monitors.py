@@ -29,3 +29,20 @@ def test_collapse_shows_as_dead_features_and_low_rank():
     collapsed = feature_health(features)
     assert collapsed["dead_features"] == 5 and collapsed["effective_rank"] < 5.1
     assert feature_health(torch.ones(5, 3))["effective_rank"] == 0
+
+
+def test_effective_rank_comes_with_what_it_cannot_exceed():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(20, 50, generator=generator)
+    features[:, :3] = 1.0
+    few = feature_health(features)
+    assert few["effective_rank_limit"] == 19 and few["effective_rank"] <= 19
+    many = feature_health(torch.randn(200, 10, generator=generator))
+    assert many["effective_rank_limit"] == 10
+
+
+def test_a_crystal_that_is_not_finite_does_not_hide_the_health_of_the_others():
+    features = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    features[3, 2] = float("nan")
+    rest = features[[i for i in range(20) if i != 3]]
+    assert feature_health(features) == feature_health(rest)

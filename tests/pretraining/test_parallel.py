@@ -6,13 +6,17 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import numpy as np
 import pytest
+import torch
 
-from crystalssl.blocks.registry import list_blocks
+from crystalssl.blocks.registry import build_block, get_block, list_blocks
 from crystalssl.config import TrainConfig
+from crystalssl.errors import CrystalSSLError, InputError, UnknownNameError
+from crystalssl.hub.card import ModelCard
+from crystalssl.hub.weights import load_weights
 from crystalssl.pretraining import parallel
 from crystalssl.pretraining._lightning import BlockBar
 from crystalssl.processes import obey_parent, usable_cores
@@ -90,7 +94,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed():
     program = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from crystalssl.processes import obey_parent
 pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=obey_parent)
 print(pool.submit(os.getpid).result(), flush=True)
@@ -117,3 +121,46 @@ def test_the_bar_of_an_epoch_names_the_block_and_no_version(monkeypatch):
     numbers = {"v_num": "oard", "val_loss": "0.5"}
     monkeypatch.setattr(BlockBar.__mro__[1], "get_metrics", lambda *_: dict(numbers))
     assert BlockBar("lattice").get_metrics(None, None) == {"block": "lattice", "val_loss": "0.5"}
+
+
+def test_training_goes_on_from_given_weights_with_their_settings(made_corpus, tmp_path):
+    rows = np.arange(70)
+    config = MANY_EPOCHS.updated({"epochs": 1, "learning_rate": 1e-30})
+    small = {"lattice": get_block("lattice").Config(dim=8, layers=1, heads=1)}
+
+    def train(out, **options):
+        parallel.pretrain_blocks(
+            made_corpus, ["lattice"], rows[:50], rows[50:], config, tmp_path / out, **options
+        )
+        return load_weights(tmp_path / out / "lattice")
+
+    first = train("first", configs=small)
+    assert first.config.dim == 8
+    second = train("second", configs=small, init=tmp_path / "first")
+    fresh = build_block("lattice", small["lattice"], seed=config.seed)
+    parameters = dict(second.named_parameters())
+    for name, parameter in first.named_parameters():
+        torch.testing.assert_close(parameter, parameters[name])
+    assert fresh.config == second.config
+    card, before = (ModelCard.load(tmp_path / o / "lattice") for o in ("second", "first"))
+    assert card.data["init"] == before.sha256
+    with pytest.raises(InputError, match="do not fit the settings"):
+        train("third", init=tmp_path / "first")
+    with pytest.raises(UnknownNameError, match="'sites'"):
+        parallel.pretrain_blocks(
+            made_corpus, ["sites"], rows[:50], rows[50:], config, tmp_path, init=tmp_path / "first"
+        )
+
+
+def test_a_worker_that_was_killed_is_said_in_words(made_corpus, tmp_path):
+    def kill_workers(block: str, epochs: int) -> None:
+        for process in active_children():
+            process.kill()
+
+    rows = np.arange(70)
+    with pytest.raises(CrystalSSLError, match="want of memory"):
+        parallel.pretrain_blocks(
+            made_corpus, ["lattice", "composition"], rows[:50], rows[50:], MANY_EPOCHS, tmp_path,
+            workers=2, watch=kill_workers,
+        )  # fmt: skip
+    assert not (tmp_path / parallel.CORPUS_FILE).exists()

@@ -21,6 +21,7 @@ def verdict(entry, where="ridge"):
     return Verdict(
         target=entry.target, claim=f"{ours}: better {entry.metric.upper()} than {other}, {where}",
         failed=bool(entry.gain <= 0), evidence=f"gain {entry.gain:.3g}",
+        significant=bool(entry.gain > 0 and entry.significant),
     )  # fmt: skip
 
 

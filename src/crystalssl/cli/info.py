@@ -173,13 +173,13 @@ def weights(
         return
     rows = []
     for name, card in load_cards(run).items():
-        crystals = card.data.get("train_crystals", "unknown")
+        counts = [f"{card.data.get(key, '?')}" for key in ("train_crystals", "val_crystals")]
         for figure in card.figures:
             trivial = figure.baselines.get(figure.trivial)
             values = ["" if v is None else f"{v:.4g}" for v in (figure.model, trivial)]
-            rows.append([name, figure.task, figure.figure, *values, figure.trivial, f"{crystals}"])
-    columns = ["block", "task", "figure", "block's", "trivial", "which", "crystals"]
-    grid(f"Weights in {run}, held-out figures", columns, rows)
+            rows.append([name, figure.task, figure.figure, *values, figure.trivial, *counts])
+    columns = ["block", "task", "figure", "block's", "trivial", "which", "trained on", "held out"]
+    grid(f"Weights in {run}, figures of held-out crystals", columns, rows)
     health(run)
 
 

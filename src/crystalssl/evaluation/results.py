@@ -188,12 +188,15 @@ class Verdict:
         claim: what the features have to do, in words.
         failed: whether they do not.
         evidence: the numbers, in words.
+        significant: whether it holds with its 95 % confidence intervals; where it neither fails
+            nor is significant, it cannot be told apart from chance.
     """
 
     target: str
     claim: str
     failed: bool
     evidence: str
+    significant: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.errors import InputError, Skip
+from crystalssl.errors import InputError, Skip, worker_died
 from crystalssl.features.bottleneck import MIX_ROWS
 from crystalssl.features.extract import choose_device, whole_batches
 from crystalssl.features.extractor import Extractor, ExtractorConfig
@@ -203,13 +203,20 @@ def _described(
     """Features of the blocks for all rows, in order."""
     pending: list[Skip] = []  # go with the next features, so that every row is told of once
     with _encoders(table, config, extractor, workers, pending) as batches:
-        for batch in batches:
+        for batch in _alive(batches):
             features, odd = batch.finite()
             skipped = [*pending, *(replace(skip, file=str(table)) for skip in odd)]
             pending.clear()
             yield Described(features=features, skipped=skipped)
     # crystals behind the last features, or all of them, cannot be used
     yield Described(features=extractor.encode(Crystals.empty()), skipped=pending)
+
+
+def _alive(batches: Iterator[Features]) -> Iterator[Features]:
+    try:
+        yield from batches
+    except BrokenExecutor as error:
+        raise worker_died() from error
 
 
 @contextmanager

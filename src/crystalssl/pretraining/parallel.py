@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index
 from crystalssl.datasets.shards import ShardedCorpus
-from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.errors import InputError, Skip, unknown_name, worker_died
 from crystalssl.files import exclusive, make_folder, remove
 from crystalssl.hub.card import ModelCard, TaskFigure
 from crystalssl.hub.weights import load_weights, run_folders
@@ -156,6 +156,8 @@ def pretrain_blocks(
                 }
                 _wait(futures, out, watch)
                 return {name: future.result() for name, future in futures.items()}
+        except BrokenExecutor as error:
+            raise worker_died() from error
         finally:
             if is_main_process():
                 remove(path)

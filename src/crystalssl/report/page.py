@@ -13,12 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-Outcome = Literal["held", "open", "failed", "unknown"]
-"""Of a claim: it holds, the 95 % interval included; it cannot be told apart from chance; it fails;
-it does not fail, and no interval is known."""
-OUTCOMES = {
-    "held": "holds", "open": "is uncertain", "failed": "fails", "unknown": "does not fail",
-}  # fmt: skip
+Outcome = Literal["held", "open", "failed"]
+"""Of a claim: it holds with its 95 % interval; it cannot be told apart from chance; it fails."""
+OUTCOMES = {"held": "holds", "open": "is uncertain", "failed": "fails"}
 """Outcomes as words."""
 TEMPLATES = Path(__file__).parent / "templates"
 """Folder of the templates of the page, its style sheet and its explanations."""
@@ -206,8 +203,8 @@ def judged(gain: float, low: float, high: float) -> Outcome:
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
-    """The worst of several outcomes; without any it is not known."""
-    return next((o for o in ("failed", "open", "held") if o in outcomes), "unknown")
+    """The worst of several outcomes; without any it is uncertain."""
+    return next((o for o in ("failed", "open", "held") if o in outcomes), "open")
 
 
 def mark_best(rows: Sequence[TableRow], column: int, values: Sequence[float]) -> list[TableRow]:

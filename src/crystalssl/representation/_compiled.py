@@ -16,7 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.processes import usable_cores
+from crystalssl.processes import usable_cores, with_compile_cache
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -38,7 +38,7 @@ def compiled_sums(function: Function) -> Function:
 def _compile(function: Function, fastmath: bool | set[str]) -> Function:
     plain = inspect.unwrap(function)  # tests wrap functions in checks that numba cannot read
     decorator = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
-    return cast("Function", decorator(plain))
+    return cast("Function", with_compile_cache(decorator, plain))
 
 
 @compiled

@@ -6,14 +6,24 @@ A file of its own so that numba is imported only when distances are asked for. C
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.processes import with_compile_cache
+
 Floats = npt.NDArray[np.float64]
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _compiled(function: Function) -> Function:
+    return cast("Function", with_compile_cache(numba.njit(cache=True), function))
+
+
+@_compiled
 def shortest_overlap(
     lattice: Floats,
     offsets: npt.NDArray[np.int64],

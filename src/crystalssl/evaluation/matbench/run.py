@@ -166,11 +166,16 @@ def _counts(task: TaskData, features: FeatureSet) -> list[dict[str, int]]:
 def _verdict(summary: Sequence[Summary], task: TaskData) -> Verdict:
     """Whether the head beats the mean of the training labels."""
     metric = "mae" if task.kind == "regression" else "rocauc_probability"
-    means = {entry.head == MEAN: entry.mean for entry in summary if entry.metric == metric}
+    scores = {entry.head == MEAN: entry for entry in summary if entry.metric == metric}
+    means = {which: entry.mean for which, entry in scores.items()}
+    lower, higher = (
+        (scores[False], scores[True]) if metric == "mae" else (scores[True], scores[False])
+    )
     better = means[False] < means[True] if metric == "mae" else means[False] > means[True]
     return Verdict(
         target=task.target,
         claim=f"Better {metric} than the mean of the training labels",
         failed=not better,
         evidence=f"{means[False]:.4g} against {means[True]:.4g}, means over folds",
+        significant=bool(lower.high < higher.low),
     )

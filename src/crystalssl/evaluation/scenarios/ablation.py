@@ -155,6 +155,7 @@ def _verdicts(
                     claim=f"{labels.get(entry.feature_set)}: worse RMSE than all blocks, ridge",
                     failed=entry.gain >= 0,
                     evidence=f"RMSE {entry.difference:+.3g} [{entry.low:+.3g}, {entry.high:+.3g}]",
+                    significant=bool(entry.low > 0),
                 )
             )
     return verdicts

@@ -254,6 +254,7 @@ def _verdicts(
                 failed=entry.mean <= least,
                 evidence=f"R2 {entry.mean:.3g} [{entry.low:.3g}, {entry.high:.3g}], to beat "
                 f"{least:.3g}",
+                significant=bool(entry.low > least),
             )
         )
     return verdicts

@@ -348,6 +348,7 @@ def _verdicts(summary: Sequence[Summary], labels: Mapping[str, str]) -> list[Ver
             f"{entry.head}",
             failed=entry.mean <= 1,
             evidence=f"enrichment {entry.mean:.2f} [{entry.low:.2f}, {entry.high:.2f}]",
+            significant=bool(entry.low > 1),
         )
         for entry in select(summary, feature_set=SSL, metric=OF_VARYING)
     ]

@@ -33,6 +33,7 @@ def better_than(
             f"better in {better} of {len(entries)} comparisons, significantly (95 %) in "
             f"{significant}; gain {min(gains):.3g} to {max(gains):.3g}"
         ),
+        significant=significant == len(entries),
     )
 
 

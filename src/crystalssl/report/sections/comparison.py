@@ -67,7 +67,8 @@ def comparison_section(scenario: Scenario, entries: Sequence[Results]) -> page.S
     firsts = [own[0] for own in targets]
     unfolded = [s for s in firsts[:UNFOLDED] if s.single and figures]
     folded = [s for own in targets for s in own if s not in unfolded]
-    passages = [p for entry in entries for p in _tallies(entry)] if figures else []
+    by_results = {id(setting.results): setting for setting in reversed(firsts)}
+    passages = [p for s in [*by_results.values()][::-1] for p in _tallies(s)] if figures else []
     details = map(_compared, targets if passages else ())
     passages += [p for own in targets for p in _by_fraction(own)] if figures else []
     passages += [_setting(s, figures, folded=False) for s in unfolded]
@@ -84,7 +85,7 @@ def comparison_section(scenario: Scenario, entries: Sequence[Results]) -> page.S
         question=records[0].question,
         failure=page.joined(unique(record.failure for record in records)),
         protocol=page.joined(unique(record.protocol for record in records)),
-        checks=tuple(_check(v, entry, several) for entry in entries for v in entry.record.verdicts),
+        checks=tuple(_check(v, several) for record in records for v in record.verdicts),
         passages=tuple(passages),
     )
 
@@ -139,31 +140,25 @@ def _compared(settings: Sequence[Setting]) -> str:
         told += [f"{verb} {page.listed(names)}"] if names else []
     sentence = f"{first.title}: {'; '.join(told)}." if told else ""
     tally = numbers.tally([e for s in settings for e in s.differences(**wanted)])
-    return page.joined((tally, sentence))
+    subject = f"{first.subject}: {tally[:1].lower()}{tally[1:]}" if tally else ""
+    return page.joined((subject, sentence))
 
 
-def _check(verdict: stored.Verdict, results: Results, several: bool) -> page.Check:
-    """A verdict of the evaluation; it holds only where no interval behind it includes zero.
-
-    Claims name the feature sets and the head of the differences behind them by their labels.
-    """
-    labels = results.record.labels
-    same = [
-        e
-        for e in select(results.differences, target=verdict.target)
-        if page.label_of(labels, e.feature_set) in verdict.claim and e.head in verdict.claim
-    ]
-    behind = [e for e in same if page.label_of(labels, e.baseline) in verdict.claim] or same
-    outcome: page.Outcome = "failed" if verdict.failed else "unknown"
-    if behind and not verdict.failed:
-        outcome = "held" if all(e.significant for e in behind) else "open"
+def _check(verdict: stored.Verdict, several: bool) -> page.Check:
+    """A verdict of the evaluation; it holds only where no interval behind it includes zero."""
+    outcome: page.Outcome = "held" if verdict.significant else "open"
     where = f"{words(verdict.target)}: " if several and verdict.target else ""
-    return page.Check(claim=f"{where}{verdict.claim}", outcome=outcome, evidence=verdict.evidence)
+    return page.Check(
+        claim=f"{where}{verdict.claim}",
+        outcome="failed" if verdict.failed else outcome,
+        evidence=verdict.evidence,
+    )
 
 
-def _tallies(results: Results) -> list[Passage]:
+def _tallies(setting: Setting) -> list[Passage]:
     """How often each proposed set is better than each baseline, by head and kind of split."""
-    metric = next((entry.metric for entry in results.differences), "")
+    results = setting.results
+    metric = next((entry.metric for entry in setting.differences()), "")
     labels, tables = results.record.labels, []
     for name in unique(e.feature_set for e in results.differences):
         entries = select(results.differences, feature_set=name, metric=metric)
