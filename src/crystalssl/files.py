@@ -3,61 +3,48 @@
 Every output of every layer goes through :func:`atomic`, files that belong together through
 :func:`atomic_set` with the one that describes the others last, and every removal through
 :func:`remove`. :func:`exclusive` keeps two processes from writing to one place. Each rename,
-removal and new folder is a point at which the tests kill the process. Imports only errors.py.
+removal and new folder is a point at which the tests kill the process.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
-import signal
-import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from crystalssl.errors import InputError
+from crystalssl.locks import (
+    FAULT,
+    FOR_OPEN_FILES,
+    LOCK,
+    cannot_write,
+    exclusive,
+    lock,
+    make_folder,
+    point,
+    short,
+)
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-    import msvcrt
+__all__ = [
+    "FAULT", "LOCK", "atomic", "atomic_set", "cannot_write", "check", "check_target",
+    "check_version", "describe", "exclusive", "json_text", "make_folder", "read_json", "remove",
+    "scratch", "sha256", "write_bytes", "write_json", "write_text",
+]  # fmt: skip
 
 ASIDE = ".partial"
 """Suffix of files that are being written; they are hidden and locked by who writes them."""
-LOCK = ".lock"
-"""Suffix of files that :func:`exclusive` locks."""
 CHUNK = 1 << 20
 """Bytes read at a time for a checksum."""
-WAIT_SECONDS = 10.0
-"""How long :func:`exclusive` waits for another process by default."""
 LARGEST_JSON = 256 * 2**20
 """Bytes of the largest JSON file that is read."""
-FAULT = "CRYSTALSSL_FAULT"
-"""Environment variable of the tests, ``n:file``: die at the n-th point, points are noted in file.
-
-The file is shared with processes that are started; n = 0 only counts.
-"""
-_RECORD = 256  # bytes of a noted point
-_REMEDY = {
-    errno.ENOSPC: "Free some space",
-    errno.EDQUOT: "Free some of your space",
-    errno.EROFS: "Choose a folder that can be written to",
-    errno.EACCES: "Choose a folder that you may write to",
-    errno.EPERM: "Choose a folder that you may write to",
-    errno.ENOTDIR: "Choose a folder that is none of a file",
-    errno.ENAMETOOLONG: "Choose a shorter name",
-}
 _swept: set[Path] = set()  # folders looked through for what dead processes left
-_held: dict[str, int] = {}  # locks of this process, and how often each was taken
 _guard = threading.Lock()
 
 
@@ -102,9 +89,9 @@ def atomic_set(*paths: str | Path) -> Iterator[list[Path]]:
             for aside, mode in zip(asides, modes, strict=True):
                 _flush(aside, mode)
             for aside, target in zip(asides, targets, strict=True):
-                _point("rename", target)
+                point("rename", target)
                 aside.replace(target)
-                _point("renamed", target)
+                point("renamed", target)
             for folder in {target.parent for target in targets}:
                 _flush_folder(folder)
     except OSError as error:
@@ -126,15 +113,6 @@ def scratch(path: str | Path) -> Iterator[Path]:
             yield aside
     except OSError as error:
         raise cannot_write(Path(path), error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """What to say when the system refuses to write a file."""
-    remedy = _REMEDY.get(error.errno or 0, "Free some space or choose another folder")
-    return InputError(
-        f"Cannot write {path} ({error.strerror or error}). {remedy}; what was there before is "
-        "untouched."
-    )
 
 
 def write_text(text: str, path: str | Path) -> Path:
@@ -256,23 +234,6 @@ def check(described: Mapping[str, Any], folder: Path, remedy: str, *, content: b
             )
 
 
-def make_folder(folder: str | Path) -> Path:
-    """Make a folder and those above it, where they are missing.
-
-    Raises:
-        InputError: if the system refuses.
-    """
-    folder = Path(folder)
-    try:
-        if not folder.is_dir():
-            _point("mkdir", folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            _point("made", folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return folder
-
-
 def check_target(path: str | Path) -> Path:
     """Make sure, before any work, that a file can be written.
 
@@ -292,7 +253,7 @@ def remove(*paths: str | Path) -> None:
     for path in map(Path, paths):
         if not os.path.lexists(path):
             continue
-        _point("unlink", path)
+        point("unlink", path)
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -300,105 +261,7 @@ def remove(*paths: str | Path) -> None:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"Cannot remove {path} ({error.strerror}). Remove it.") from error
-        _point("unlinked", path)
-
-
-@contextmanager
-def exclusive(target: str | Path, wait: float | None = None) -> Iterator[None]:
-    """Keep other processes from writing to the same place; the lock dies with this process.
-
-    Taking it again within the process does nothing. Where the file system has no locks there is
-    none.
-
-    Args:
-        target: file, or folder that exists.
-        wait: seconds to wait for another process; ``WAIT_SECONDS`` if None.
-
-    Raises:
-        InputError: if another process still writes there.
-    """
-    target = Path(target)
-    inside = target.is_dir()
-    path = target / LOCK if inside else target.with_name(f".{_short(target.name)}{LOCK}")
-    key = os.path.realpath(path)
-    with _guard:
-        nested = key in _held
-        _held[key] = _held.get(key, 0) + 1
-    try:
-        if nested:
-            yield
-            return
-        make_folder(path.parent)
-        handle = _wait_for(path, target, WAIT_SECONDS if wait is None else wait)
-        try:
-            yield
-        finally:
-            if handle is not None:
-                with suppress(OSError):  # Windows does not remove what is open
-                    path.unlink()
-                handle.close()
-    finally:
-        with _guard:
-            _held[key] -= 1
-            if not _held[key]:
-                del _held[key]
-
-
-def _wait_for(path: Path, target: Path, wait: float) -> IO[bytes] | None:
-    """The lock file, locked; None where files cannot be locked."""
-    end = time.monotonic() + wait
-    while True:
-        try:
-            handle = path.open("ab+")
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        locked = _lock(handle)
-        if locked and _is_same(handle, path):  # else its last holder has just removed it
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-            handle.flush()
-            return handle
-        if locked is None:
-            handle.close()
-            return None
-        holder = "" if locked else _read_start(path)
-        handle.close()
-        if not locked and time.monotonic() >= end:
-            raise InputError(
-                f"Another crystalssl command writes to {target}{holder and f' ({holder})'}. Wait "
-                "until it has ended, or choose another place."
-            )
-        if not locked:
-            time.sleep(0.05)
-
-
-def _lock(handle: IO[bytes]) -> bool | None:
-    """Lock an open file for this process without waiting; None where that cannot be done."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            handle.seek(2**30)  # a byte behind the text: what is locked cannot be read
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-    except OSError as error:
-        busy = error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
-        return False if busy else None
-    return True
-
-
-def _is_same(handle: IO[bytes], path: Path) -> bool:
-    """Whether a path still names an open file."""
-    try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
-    except OSError:
-        return False
-
-
-def _read_start(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")[:200].strip()
-    except OSError:
-        return ""
+        point("unlinked", path)
 
 
 @contextmanager
@@ -408,22 +271,17 @@ def _aside(target: Path) -> Iterator[Path]:
         raise InputError(f"{target} is a folder; expected the name of a file. Choose another name.")
     make_folder(target.parent)
     _sweep(target.parent)
-    path = target.with_name(f".{_short(target.name)}.{secrets.token_hex(6)}{ASIDE}")
+    path = target.with_name(f".{short(target.name)}.{secrets.token_hex(6)}{ASIDE}")
     with path.open("xb") as handle:
-        if fcntl is not None:
-            _lock(handle)
-        _point("open", path)
+        if FOR_OPEN_FILES:
+            lock(handle)
+        point("open", path)
         try:
             yield path
         finally:
-            if fcntl is None:
+            if not FOR_OPEN_FILES:
                 handle.close()  # Windows moves and removes closed files only
             path.unlink(missing_ok=True)
-
-
-def _short(name: str) -> str:
-    """A name short enough that endings fit behind it."""
-    return name.encode()[:160].decode(errors="ignore")
 
 
 def _sweep(folder: Path) -> None:
@@ -435,11 +293,11 @@ def _sweep(folder: Path) -> None:
         return
     for path in sorted(folder.glob(f".*{ASIDE}")):
         with suppress(OSError):  # Windows: removing what is open fails
-            if fcntl is None:
+            if not FOR_OPEN_FILES:
                 path.unlink()
                 continue
             with path.open("rb") as handle:
-                if _lock(handle):
+                if lock(handle):
                     remove(path)
 
 
@@ -460,18 +318,3 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
-
-
-def _point(action: str, path: Path) -> None:
-    """Note that the files on disk are about to change or have changed; die here if told to."""
-    setting = os.environ.get(FAULT)
-    if not setting:
-        return
-    number, _, log = setting.partition(":")
-    line = f"{action} {path}".encode()[: _RECORD - 1].ljust(_RECORD - 1) + b"\n"
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(handle, line)
-    count = os.lseek(handle, 0, os.SEEK_CUR) // _RECORD
-    os.close(handle)
-    if count == int(number):
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -11,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from crystalssl import files
+from crystalssl import locks
 from crystalssl.config import TrainConfig
 from crystalssl.datasets import shards
 from crystalssl.datasets.corpus import Corpus
@@ -289,7 +289,7 @@ def test_two_processes_do_not_train_in_one_folder(train):
     other = subprocess.Popen([sys.executable, "-c", code, str(folder)], **pipes)
     other.stdout.readline()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "WAIT_SECONDS", 0.1)
+        patch.setattr(locks, "WAIT_SECONDS", 0.1)
         with pytest.raises(InputError, match="Another crystalssl command writes to"):
             train("run", CONFIG.updated({"epochs": 9}), force=True)
     other.communicate()

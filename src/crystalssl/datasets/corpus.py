@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from crystalssl.datasets.neighbours import Neighbours, spans
 from crystalssl.errors import InputError
 from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
@@ -47,40 +48,6 @@ class Reader(Protocol):
     @property
     def uses_graph(self) -> bool:
         """Whether it asks for the periodic graph."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Neighbours:
-    """Compact periodic graph of a corpus: edges lie site after site, crystal after crystal.
-
-    Attributes:
-        offsets: first edge of each crystal, one more than crystals.
-        degree: edges of each site.
-        target: neighbour, as a site number within its crystal.
-        image: lattice translation of the neighbour.
-        distance: angstrom.
-    """
-
-    offsets: Int[Tensor, "offset"]
-    degree: Int[Tensor, "site"]
-    target: Int[Tensor, "edge"]
-    image: Int[Tensor, "edge 3"]
-    distance: Float[Tensor, "edge"]
-
-
-def spans(
-    starts: Int[Tensor, "item"], counts: Int[Tensor, "item"]
-) -> tuple[Int[Tensor, "entry"], Int[Tensor, "entry"]]:
-    """Indices of many ranges, one after the other, and the range each belongs to.
-
-    Args:
-        starts: first index of each range.
-        counts: length of each range.
-    """
-    total = int(counts.sum())
-    item = torch.repeat_interleave(counts, output_size=total)
-    first = starts - (counts.cumsum(0) - counts)
-    return first[item] + torch.arange(total, device=starts.device), item
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,19 +21,12 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from crystalssl.datasets.corpus import Corpus, Neighbours, Reader
+from crystalssl.datasets.corpus import Corpus, Reader
+from crystalssl.datasets.neighbours import Neighbours
 from crystalssl.errors import InputError, Skip
-from crystalssl.files import (
-    atomic,
-    check,
-    check_version,
-    describe,
-    exclusive,
-    make_folder,
-    read_json,
-    remove,
-    write_json,
-)
+from crystalssl.files import atomic, check, check_version, describe, exclusive, make_folder
+
+from crystalssl.files import read_json, remove, write_json  # isort: skip
 from crystalssl.representation.batch import BlockBatch
 from crystalssl.representation.panel import PanelSource
 from crystalssl.structures.canonical import SYMPREC, canonicalize
@@ -90,9 +83,8 @@ def write_shards(
         if shards_fit(table, folder, seed=seed, symprec=symprec):
             index = read_json(folder / INDEX)
             skipped = [Skip(**skip) for skip in index["skipped"]]
-            return ShardsOutcome(
-                rows=index["rows"], written=sum(index["crystals"]), skipped=skipped
-            )
+            written = sum(index["crystals"])
+            return ShardsOutcome(rows=index["rows"], written=written, skipped=skipped)
         remove(folder / INDEX)
         rows = 0
         skipped = []

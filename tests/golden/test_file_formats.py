@@ -1,6 +1,6 @@
 """Files of every kind as version 0.1 wrote them: they are read as long as there is a reader.
 
-``python tests/golden/test_files.py`` writes them again; only a new version has a reason to.
+``python tests/golden/test_file_formats.py`` writes them again; only a new version has a reason to.
 """
 
 from __future__ import annotations
