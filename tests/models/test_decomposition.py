@@ -22,9 +22,9 @@ def test_axes_equal_those_of_a_full_decomposition(rank):
 def test_both_ways_give_the_same_axes(monkeypatch):
     rng = np.random.default_rng(1)
     matrix = rng.normal(size=(100, 20)) @ rng.normal(size=(20, 60))
-    found = []
-    for share in (0.0, 1.0):
-        monkeypatch.setattr(decomposition, "WORTHWHILE", share)
+    inverses = []
+    for fraction in (0.0, 1.0):
+        monkeypatch.setattr(decomposition, "WORTHWHILE", fraction)
         values, vectors = principal_axes(matrix.T @ matrix, 100)
-        found.append((vectors / values) @ vectors.T)
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-7, atol=1e-12)
+        inverses.append((vectors / values) @ vectors.T)
+    np.testing.assert_allclose(inverses[0], inverses[1], rtol=1e-7, atol=1e-12)

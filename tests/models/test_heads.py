@@ -1,4 +1,5 @@
 import builtins
+import doctest
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
-from crystalssl.models import HEADS, arrays, build_head, head_settings
-from crystalssl.models.contract import inner_split, label_columns
+from crystalssl.models import HEADS, arrays, build_head, head_settings, registry
+from crystalssl.models.contract import Training, check_labels
 from crystalssl.models.scaling import fit_scaler
 
 N = 300
@@ -66,12 +67,12 @@ def test_the_same_seed_gives_the_same_predictions_and_labels_outside_training_do
 ):
     matrix, labels = world
     head = quick(name)
-    found = []
+    predictions = []
     for outside in (np.nan, 1e9):
         known = np.full(N, outside)
         known[TRAIN] = labels[TRAIN]
-        found.append(head.fit(matrix, TRAIN, known, GROUPS, 3).predict(matrix, TEST))
-    np.testing.assert_array_equal(*found)
+        predictions.append(head.fit(matrix, TRAIN, known, GROUPS, 3).predict(matrix, TEST))
+    np.testing.assert_array_equal(*predictions)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -108,7 +109,7 @@ def test_standardising_clips_to_the_range_seen_and_drops_constant_columns(world)
 
 
 def test_rows_to_stop_by_share_no_formula_with_rows_to_fit_on():
-    fit, check = inner_split(np.arange(N), GROUPS, 0)
+    fit, check = Training(np.empty((N, 0)), np.arange(N), np.zeros(N), GROUPS, 0).inner_split()
     assert sorted([*fit, *check]) == list(range(N))
     assert not set(GROUPS[fit]) & set(GROUPS[check])
     assert 0.1 < len(check) / N < 0.2
@@ -124,7 +125,7 @@ def test_rows_to_stop_by_share_no_formula_with_rows_to_fit_on():
 )
 def test_labels_that_cannot_be_fitted_are_refused(rows, labels, kind, message):
     with pytest.raises(InputError, match=message):
-        label_columns(np.array(labels), np.array(rows), kind)
+        check_labels(np.array(labels)[rows, None], kind)
 
 
 def test_least_squares_refuses_classes():
@@ -158,6 +159,11 @@ def test_importing_heads_leaves_torch_and_evaluation_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_example_of_build_head_runs():
+    tried = doctest.testmod(registry)
+    assert tried.attempted > 4 and tried.failed == 0
 
 
 def test_an_unknown_head_and_a_missing_package_are_named(monkeypatch, world):

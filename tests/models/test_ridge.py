@@ -75,12 +75,12 @@ def test_models_together_predict_what_each_predicts(case):
     rows = np.arange(0, len(matrix), 2)
     full = decompose(matrix, labels, rows)
     models = [
-        fit(part, matrix) for part in (full, full.truncate(9)) for fit in (fit_ols, fit_ridge)
+        fit(axes, matrix) for axes in (full, full.truncate(9)) for fit in (fit_ols, fit_ridge)
     ]
     together = predict_all(models, matrix, rows + 1)
-    for model, found in zip(models, together, strict=True):
+    for model, predicted in zip(models, together, strict=True):
         expected = model.predict(matrix, rows + 1)
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(predicted, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_cached_scores_are_those_of_the_truncated_decomposition(case):
@@ -90,10 +90,10 @@ def test_cached_scores_are_those_of_the_truncated_decomposition(case):
     groups = rows // 6
     fit_ridge(full, matrix, groups=groups)
     assert full.cache or full.dual
-    remembered = fit_ridge(full.truncate(9), matrix, groups=groups)
-    anew = fit_ridge(replace(full, cache=None).truncate(9), matrix, groups=groups)
-    np.testing.assert_array_equal(remembered.strength, anew.strength)
-    np.testing.assert_allclose(remembered.coefficients, anew.coefficients, rtol=1e-9)
+    cached = fit_ridge(full.truncate(9), matrix, groups=groups)
+    again = fit_ridge(replace(full, cache=None).truncate(9), matrix, groups=groups)
+    np.testing.assert_array_equal(cached.strength, again.strength)
+    np.testing.assert_allclose(cached.coefficients, again.coefficients, rtol=1e-9)
 
 
 def test_columns_that_do_not_vary_on_the_training_rows_get_no_weight():
@@ -123,7 +123,7 @@ def test_left_out_errors_equal_those_of_refitting_without_each_group(case):
     rows = np.arange(len(matrix))
     groups = np.random.default_rng(1).integers(0, len(rows) // 3, len(rows))
     strength = 0.1
-    found = left_out_errors(
+    errors = left_out_errors(
         decompose(matrix, labels, rows), matrix, np.array([strength]), groups=groups
     )
     scaled = StandardScaler().fit_transform(matrix.astype(np.float64))
@@ -132,7 +132,7 @@ def test_left_out_errors_equal_those_of_refitting_without_each_group(case):
         out = groups == group
         model = Ridge(alpha=strength * len(rows)).fit(scaled[~out], labels[~out])
         squares[out] = (labels[out] - model.predict(scaled[out])) ** 2
-    np.testing.assert_allclose(found[0], squares.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(errors[0], squares.mean(axis=0), rtol=1e-6)
 
 
 def test_the_strength_with_the_least_left_out_error_is_taken(case):
@@ -168,13 +168,13 @@ def test_scaler_and_axes_do_not_see_rows_outside_training(case):
 
 
 def test_the_result_does_not_depend_on_the_chunk_size(case, monkeypatch):
-    matrix, labels = (np.tile(part, (4, 1)) for part in case)
+    matrix, labels = (np.tile(array, (4, 1)) for array in case)
     matrix = matrix + np.random.default_rng(2).normal(size=matrix.shape).astype(np.float32)
     rows = np.arange(len(matrix))
     whole = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
     monkeypatch.setattr(arrays, "CHUNK_BYTES", 1)
-    parts = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
-    np.testing.assert_allclose(parts, whole, rtol=1e-9, atol=1e-9)
+    chunked = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
+    np.testing.assert_allclose(chunked, whole, rtol=1e-9, atol=1e-9)
 
 
 def test_a_column_far_from_zero_keeps_its_standard_deviation():

@@ -57,25 +57,33 @@ class Fitted(ABC):
         """(m, t) predictions for a chunk of rows."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Training:
-    """What a head is fitted to; labels are checked.
+    """What a head is fitted to.
 
     Attributes:
         matrix: (n, p) features.
         rows: (k,) training rows.
-        columns: (n, t) labels; only training rows may be read.
+        labels: (n,) or (n, t) labels; only training rows may be read.
         groups: (n,) group of each row; None where rows are independent.
         seed: seed of every random generator.
-        label_shape: for ``Fitted``.
     """
 
     matrix: Features
     rows: Index
-    columns: Floats
+    labels: Floats
     groups: Groups | None
     seed: int
-    label_shape: tuple[int, ...]
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """What :class:`Fitted` needs to shape predictions like labels."""
+        return self.labels.shape[1:]
+
+    @property
+    def columns(self) -> Floats:
+        """(n, t) labels."""
+        return self.labels[:, None] if self.labels.ndim == 1 else self.labels
 
     @property
     def targets(self) -> Floats:
@@ -83,8 +91,15 @@ class Training:
         return np.ascontiguousarray(self.columns[self.rows].T)
 
     def inner_split(self) -> tuple[Index, Index]:
-        """Positions among the training rows to fit on, and to stop or choose by."""
-        return inner_split(self.rows, self.groups, self.seed)
+        """Positions among the training rows, groups kept whole: to fit on, and to choose by.
+
+        Raises:
+            InputError: if there are fewer than two groups.
+        """
+        groups, rows = self.groups, self.rows
+        names = np.arange(len(rows)).astype(np.str_) if groups is None else groups[rows]
+        fit, check = grouped_split(names, (1.0 - INNER, INNER), self.seed)
+        return fit, check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,16 +133,9 @@ class Head(ABC):
         Raises:
             InputError: if there are too few rows, or labels do not fit ``kind``.
         """
-        return self._fit(
-            Training(
-                matrix=matrix,
-                rows=rows,
-                columns=label_columns(labels, rows, self.kind),
-                groups=groups,
-                seed=seed,
-                label_shape=labels.shape[1:],
-            )
-        )
+        data = Training(matrix, rows, labels, groups, seed)
+        check_labels(data.columns[rows], self.kind)
+        return self._fit(data)
 
     @abstractmethod
     def _fit(self, data: Training) -> Fitted:
@@ -145,53 +153,29 @@ def head_settings(head: Head) -> dict[str, Any]:
     return settings
 
 
-def label_columns(labels: Floats, rows: Index, kind: Kind) -> Floats:
-    """(n, t) labels, checked on the training rows.
+def check_labels(labels: Floats, kind: Kind) -> None:
+    """Refuse labels that no head can be fitted to.
 
     Args:
-        labels: (n,) or (n, t).
-        rows: (k,) training rows.
+        labels: (k, t) labels of the training rows.
         kind: what labels are.
 
     Raises:
         InputError: if there are fewer than two training rows, a label is missing, or labels of
             classes are not 0 and 1, both present.
     """
-    columns = labels[:, None] if labels.ndim == 1 else labels
-    if len(rows) < 2:
-        raise InputError(f"Got {len(rows)} training rows; expected at least 2. Use more data.")
-    used = columns[rows]  # (k, t)
-    missing = ~np.isfinite(used).all(axis=1)
+    if len(labels) < 2:
+        raise InputError(f"Got {len(labels)} training rows; expected at least 2. Use more data.")
+    missing = ~np.isfinite(labels).all(axis=1)
     if missing.any():
         raise InputError(
-            f"{int(missing.sum())} of {len(rows)} training rows have no "
-            "label; expected one for each. Leave these rows out."
+            f"{missing.sum()} of {len(labels)} training rows have no label; expected one for each. "
+            "Leave these rows out."
         )
-    if kind == "classification":
-        for values in used.T:
-            classes = np.unique(values).tolist()
-            if classes != [0.0, 1.0]:
-                raise InputError(
-                    f"Training labels of classes hold {classes[:5]}; expected both 0 and 1. Use "
-                    "more rows, or name the classes 0 and 1."
-                )
-    return columns
-
-
-def inner_split(
-    rows: Index, groups: Groups | None, seed: int, fraction: float = INNER
-) -> tuple[Index, Index]:
-    """Positions among the training rows, groups kept whole: to fit on, and to stop or choose by.
-
-    Args:
-        rows: (k,) training rows.
-        groups: (n,) group of every row of the matrix; None where rows are independent.
-        seed: seed of the shuffle.
-        fraction: of the rows that are not fitted on.
-
-    Raises:
-        InputError: if there are fewer than two groups.
-    """
-    names = np.arange(len(rows)).astype(np.str_) if groups is None else groups[rows]
-    fit, check = grouped_split(names, (1.0 - fraction, fraction), seed)
-    return fit, check
+    for values in labels.T if kind == "classification" else ():
+        classes = np.unique(values).tolist()
+        if classes != [0.0, 1.0]:
+            raise InputError(
+                f"Training labels of classes hold {classes[:5]}; expected both 0 and 1. Use more "
+                "rows, or name the classes 0 and 1."
+            )

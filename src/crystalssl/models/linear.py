@@ -8,7 +8,7 @@ Source: ridge/; logistic regression of scikit-learn.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,31 +21,17 @@ from crystalssl.models.scaling import Scaler, fit_scaler
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FittedLinear(Fitted):
-    """Ridge regression or least squares after fitting.
-
-    Attributes:
-        model: coefficients of every label, with the chosen strengths.
-    """
-
-    model: LinearModel
-
-    def _predict(self, matrix: Features, rows: Index) -> Floats:
-        return self.model.predict(matrix, rows)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Ridge(Head):
     """Ridge regression; its strength has the least error on groups left out one at a time."""
 
     name: str = "ridge"
     """Name in the registry."""
 
-    def _fit(self, data: Training) -> FittedLinear:
+    def _fit(self, data: Training) -> LinearModel:
         decomposition = decompose(data.matrix, data.columns, data.rows)
         groups = None if data.groups is None else data.groups[data.rows]
         model = fit_ridge(decomposition, data.matrix, groups=groups, seed=data.seed)
-        return FittedLinear(model=model, label_shape=data.label_shape)
+        return replace(model, label_shape=data.label_shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +41,9 @@ class LeastSquares(Head):
     name: str = "ols"
     """Name in the registry."""
 
-    def _fit(self, data: Training) -> FittedLinear:
+    def _fit(self, data: Training) -> LinearModel:
         model = fit_ols(decompose(data.matrix, data.columns, data.rows), data.matrix)
-        return FittedLinear(model=model, label_shape=data.label_shape)
+        return replace(model, label_shape=data.label_shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg.blas import dsyr, dsyrk
 
 from crystalssl.models.arrays import Features, Floats, Index, chunks, take_rows
@@ -124,7 +126,7 @@ class SufficientStatistics:
 
         def read(number: int) -> Floats:
             """Differences of a batch to the origin; their range enters that of all."""
-            batch: Features = np.ascontiguousarray(take_rows(matrix, batches[number]))
+            batch: npt.NDArray[Any] = np.ascontiguousarray(take_rows(matrix, batches[number]))
             differences = buffers[number % 2, : len(batch)]
             subtract_origin(batch, self.origin, differences, self.low, self.high)
             return differences

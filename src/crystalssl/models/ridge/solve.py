@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.models.arrays import Features, Floats, Index, chunks
+from crystalssl.models.arrays import Features, Floats, Index
+from crystalssl.models.contract import Fitted
 from crystalssl.models.ridge.decomposition import Decomposition
 from crystalssl.models.scaling import Scaler
 
@@ -26,8 +27,8 @@ GROUP_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LinearModel:
-    """A fitted linear model on standardised columns.
+class LinearModel(Fitted):
+    """A fitted linear model on standardised columns; it clips as its scaler does.
 
     Attributes:
         scaler: statistics of the training rows.
@@ -43,19 +44,9 @@ class LinearModel:
     strength: Floats
     rank: int
 
-    def predict(self, matrix: Features, rows: Index | None = None) -> Floats:
-        """(m, t) predictions; values outside the range of training are clipped to it.
-
-        Args:
-            matrix: features with the columns of the training matrix.
-            rows: (m,) rows to predict; None for all.
-        """
-        index = np.arange(len(matrix)) if rows is None else rows
-        predicted = np.empty((len(index), self.coefficients.shape[1]))
-        for chunk in chunks(len(index), len(self.scaler.columns)):
-            scaled = self.scaler.transform(matrix, index[chunk], np.float64)  # (chunk, p)
-            predicted[chunk] = scaled @ self.coefficients
-        return predicted + self.intercept
+    def _predict(self, matrix: Features, rows: Index) -> Floats:
+        scaled = self.scaler.transform(matrix, rows, np.float64)  # (m, p)
+        return scaled @ self.coefficients + self.intercept
 
 
 def predict_all(models: Sequence[LinearModel], matrix: Features, rows: Index) -> list[Floats]:
@@ -70,6 +61,7 @@ def predict_all(models: Sequence[LinearModel], matrix: Features, rows: Index) ->
         models[0],
         coefficients=np.concatenate([model.coefficients for model in models], axis=1),
         intercept=np.concatenate([model.intercept for model in models]),
+        label_shape=(sum(len(model.intercept) for model in models),),
     )
     return np.split(together.predict(matrix, rows), len(models), axis=1)
 
@@ -190,4 +182,5 @@ def _model(decomposition: Decomposition, matrix: Features, strength: Floats) -> 
         intercept=decomposition.target_mean,
         strength=strength,
         rank=len(decomposition.values),
+        label_shape=strength.shape,
     )
