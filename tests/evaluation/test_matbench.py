@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from sklearn import metrics
 
+from crystalssl.datasets.bundled import load_bundled
+from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.matbench import record as record_file
 from crystalssl.evaluation.matbench.folds import fold_scores, folds_of

@@ -250,8 +250,8 @@ def build_dataset(
     if {RAW, PCA, HYBRID} & set(baselines):
         sets.append(raw_ftcp(crystals))
     if HYBRID in baselines:
-        place = list(features).index(SSL)
-        both, (sets[0], learned[place]) = side_by_side(HYBRID, [sets[0], learned[place]])
+        ssl = list(features).index(SSL)
+        both, (sets[0], learned[ssl]) = side_by_side(HYBRID, [sets[0], learned[ssl]])
         learned.append(both)
     if PCA in baselines:
         sets.append(principal_axes(sets[0]))

@@ -56,7 +56,7 @@ class Experiment:
         cache: keeps fits; those that this run did not ask for are removed from its own folder.
         overlap: which crystals the weights have seen, counted in the record; None: not asked.
         drop_seen: test crystals to leave out because the weights have seen them.
-        progress: is told of every fit.
+        progress: called after every fit.
         seed: seed of heads; None for the repeat of the split.
         pool: how heads other than linear ones share cores.
         explain: what is to be made of a fitted head on a feature set in a split, if anything.
@@ -228,19 +228,13 @@ class Experiment:
         """Key of the order of cells: targets, splits, feature sets and heads as they were given."""
         targets = [target.name for target in self.dataset.targets]
         splits = [(s.kind, s.train_fraction, s.repeat, s.fold) for w in self.work for s in w.splits]
-        sets = [MEAN, *(each.name for each in self.dataset.sets)]
-        heads = [MEAN, *(head.name for head in self.heads)]
-        numbers: list[dict[Any, int]] = [
-            {value: number for number, value in reversed(list(enumerate(values)))}
-            for values in (targets, splits, sets, heads)
-        ]
+        sets = {name: number for number, name in enumerate([MEAN, *self.dataset.hashes])}
+        heads = {head.name: number for number, head in enumerate(self.heads)}
 
         def order(cell: Cell) -> tuple[int, ...]:
-            split = (cell.split, cell.train_fraction, cell.repeat, cell.fold)
-            values = (cell.target, split, cell.feature_set, cell.head)
-            return tuple(
-                known.get(value, len(known)) for known, value in zip(numbers, values, strict=True)
-            )
+            split = splits.index((cell.split, cell.train_fraction, cell.repeat, cell.fold))
+            known = sets.get(cell.feature_set, len(sets)), heads.get(cell.head, len(heads))
+            return targets.index(cell.target), split, *known
 
         return order
 

@@ -1,4 +1,4 @@
-"""Test crystals -> which of them the weights behind the features saw in pre-training.
+"""Test crystals -> pre-training overlap: which of them the weights behind the features saw.
 
 No label is ever seen there, but a crystal that is not new to an encoder is not a fair test of how
 it carries over to new ones. Every scenario asks once and says the counts:
@@ -92,10 +92,10 @@ class Overlap:
             formulas: (n,) reduced formula of every crystal.
         """
         rows = np.unique(tested)
-        found = {"tested": len(rows), "tested formulas": len(np.unique(formulas[rows]))}
+        counts = {"tested": len(rows), "tested formulas": len(np.unique(formulas[rows]))}
         if self.unknown:
-            return found
-        return found | {
+            return counts
+        return counts | {
             "tested formulas seen": len(np.unique(formulas[rows][self.formulas[rows]])),
             "tested with a seen formula": int(self.formulas[rows].sum()),
             "tested structures seen": int(self.structures[rows].sum()),
@@ -171,7 +171,7 @@ def _lists(origin: Origin) -> dict[str, Seen]:
     if origin.weights == UNTRAINED:
         return {}
     folders = run_folders(origin.weights)
-    found: dict[str, Seen] = {}
+    seen_by: dict[str, Seen] = {}
     for block, checksum in origin.sha256.items():
         card = ModelCard.load(folders[block]) if block in folders else None
         if card is None or card.sha256 != checksum:
@@ -186,10 +186,10 @@ def _lists(origin: Origin) -> dict[str, Seen]:
                 "they have seen"
             )
         key = str(recorded["sha256"])
-        seen = found.get(key) or load_seen(folders[block])
+        seen = seen_by.get(key) or load_seen(folders[block])
         if seen is not None:
-            found[key] = seen
-    return found
+            seen_by[key] = seen
+    return seen_by
 
 
 def _name(origin: Origin) -> str:

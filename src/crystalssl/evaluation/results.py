@@ -332,8 +332,8 @@ def prediction_table(cells: Sequence[Cell]) -> pa.Table:
     for name in names:
         values = [getattr(cell, name) for cell in cells]
         distinct = list(dict.fromkeys(values))
-        place = {value: number for number, value in enumerate(distinct)}
-        numbers = np.repeat(np.array([place[v] for v in values], np.int32), sizes)
+        index = {value: number for number, value in enumerate(distinct)}
+        numbers = np.repeat(np.array([index[v] for v in values], np.int32), sizes)
         columns[name] = pa.DictionaryArray.from_arrays(
             pa.array(numbers, pa.int32()), pa.array(distinct, kinds[hints[name]])
         )

@@ -222,7 +222,8 @@ def analyse(
     differences: list[Difference] = []
     bootstrap: tuple[tuple[int, ...], Bootstrap] | None = None
     # targets of one split follow one another and share its resamples; one is in memory at a time
-    for setting in sorted(settings, key=lambda setting: setting[1:]):
+    splits_in_order = list(dict.fromkeys(setting[1:] for setting in settings))
+    for setting in sorted(settings, key=lambda setting: splits_in_order.index(setting[1:])):
         compared = settings[setting]
         splits = next(iter(compared.cells.values()))
         if not rule.over_repeats or len(splits) == 1:

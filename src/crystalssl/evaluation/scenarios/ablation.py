@@ -73,7 +73,7 @@ def ablation(
             f"Features hold {len(proposed.sections)} block; expected at least two to leave one "
             "out. Extract features to .parquet, or .npy with names beside it."
         )
-    sets = tuple(part for each in dataset.sets for part in selections(each))
+    sets = tuple(chosen for each in dataset.sets for chosen in selections(each))
     experiment = Experiment(
         scenario=SCENARIO,
         dataset=replace(dataset, sets=sets),
@@ -134,9 +134,9 @@ def _baselines(name: str, sets: Sequence[str]) -> list[str]:
     """What a selection is compared with: all blocks, and the same blocks of other features."""
     if name == MEAN:
         return []
-    own, _, selection = name.partition(": ")
-    whole = [f"{own}: {ALL}"] if selection.startswith(WITHOUT) else []
-    others = [f"{other}: {selection}" for other in sets[1:]] if own == sets[0] else []
+    source, _, selection = name.partition(": ")
+    whole = [f"{source}: {ALL}"] if selection.startswith(WITHOUT) else []
+    others = [f"{other}: {selection}" for other in sets[1:]] if source == sets[0] else []
     return [*whole, *others]
 
 

@@ -1,7 +1,7 @@
 """Scenario 3: what are features worth when labels are few?
 
 Directly: every head on every feature set, with fractions of the training labels. By residual: a
-head of two steps, whose second learns on our features what the first leaves over on raw FTCP.
+head of two steps, whose second learns on other features the residual of the first on raw FTCP.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ CONTRIBUTION = "contribution"
 """Metric of the residual protocol: R2 of the second step on the residual of the first."""
 QUESTION = "What are features worth when labels are few?"
 FAILURE = (
-    "Proposed features that lose to raw FTCP with its best head, or that explain nothing of what "
-    "raw FTCP leaves over, or no more than untrained encoders explain."
+    "Proposed features that lose to raw FTCP with its best head, or that explain nothing of the "
+    "residual on raw FTCP, or no more than untrained encoders explain."
 )
 
 
