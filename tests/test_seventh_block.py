@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from crystalssl.evaluation.ablation import Ablation
+from crystalssl.evaluation.linear_probe import LinearProbe
 from typer.testing import CliRunner
 
 from crystalssl.blocks.registry import get_block, list_blocks, resolve_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import CrystalSSLError, InputError, UnknownNameError
-from crystalssl.evaluation.ablation import Ablation
-from crystalssl.evaluation.linear_probe import LinearProbe
 from crystalssl.features.bottleneck import load_card
 from crystalssl.features.store import load_features
 from crystalssl.hub.weights import BUNDLED
