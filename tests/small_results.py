@@ -44,6 +44,7 @@ def cell(feature_set: str, true: Sequence[float], predicted: Sequence[float], **
     groups = np.array([f"A{row}B" for row in range(len(true))])
     base = CELL | {"repeat": 0, "fold": 0, "n_features": 10, "ids": names, "groups": groups}
     arrays = {"true": np.array(true, float), "predicted": np.array(predicted, float)}
+    base["n_test"] = len(true)
     return Cell(**(base | arrays | {"feature_set": feature_set} | other))
 
 

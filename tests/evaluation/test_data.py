@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_data import dataset, feature_set, target
 
 from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
 from crystalssl.evaluation import data, magpie
@@ -20,6 +19,7 @@ from crystalssl.evaluation.data import (
 from crystalssl.features.container import Features
 from crystalssl.representation.ftcp import encode
 from crystalssl.structures.crystals import Crystals
+from small_data import dataset, feature_set, target
 
 
 def crystals(count=12, elements=2, seed=0):

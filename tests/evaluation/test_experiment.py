@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_data import dataset, feature_set, formulas, target
 
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.cache import Cache
@@ -19,6 +18,7 @@ from crystalssl.evaluation.splits import Combined, HeldOutFolds, RepeatedSplits,
 from crystalssl.evaluation.statistics import rows_of
 from crystalssl.models.registry import build_head
 from crystalssl.models.ridge import SufficientStatistics
+from small_data import dataset, feature_set, formulas, target
 
 N = 240
 GROUPS = formulas(N)
@@ -359,7 +359,9 @@ def test_splits_of_one_seed_share_gram_matrices_and_each_gets_its_own_rows(colum
         own = SufficientStatistics.of(matrix, labels, split.train)
         assert statistics.count == len(split.train)
         shift = statistics.origin - own.origin
-        np.testing.assert_allclose(statistics.row_sum + statistics.count * shift, own.row_sum, atol=1e-8)
+        np.testing.assert_allclose(
+            statistics.row_sum + statistics.count * shift, own.row_sum, atol=1e-8
+        )
         np.testing.assert_array_equal(statistics.high, own.high)
 
 
@@ -392,7 +394,9 @@ def test_folds_add_to_the_rows_that_all_have(columns):
         statistics, _ = shared.of(split)
         own = SufficientStatistics.of(matrix, labels, split.train)
         shift = statistics.origin - own.origin
-        np.testing.assert_allclose(statistics.row_sum + statistics.count * shift, own.row_sum, atol=1e-8)
+        np.testing.assert_allclose(
+            statistics.row_sum + statistics.count * shift, own.row_sum, atol=1e-8
+        )
 
 
 def test_fewer_rows_than_columns_need_no_shared_statistics(columns):

@@ -9,21 +9,19 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from sklearn import metrics
 
-from crystalssl.datasets.bundled import load_bundled
-from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.matbench import Matbench, matbench
-from crystalssl.evaluation.matbench_file import read_task, split_table
-from crystalssl.evaluation.matbench_record import record_hash
-from crystalssl.evaluation.matbench_tasks import TASKS, fold_scores, folds_of, prefix_ids
-from crystalssl.evaluation.scenario import ResultTable
-from crystalssl.evaluation.scoring import MEAN
-from crystalssl.evaluation.store import Store
-from crystalssl.models import build_head
+from crystalssl.evaluation.cache import Cache
+from crystalssl.evaluation.matbench import record as record_file
+from crystalssl.evaluation.matbench.folds import fold_scores, folds_of
+from crystalssl.evaluation.matbench.record import benchmark_record, record_hash, save_record
+from crystalssl.evaluation.matbench.run import matbench, task_features
+from crystalssl.evaluation.matbench.task import TASKS, prefix_ids, read_task, split_table
+from crystalssl.evaluation.results import MEAN, Results, select
+from crystalssl.features.container import Features
+from crystalssl.models.registry import build_head
 from crystalssl.structures.objects import to_pymatgen
 from crystalssl.structures.table import to_arrow
 
@@ -67,14 +65,12 @@ def features(task):
     rng = np.random.default_rng(1)
     matrix = np.concatenate([task.labels[:, None], rng.normal(size=(N, 4))], axis=1)
     valid = np.isin(np.arange(N), task.rows)
-    matrix[~valid] = 0.0
-    return FeatureSet(
-        name="ours", label="Ours", matrix=matrix.astype(np.float32), valid=valid, width=5
-    )
+    matrix = matrix[valid].astype(np.float32)
+    return task_features(task, Features(ids=task.mbids[valid], blocks={"any": matrix}))
 
 
 @pytest.fixture
-def result(task, features) -> Matbench:
+def result(task, features):
     return matbench(task, features, build_head("ridge"), details={"weights": "none"})
 
 
@@ -93,7 +89,7 @@ def test_structures_are_those_of_the_file(task):
 
 
 def test_keys_may_come_in_any_order_and_batches_of_any_size(labels, tmp_path, monkeypatch, task):
-    monkeypatch.setattr("crystalssl.evaluation.matbench_file.CHUNK", 7)
+    monkeypatch.setattr("crystalssl.evaluation.matbench.task.CHUNK", 7)
     path = write(tmp_path / "matbench_tiny.json", document(labels, order=("data", "columns")))
     again = read_task(path)
     assert again.crystals.ids.tolist() == task.crystals.ids.tolist()
@@ -169,16 +165,16 @@ def test_classes_are_dealt_in_equal_shares():
 
 def test_scores_are_those_of_scikit_learn_and_mape_leaves_zeros_out():
     rng = np.random.default_rng(0)
-    truth, guess = rng.normal(size=(2, 50))
-    truth[3] = 0.0
-    found = fold_scores(truth, guess, "regression")
-    kept = truth != 0
+    true, predicted = rng.normal(size=(2, 50))
+    true[3] = 0.0
+    found = fold_scores(true, predicted, "regression")
+    kept = true != 0
     assert found == pytest.approx(
         {
-            "mae": metrics.mean_absolute_error(truth, guess),
-            "rmse": metrics.root_mean_squared_error(truth, guess),
-            "mape": metrics.mean_absolute_percentage_error(truth[kept], guess[kept]),
-            "max_error": metrics.max_error(truth, guess),
+            "mae": metrics.mean_absolute_error(true, predicted),
+            "rmse": metrics.root_mean_squared_error(true, predicted),
+            "mape": metrics.mean_absolute_percentage_error(true[kept], predicted[kept]),
+            "max_error": metrics.max_error(true, predicted),
         }
     )
 
@@ -192,7 +188,7 @@ def test_rocauc_is_that_of_matbench_and_of_the_probabilities_beside_it():
 
 
 def test_the_record_has_the_fields_that_matbench_demands(result, task):
-    record = result.record
+    record = benchmark_record(result)
     assert set(record) == {
         "@module", "@class", "version", "benchmark_name", "tasks", "user_metadata", "datestamp",
         "hash",
@@ -214,7 +210,7 @@ def test_the_record_has_the_fields_that_matbench_demands(result, task):
 
 
 def test_the_hash_is_the_one_matbench_computes_on_reading(result, tmp_path):
-    result.save(tmp_path)
+    save_record(result, tmp_path)
     stored = json.loads((tmp_path / "results.json").read_text())
     claimed = stored.pop("hash")
 
@@ -228,27 +224,24 @@ def test_the_hash_is_the_one_matbench_computes_on_reading(result, tmp_path):
 
 
 def test_features_that_hold_the_answer_beat_the_mean(result):
-    own = result.table.summarize(["model"], metric="mae")
-    errors = {summary.key[0]: summary.mean for summary in own}
-    assert errors["ridge"] < 0.5 * errors[MEAN]
-    assert all(summary.count == 5 for summary in own)
+    entries = {entry.head: entry for entry in select(result.summary, metric="mae")}
+    assert entries["ridge"].mean < 0.5 * entries[MEAN].mean
+    assert entries["ridge"].low < entries["ridge"].mean < entries["ridge"].high
+    assert all(entry.repeats == 5 for entry in entries.values())
+    assert [verdict.failed for verdict in result.record.verdicts] == [False]
 
 
 def test_a_row_without_features_is_predicted_by_the_training_mean(result, task, features):
     (fold,) = [(train, test) for train, test in folds_of(task.labels, task.kind) if BROKEN in test]
-    said = dict(
-        zip(
-            result.predictions["immutable_id"].to_pylist(),
-            result.predictions["y_pred"].to_pylist(),
-            strict=True,
-        )
-    )
+    table = result.predictions.filter(pc.field("head") == "ridge")
+    columns = (table[name].to_pylist() for name in ("immutable_id", "predicted"))
+    said = dict(zip(*columns, strict=True))
     assert said[task.mbids[BROKEN]] == pytest.approx(task.labels[fold[0]].mean())
     assert len(said) == N
-    assert result.table.record.counts["predicted by the training mean"] == 1
+    assert result.record.counts["predicted by the training mean"] == 1
     counted = [
         entry["parameters"]["test_rows_predicted_by_training_mean"]
-        for entry in result.record["tasks"]["matbench_tiny"]["results"].values()
+        for entry in benchmark_record(result)["tasks"]["matbench_tiny"]["results"].values()
     ]
     assert sum(counted) == 1
 
@@ -258,12 +251,12 @@ def test_test_labels_do_not_reach_the_head(task, features):
     other = task.labels.copy()
     other[test] += 100.0
     said = [
-        matbench(replace(task, labels=labels), features, build_head("ridge")).record["tasks"][
-            "matbench_tiny"
-        ]["results"]["fold_0"]["data"]
+        matbench(replace(task, labels=labels), features, build_head("ridge")).predictions.filter(
+            (pc.field("fold") == 0) & (pc.field("head") == "ridge")
+        )["predicted"]
         for labels in (task.labels, other)
     ]
-    assert said[0] == said[1]
+    assert said[0].equals(said[1])
 
 
 def test_a_stopped_run_goes_on_and_a_finished_one_changes_nothing(
@@ -276,28 +269,31 @@ def test_a_stopped_run_goes_on_and_a_finished_one_changes_nothing(
         if done == 3:
             raise StoppedError
 
-    store = Store(tmp_path / ".parts")
-    head = build_head("ridge")
+    cache, head = Cache(tmp_path / "cache"), build_head("ridge")
     with pytest.raises(StoppedError):
-        matbench(task, features, head, store=store, progress=stop)
-    again = Store(tmp_path / ".parts")
-    first = matbench(task, features, head, store=again)
+        matbench(task, features, head, cache=cache, progress=stop)
+    again = Cache(tmp_path / "cache")
+    first = matbench(task, features, head, cache=again)
     assert (again.reused, again.computed) == (3, 2)
-    first.save(tmp_path)
-    before = (tmp_path / "results.json").read_bytes()
-    second = matbench(task, features, head, store=again)
+    path = save_record(first, tmp_path)
+    before = path.read_bytes()
+    second = matbench(task, features, head, cache=again)
     assert (again.reused, again.computed) == (8, 2)
-    monkeypatch.setattr("crystalssl.evaluation.matbench_record.DATESTAMP", "later")
+    monkeypatch.setattr(record_file, "DATESTAMP", "later")
+    assert save_record(second, tmp_path).read_bytes() == before
     second.save(tmp_path)
-    assert (tmp_path / "results.json").read_bytes() == before
-    assert ResultTable.load(tmp_path / "matbench.parquet") == first.table
+    assert Results.load(tmp_path, "matbench").rows == first.rows
+    changed = replace(second, record=replace(second.record, data_hash="other"))
+    assert save_record(changed, tmp_path).read_bytes() != before
 
 
-def test_the_table_says_what_was_run(result, task):
-    rows = result.table.rows
-    assert {row.metric for row in rows} == {"mae", "rmse", "mape", "max_error", "fit_seconds"}
-    assert {row.fold for row in rows} == set(range(5))
-    record = result.table.record
+def test_the_results_say_what_was_run(result, task):
+    assert {row.metric for row in result.rows} == {
+        "mae", "rmse", "mape", "max_error", "fit_seconds", "strength",
+    }  # fmt: skip
+    assert {row.fold for row in result.rows} == set(range(5))
+    assert {row.n_train + row.n_test for row in result.rows} == {N}
+    record = result.record
     assert record.config["weights"] == "none"
     assert record.config["official"] is False
     assert record.seeds == [18012019, 0]
@@ -310,14 +306,14 @@ def test_every_head_gives_probabilities_of_classes(name, tmp_path):
     task = read_task(write(tmp_path / "t.json", document(truths, "is_metal")))
     matrix = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     matrix[:, 0] += 3 * task.labels
-    part = FeatureSet(name="x", label="X", matrix=matrix, valid=np.ones(40, bool), width=3)
+    part = task_features(task, Features(ids=task.mbids, blocks={"x": matrix}))
     head = build_head(name, kind=task.kind, threads=1)
     if name == "mlp":
         head = replace(head, epochs=3, steps=30)
     result = matbench(task, part, head)
-    said = np.array(result.predictions["y_pred"].to_pylist())
+    said = np.array(result.predictions["predicted"].to_pylist())
     assert ((said >= 0) & (said <= 1)).all()
-    entry = result.record["tasks"]["t"]["results"]["fold_0"]
+    entry = benchmark_record(result)["tasks"]["t"]["results"]["fold_0"]
     assert list(entry["scores"]) == ["accuracy", "balanced_accuracy", "f1", "rocauc"]
 
 

@@ -88,7 +88,9 @@ def test_features_that_do_not_say_where_they_come_from_are_unknown_and_cannot_be
     overlap = find_overlap([], crystals)
     assert overlap.unknown == NOT_RECORDED
     assert overlap.counts(np.arange(5), formulas).keys() == {"tested", "tested formulas"}
-    assert "unknown: the features do not say" in overlap.words(overlap.counts(np.arange(5), formulas))
+    assert "unknown: the features do not say" in overlap.words(
+        overlap.counts(np.arange(5), formulas)
+    )
     with pytest.raises(InputError, match=r"Cannot leave out seen formulas.*--drop-seen none"):
         overlap.drop(split_of(crystals), "formulas")
 

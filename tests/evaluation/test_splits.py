@@ -1,7 +1,6 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_data import formulas, target
 
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.splits import (
@@ -16,6 +15,7 @@ from crystalssl.evaluation.splits import (
     run_protocol,
     train_fractions,
 )
+from small_data import formulas, target
 
 GROUPS = formulas(120)
 ROWS = np.arange(len(GROUPS))

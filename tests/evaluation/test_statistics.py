@@ -2,8 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_data import formulas
-from small_results import cell, difference
 
 from crystalssl.evaluation.results import MEAN, select
 from crystalssl.evaluation.statistics import (
@@ -20,6 +18,8 @@ from crystalssl.evaluation.statistics import (
     scores,
     t_interval,
 )
+from small_data import formulas
+from small_results import cell, difference
 
 N = 600
 FORMULAS = formulas(N)

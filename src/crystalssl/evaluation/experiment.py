@@ -167,6 +167,7 @@ class Experiment:
                 n_features=feature_set.width,
                 head=head,
                 n_train=len(split.train),
+                n_test=len(split.test),
                 ids=ids,
                 groups=groups,
                 true=target.values[split.test],

@@ -34,8 +34,8 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """Predictions of one head on one feature set, for one target in one split.
+class Key:
+    """What was predicted from what: the columns that all tables of results have.
 
     Attributes:
         target: label column, or ``log10(COLUMN)``.
@@ -43,12 +43,34 @@ class Cell:
         split: kind of split: ``random``, ``grouped`` (no formula on both sides) or ``held-out``
             (grouped, and test rows were never seen in pre-training).
         train_fraction: nominal fraction of the rows that were trained on.
+        feature_set: name of the feature set, or two with ``THEN`` between them.
+        head: name of the head.
+        n_train: training rows; over repeats and folds their mean.
+        n_test: test rows; over repeats and folds their mean.
+    """
+
+    target: str
+    unit: str
+    split: str
+    train_fraction: float
+    feature_set: str
+    head: str
+    n_train: int
+    n_test: int
+
+    def key(self) -> dict[str, Any]:
+        """These attributes alone, by name, to make another record of."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(Key)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell(Key):
+    """Predictions of one head on one feature set, for one target in one split.
+
+    Attributes:
+        n_features: columns of the feature set, constant ones included.
         repeat: number of the repeat, the seed of split and head.
         fold: number of the test fold, 0 where there is one.
-        feature_set: name of the feature set, or two with ``THEN`` between them.
-        n_features: its columns, constant ones included.
-        head: name of the head.
-        n_train: training rows.
         ids: (m,) ids of the test rows.
         groups: (m,) reduced formulas of the test rows.
         true: (m,) labels.
@@ -56,16 +78,9 @@ class Cell:
         figures: further numbers of the fit, such as ``fit_seconds``.
     """
 
-    target: str
-    unit: str
-    split: str
-    train_fraction: float
+    n_features: int
     repeat: int
     fold: int
-    feature_set: str
-    n_features: int
-    head: str
-    n_train: int
     ids: Texts
     groups: Texts
     true: Floats
@@ -74,53 +89,41 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResultRow:
-    """One number: one metric of one cell. Other attributes as in :class:`Cell`.
+class ResultRow(Key):
+    """One number: one metric of one cell.
 
     Attributes:
+        n_features: columns of the feature set, constant ones included.
+        repeat: number of the repeat, the seed of split and head.
+        fold: number of the test fold, 0 where there is one.
         metric: ``rmse``, ``mae`` (both in ``unit``), ``r2``, ``fit_seconds``, ``strength``, or a
             metric of the scenario.
         value: the number.
-        n_test: test rows.
     """
 
-    target: str
-    unit: str
-    split: str
-    train_fraction: float
+    n_features: int
     repeat: int
     fold: int
-    feature_set: str
-    n_features: int
-    head: str
     metric: str
     value: float
-    n_train: int
-    n_test: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """A metric over repeats and folds, with its 95 % interval. Other attributes as in a row.
+class Summary(Key):
+    """A metric over repeats and folds, with its 95 % interval.
 
     Attributes:
+        n_features: columns of the feature set, constant ones included.
+        metric: as in a row.
         mean: mean over repeats and folds.
         standard_deviation: over repeats and folds (n - 1); 0 for a single one.
         low: lower end of the interval, NaN where none is known.
         high: upper end.
         interval: kind of interval (``statistics.py``), empty where none is known.
         repeats: number of repeats and folds.
-        n_train: training rows, mean over these.
-        n_test: test rows, mean over these.
     """
 
-    target: str
-    unit: str
-    split: str
-    train_fraction: float
-    feature_set: str
     n_features: int
-    head: str
     metric: str
     mean: float
     standard_deviation: float
@@ -128,18 +131,14 @@ class Summary:
     high: float
     interval: str
     repeats: int
-    n_train: int
-    n_test: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """A feature set compared with a baseline on the same rows: paired, with a 95 % interval.
+class Difference(Key):
+    """Proposed features compared with a baseline on the same rows: paired, with a 95 % interval.
 
     Attributes:
-        feature_set: proposed features.
-        head: head on these.
-        baseline: feature set they are compared with.
+        baseline: feature set that they are compared with.
         baseline_head: head on that; the same one, or the baseline's best.
         best_head: whether the baseline has the head that serves it best on the test rows, a choice
             that favours it; otherwise both have the same head.
@@ -153,16 +152,8 @@ class Difference:
         interval: kind of interval.
         better: repeats and folds in which the proposed features are better.
         repeats: repeats and folds in all.
-        n_train: training rows, mean over these.
-        n_test: test rows, mean over these.
     """
 
-    target: str
-    unit: str
-    split: str
-    train_fraction: float
-    feature_set: str
-    head: str
     baseline: str
     baseline_head: str
     best_head: bool
@@ -176,8 +167,6 @@ class Difference:
     interval: str
     better: int
     repeats: int
-    n_train: int
-    n_test: int
 
     @property
     def gain(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -94,21 +94,8 @@ def rows_of(cells: Sequence[Cell], scores: Scores = scores) -> list[ResultRow]:
 
 def result_row(cell: Cell, metric: str, value: float) -> ResultRow:
     """One number of a cell."""
-    return ResultRow(
-        target=cell.target,
-        unit=cell.unit,
-        split=cell.split,
-        train_fraction=cell.train_fraction,
-        repeat=cell.repeat,
-        fold=cell.fold,
-        feature_set=cell.feature_set,
-        n_features=cell.n_features,
-        head=cell.head,
-        metric=metric,
-        value=value,
-        n_train=cell.n_train,
-        n_test=len(cell.true),
-    )
+    key = cell.key() | {name: getattr(cell, name) for name in ("n_features", "repeat", "fold")}
+    return ResultRow(**key, metric=metric, value=value)
 
 
 class Bootstrap:
@@ -296,13 +283,8 @@ class _Compared:
                     resampled = None
                 low, high, kind = _interval(values if over_repeats else (), resampled)
                 yield Summary(
-                    target=cells[0].target,
-                    unit=cells[0].unit,
-                    split=cells[0].split,
-                    train_fraction=cells[0].train_fraction,
-                    feature_set=model[0],
+                    **_key(cells),
                     n_features=cells[0].n_features,
-                    head=model[1],
                     metric=metric,
                     mean=float(np.mean(values)),
                     standard_deviation=_deviation(values),
@@ -310,7 +292,6 @@ class _Compared:
                     high=high,
                     interval=kind,
                     repeats=len(values),
-                    **_sizes(cells),
                 )
 
     def differences(self, pairs: Pairs) -> Iterator[Difference]:
@@ -329,14 +310,8 @@ class _Compared:
             mine, other = (self.resampled[m][metric] for m in (pair.proposed, pair.baseline))
             resampled = mine - other
         low, high, kind = _interval(away.tolist(), resampled)
-        cells = self.cells[pair.proposed]
         return Difference(
-            target=cells[0].target,
-            unit=cells[0].unit,
-            split=cells[0].split,
-            train_fraction=cells[0].train_fraction,
-            feature_set=pair.proposed[0],
-            head=pair.proposed[1],
+            **_key(self.cells[pair.proposed]),
             baseline=pair.baseline[0],
             baseline_head=pair.baseline[1],
             best_head=pair.best_head,
@@ -350,7 +325,6 @@ class _Compared:
             interval=kind,
             better=int((away > 0).sum() if metric == "r2" else (away < 0).sum()),
             repeats=len(away),
-            **_sizes(cells),
         )
 
 
@@ -367,12 +341,12 @@ def _deviation(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _sizes(cells: Sequence[Cell]) -> dict[str, int]:
-    """Training and test rows, means over repeats and folds."""
-    return {
-        "n_train": round(float(np.mean([cell.n_train for cell in cells]))),
-        "n_test": round(float(np.mean([len(cell.true) for cell in cells]))),
+def _key(cells: Sequence[Cell]) -> dict[str, Any]:
+    """What cells of one model have in common; numbers of rows are means over repeats and folds."""
+    sizes = {
+        n: round(float(np.mean([getattr(c, n) for c in cells]))) for n in ("n_train", "n_test")
     }
+    return cells[0].key() | sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -125,10 +125,7 @@ def matbench(
     if overlap is not None:
         record = overlap.noted(record, np.arange(len(task.crystals)), formulas, "none")
     return Results(
-        record=record,
-        rows=tuple(rows),
-        summary=tuple(summary),
-        predictions=prediction_table(cells),
+        record=record, rows=tuple(rows), summary=tuple(summary), predictions=prediction_table(cells)
     )
 
 
@@ -145,6 +142,7 @@ def _whole(cells: Sequence[Cell], task: TaskData, features: FeatureSet) -> list[
             replace(
                 cell,
                 n_train=len(train),
+                n_test=len(test),
                 ids=task.mbids[test],
                 groups=np.asarray(task.mbids[test]),
                 true=task.labels[test],

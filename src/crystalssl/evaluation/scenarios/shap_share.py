@@ -154,7 +154,7 @@ def shap_share(
             if cell.feature_set != HYBRID or cell.target not in wanted or arrays is None:
                 continue
             shares = _shares(hybrid, arrays["absolute"], varying, chosen)
-            more = _summaries(cell, hybrid, shares) + _checks(cell, arrays, len(varying))
+            more = _summaries(cell, hybrid, shares) + _checks(cell, arrays["gaps"], len(varying))
             summary += more
             rows += [_row_of(cell, entry) for entry in more]
             ids = dataset.ids[_sampled(split.test, chosen.explained, chosen.seed)]
@@ -293,46 +293,30 @@ def _summaries(cell: Cell, hybrid: FeatureSet, shares: Shares) -> list[Summary]:
     made = []
     for number, (name, width) in enumerate(names):
         scales = {SHARE: 1.0, OF_ALL: shares.of_all[number], OF_VARYING: shares.of_varying[number]}
+        ends = (shares.share[number], shares.low[number], shares.high[number])
         for metric, scale in scales.items():
             if scale > 0:
-                ends = (shares.share[number], shares.low[number], shares.high[number])
-                mean, low, high = (float(value / scale) for value in ends)
-                entry = _summary(cell, metric, mean, low, high)
+                entry = _summary(cell, metric, *(float(value / scale) for value in ends))
                 made.append(replace(entry, feature_set=name, n_features=width, interval=OVER_ROWS))
     return made
 
 
-def _checks(cell: Cell, arrays: Arrays, varying: int) -> list[Summary]:
+def _checks(cell: Cell, gaps: Floats, varying: int) -> list[Summary]:
     """What vouches for the shares: whether explanations add up, and of how much they are made."""
-    gaps = arrays["gaps"]
     numbers = {
-        "additivity_mean": float(gaps.mean()),
-        "additivity_max": float(gaps.max()),
-        "columns_varying": float(varying),
-        "rows_explained": float(len(gaps)),
+        "additivity_mean": gaps.mean(),
+        "additivity_max": gaps.max(),
+        "columns_varying": varying,
+        "rows_explained": len(gaps),
     }
-    return [_summary(cell, name, value, np.nan, np.nan) for name, value in numbers.items()]
+    return [_summary(cell, name, float(value)) for name, value in numbers.items()]
 
 
-def _summary(cell: Cell, metric: str, mean: float, low: float, high: float) -> Summary:
-    return Summary(
-        target=cell.target,
-        unit=cell.unit,
-        split=cell.split,
-        train_fraction=cell.train_fraction,
-        feature_set=cell.feature_set,
-        n_features=cell.n_features,
-        head=cell.head,
-        metric=metric,
-        mean=mean,
-        standard_deviation=0.0,
-        low=low,
-        high=high,
-        interval="",
-        repeats=1,
-        n_train=cell.n_train,
-        n_test=len(cell.true),
-    )
+def _summary(
+    cell: Cell, metric: str, mean: float, low: float = np.nan, high: float = np.nan
+) -> Summary:
+    key = cell.key() | {"n_features": cell.n_features, "standard_deviation": 0.0, "repeats": 1}
+    return Summary(**key, metric=metric, mean=mean, low=low, high=high, interval="")
 
 
 def _row_of(cell: Cell, entry: Summary) -> ResultRow:
