@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from crystalssl.evaluation.ablation import Ablation
+from crystalssl.evaluation.linear_probe import LinearProbe
 from typer.testing import CliRunner
 
 from crystalssl.blocks.registry import get_block, list_blocks, resolve_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import CrystalSSLError, InputError, UnknownNameError
-from crystalssl.evaluation.ablation import Ablation
-from crystalssl.evaluation.linear_probe import LinearProbe
 from crystalssl.features.bottleneck import load_card
 from crystalssl.features.store import load_features
 from crystalssl.hub.weights import BUNDLED
@@ -211,11 +211,11 @@ def test_a_bottleneck_mixes_it_in_and_is_left_out_when_a_block_is(
 
 
 def test_the_report_draws_it_in_a_colour_of_its_own(run: Path) -> None:
-    from crystalssl.report.block_runs import read_blocks
+    from crystalssl.report.sections.pretraining import read_weights
     from crystalssl.report.svg import block_colour
 
-    found = {block.name: block for block in read_blocks(run)}
-    assert found["volume"].number == 7
+    found = {block.name: block for block in read_weights(run, []).blocks}
+    assert get_block("volume").number == 7
     assert found["volume"].figures[0].task == "masked lengths"
     colours = [block_colour(index) for index in range(len(list_blocks()))]
     assert len(set(colours)) == 7
