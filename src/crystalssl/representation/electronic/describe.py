@@ -136,7 +136,7 @@ def describe(crystals: Crystals, level: str = "fast") -> ElectronicNumbers:
                     crystals.lattice[row] / BOHR, crystals.frac_coords[sites],
                     crystals.numbers[sites, 0].astype(np.int64), LEVELS[level],
                 )  # fmt: skip
-            except (np.linalg.LinAlgError, FloatingPointError, ValueError):
+            except (np.linalg.LinAlgError, ArithmeticError, ValueError):
                 reasons[row] = "failed"
                 continue
             if np.isfinite(raw).all():
