@@ -1,7 +1,7 @@
 """Time the tight binding on one core: CPU milliseconds a crystal, by level and size.
 
-    python scripts/measure_electronic.py structures.parquet --rows 300 --split train
-    python scripts/measure_electronic.py structures.parquet --rows 300 --split train --sites 30
+python scripts/measure_electronic.py structures.parquet --rows 300 --split train
+python scripts/measure_electronic.py structures.parquet --rows 300 --split train --sites 30
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     numbers = describe(sample, options.level)
     mean = (time.process_time() - start) / len(sample) * 1e3
     print(f"{len(sample)} crystals, {sample.site_counts.mean():.1f} sites on average")
-    print(f"level {options.level}: {mean:.1f} ms of CPU a crystal, {numbers.valid.mean():.1%} described")
+    print(f"level {options.level}: {mean:.1f} ms a crystal, {numbers.valid.mean():.1%} described")
 
 
 if __name__ == "__main__":

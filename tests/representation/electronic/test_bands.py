@@ -64,7 +64,9 @@ def solve(name: str) -> Bands:
     stack = special.stacks[0]
     weights = (stack.basis @ states.vectors) * (stack.dual @ states.vectors)  # (k, function, state)
     key = 3 * special.site + special.shell
-    by_shell = np.stack([weights[:, key == i].sum(axis=1) for i in range(3 * len(numbers))], axis=-1)
+    by_shell = np.stack(
+        [weights[:, key == i].sum(axis=1) for i in range(3 * len(numbers))], axis=-1
+    )
     names = ("gamma", "x", "r")
     _SOLVED[name] = Bands(
         problem=crystal, plain=plain, solution=solution, gaps=gaps,
@@ -150,7 +152,7 @@ def test_electrons_are_counted_and_charges_are_neutral_and_self_consistent(name:
             assert np.abs(matrix - np.conj(np.swapaxes(matrix, 1, 2))).max() < 1e-12
 
 
-@pytest.mark.parametrize("name", ["GaAs", "SrTiO3"])
+@pytest.mark.parametrize("name", ["GaAs", "SrTiO3", "Al"])
 def test_band_energy_is_that_of_sites_and_bonds(name: str) -> None:
     bands = solve(name)
     seen = picture.picture(bands.problem, bands.plain, bands.solution)

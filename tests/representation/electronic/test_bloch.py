@@ -56,7 +56,11 @@ def test_a_block_turns_as_its_functions_do(seed: int) -> None:
 
 
 CELLS = {
-    "rock salt": (2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]), [[0, 0, 0], [0.5] * 3], [1, -1]),
+    "rock salt": (
+        2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]),
+        [[0, 0, 0], [0.5] * 3],
+        [1, -1],
+    ),
     "triclinic": (
         [[4.0, 0, 0], [1.1, 5.2, 0], [-0.7, 1.9, 3.6]],
         [[0.1, 0.2, 0.3], [0.6, 0.4, 0.9], [0.3, 0.8, 0.1], [0.8, 0.1, 0.6]],
@@ -81,7 +85,9 @@ def test_narrow_gaussians_have_the_energy_of_point_charges(name: str) -> None:
 
 
 def test_far_charges_feel_no_width_and_one_alone_only_its_hardness() -> None:
-    far = ewald.interaction(200 * np.eye(3), np.array([[0, 0, 0], [0.1, 0, 0]]), np.array([0.4, 0.3]))
+    far = ewald.interaction(
+        200 * np.eye(3), np.array([[0, 0, 0], [0.1, 0, 0]]), np.array([0.4, 0.3])
+    )
     assert far[0, 0] - far[0, 1] == pytest.approx(0.4 - 1 / 20, abs=2e-4)
     assert far[1, 1] - far[0, 1] == pytest.approx(0.3 - 1 / 20, abs=2e-4)
 
@@ -115,7 +121,9 @@ def test_factored_overlaps_solve_the_general_problem() -> None:
     stack = levels.factor(overlap, hamiltonian, np.full(2, 0.5))
     states = levels.solve(stack)
     vectors = stack.basis @ states.vectors
-    assert hamiltonian @ vectors == pytest.approx(overlap @ vectors * states.energies[:, None], abs=1e-9)
+    assert hamiltonian @ vectors == pytest.approx(
+        overlap @ vectors * states.energies[:, None], abs=1e-9
+    )
     trace = np.trace(np.linalg.solve(overlap, hamiltonian), axis1=1, axis2=2).real
     assert states.energies.sum(axis=1) == pytest.approx(trace)
 

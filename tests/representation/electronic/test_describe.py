@@ -23,12 +23,22 @@ CELLS = [
     (5.431 * FCC, [ZERO, [0.25] * 3], [14, 14]),
     (5.64 * FCC, [ZERO, HALF], [11, 17]),
     (4.05 * FCC, [ZERO], [13]),
-    (3.905 * np.eye(3), [ZERO, HALF, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]], [38, 22, 8, 8, 8]),
-    (3.25 * HEX, [[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, 0.38], [2 / 3, 1 / 3, 0.88]],
-     [30, 30, 8, 8]),
-    ([[4.1, 0, 0], [0.3, 5.2, 0], [0.9, -0.6, 4.7]], [[0, 0, 0], [0.42, 0.55, 0.48], [0.8, 0.2, 0.5]],
-     [26, 16, 57]),
-]  # fmt: skip
+    (
+        3.905 * np.eye(3),
+        [ZERO, HALF, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]],
+        [38, 22, 8, 8, 8],
+    ),
+    (
+        3.25 * HEX,
+        [[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, 0.38], [2 / 3, 1 / 3, 0.88]],
+        [30, 30, 8, 8],
+    ),
+    (
+        [[4.1, 0, 0], [0.3, 5.2, 0], [0.9, -0.6, 4.7]],
+        [[0, 0, 0], [0.42, 0.55, 0.48], [0.8, 0.2, 0.5]],
+        [26, 16, 57],
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +73,12 @@ def test_numbers_tell_metals_from_insulators(crystals: Crystals) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        transforms.supercell, transforms.rotated, transforms.shifted_origin,
-        transforms.permuted_sites, transforms.other_basis,
-    ],  # fmt: skip
+        transforms.supercell,
+        transforms.rotated,
+        transforms.shifted_origin,
+        transforms.permuted_sites,
+        transforms.other_basis,
+    ],
 )
 def test_the_same_crystal_in_another_cell_has_the_same_numbers(
     crystals: Crystals, change: Callable[[Crystals], Crystals]

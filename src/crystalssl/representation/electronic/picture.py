@@ -15,7 +15,7 @@ import numpy.typing as npt
 from crystalssl.representation import elemental
 from crystalssl.representation._compiled import compiled
 from crystalssl.representation.electronic import basis
-from crystalssl.representation.electronic.charges import Solution
+from crystalssl.representation.electronic.charges import WIDTH, Solution
 from crystalssl.representation.electronic.levels import adjoint
 from crystalssl.representation.electronic.problem import Problem
 
@@ -27,8 +27,6 @@ HIGHEST = 12.0
 """eV above the Fermi level up to which states are looked at."""
 _INSULATOR = 0.02
 """Gap in eV above which the zero of energy is the middle of the gap."""
-_SMEARING = 0.15
-"""kT in eV of the filling of a metal's states."""
 _EQUAL = 0.05
 """eV within which states are taken together to say how far they spread."""
 SHARES = ("s", "p", "d", "electronegativity", "localisation", "bonding")
@@ -158,7 +156,7 @@ def picture(problem: Problem, plain: Solution, solved: Solution) -> Picture:
     filling = (
         (x < 0).astype(np.float64)
         if insulator
-        else 1 / (1 + np.exp(np.clip(x / _SMEARING, -60, 60)))
+        else 1 / (1 + np.exp(np.clip(x / (WIDTH * EV), -60, 60)))
     )
     shells = np.bincount(3 * problem.site + problem.shell, solved.populations, 3 * sites)
     shells_of_site = shells.astype(np.float64).reshape(sites, 3)
@@ -274,10 +272,10 @@ def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array
         share = (stack.weights[:, None] * filling[:, :top]).astype(kind)
         density = (occupied * share[:, None, :]) @ adjoint(occupied)
         mean = (0.5 * (problem.onsite[:, None] + problem.onsite[None, :])).astype(kind)
-        overlap = (density.conj() * stack.overlap).real.sum(axis=0)
+        # an atom's own elements drop out; those with its images in other cells are bonds
+        between = stack.overlap - np.eye(size, dtype=kind)
+        overlap = (density.conj() * between).real.sum(axis=0)
         bond = (density.conj() * (stack.hamiltonian - mean * stack.overlap)).real.sum(axis=0)
-        np.fill_diagonal(overlap, 0.0)
-        np.fill_diagonal(bond, 0.0)
         energy += by_shell.T @ bond @ by_shell
         population += by_shell.T @ overlap @ by_shell
         bonds += bond.sum(axis=1)
