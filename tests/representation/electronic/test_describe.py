@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from crystalssl.errors import UnknownNameError
-from crystalssl.representation.electronic import describe, quantities
-from crystalssl.representation.electronic.describe import MOST_SITES, REASONS
+from crystalssl.representation.electronic import columns, describe
+from crystalssl.representation.electronic.electronic_numbers import MOST_SITES, REASONS
 from crystalssl.structures import transforms
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
@@ -53,9 +53,9 @@ def by_name(crystals: Crystals, level: str = "fast") -> dict[str, Any]:
 
 def test_names_and_units_are_unique_and_the_same_as_the_values() -> None:
     for level, least in (("fast", 110), ("full", 117)):
-        columns = quantities(level)
-        assert len({column.name for column in columns}) == len(columns) >= least
-        assert all(column.low < column.high and column.unit for column in columns)
+        listed = columns(level)
+        assert len({column.name for column in listed}) == len(listed) >= least
+        assert all(column.low < column.high and column.unit for column in listed)
 
 
 def test_numbers_tell_metals_from_insulators(crystals: Crystals) -> None:
@@ -85,7 +85,7 @@ def test_the_same_crystal_in_another_cell_has_the_same_numbers(
 ) -> None:
     before = describe(crystals).values
     after = describe(canonicalize(change(crystals)).crystals).values
-    width = np.array([column.high - column.low for column in quantities()])
+    width = np.array([column.high - column.low for column in columns()])
     assert np.abs((after - before) / width).max() < 1e-3
     for one, other in zip(before, after, strict=True):
         assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.999999
@@ -137,17 +137,17 @@ def test_absurd_crystals_give_finite_clipped_numbers_or_a_mask(crystals_of: Buil
         ]
     )
     numbers = describe(batch)
-    columns = quantities()
+    listed = columns()
     assert np.isfinite(numbers.values).all()
     inside = numbers.values[numbers.valid]
-    assert np.all(inside >= np.array([column.low for column in columns], np.float32))
-    assert np.all(inside <= np.array([column.high for column in columns], np.float32))
+    assert np.all(inside >= np.array([column.low for column in listed], np.float32))
+    assert np.all(inside <= np.array([column.high for column in listed], np.float32))
     assert numbers.valid[1]
     assert not numbers.valid[3:].any()
 
 
 def test_no_crystals_give_no_rows() -> None:
-    assert describe(Crystals.empty()).values.shape == (0, len(quantities()))
+    assert describe(Crystals.empty()).values.shape == (0, len(columns()))
 
 
 def test_an_unknown_level_is_refused_with_the_nearest_one() -> None:
