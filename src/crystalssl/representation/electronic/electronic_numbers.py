@@ -68,7 +68,7 @@ class Level:
 
 LEVELS = {
     "fast": Level(mesh=5.0, iterations=1, tolerance=0.0, spin=False, single=True, work=1e8),
-    "full": Level(mesh=9.0, iterations=25, tolerance=2e-3, spin=True, single=False, work=4e8),
+    "full": Level(mesh=9.0, iterations=25, tolerance=2e-3, spin=True, single=True, work=4e8),
 }
 """Levels by name."""
 
