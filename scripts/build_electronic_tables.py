@@ -2,8 +2,8 @@
 
     python scripts/build_electronic_tables.py
 
-About three minutes on one core. Elements that the file on disk already holds are kept, so an
-interrupted run goes on where it was; --anew solves all again.
+About four minutes on one core. Progress is kept beside the table, so an interrupted run goes on
+where it was; the table itself is replaced once every element is solved.
 """
 
 from __future__ import annotations
@@ -60,17 +60,18 @@ def main() -> None:
     """Solve every element that is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=basis.table_path())
-    parser.add_argument("--anew", action="store_true", help="solve every element again")
     options = parser.parse_args()
-    resume = options.out.exists() and not options.anew
-    table = load_file(options.out) if resume else empty()
+    progress = options.out.with_suffix(".progress")
+    table = load_file(progress) if progress.exists() else empty()
     missing = [z for z in range(1, HEAVIEST + 1) if table["onsite"][z, 0] == 0]
     for count, number in enumerate(missing, 1):
         start = time.monotonic()
         fill(table, number)
         print(f"Z = {number}: {time.monotonic() - start:.1f} s")
-        if count % EVERY == 0 or count == len(missing):
-            write(table, options.out)
+        if count % EVERY == 0:
+            write(table, progress)
+    write(table, options.out)
+    progress.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 Canonical crystals -> about 120 named numbers each (:func:`describe`). Reading order: shells,
 exchange, radial, atoms (free atoms, once, shipped as a table); pairs (two-centre integrals, made
 when two elements first meet); bloch, kpoints, ewald, levels, charges, spin (one crystal);
-quantities, describe (its numbers).
+quantities, electronic_numbers (its numbers).
 """
 
-from crystalssl.representation.electronic.describe import (
+from crystalssl.representation.electronic.electronic_numbers import (
     ElectronicNumbers,
+    columns,
     describe,
-    quantities,
 )
 
-__all__ = ["ElectronicNumbers", "describe", "quantities"]
+__all__ = ["ElectronicNumbers", "columns", "describe"]

@@ -157,12 +157,7 @@ def assemble(
                             square += bond[x] ** 2
                         if square >= end * end or square < 1e-6:
                             continue
-                        distance = math.sqrt(square)
-                        for x in range(3):
-                            bond[x] /= distance
-                        interpolate(values[row], distance, table)
-                        rotate(table[0], bond, size_a, size_b, blocks[0])
-                        rotate(table[1], bond, size_a, size_b, blocks[1])
+                        _bond_blocks(values[row], bond, (size_a, size_b), table, blocks)
                         count += 1
                         for p in range(size_a):
                             for q in range(size_b):
@@ -177,6 +172,23 @@ def assemble(
                                 plane = imaginary[:, k - plain]
                                 _add(s, blocks, first[a], first[b], size_a, size_b, plane, -1.0)
     return count
+
+
+@compiled
+def _bond_blocks(
+    values: npt.NDArray[np.float32],
+    bond: Array,
+    sizes: tuple[int, int],
+    table: Array,
+    blocks: Array,
+) -> None:
+    """Fill ``blocks`` (2, 9, 9) from a pair's table and the vector between its sites in bohr."""
+    distance = math.sqrt(bond[0] ** 2 + bond[1] ** 2 + bond[2] ** 2)
+    for x in range(3):
+        bond[x] /= distance
+    interpolate(values, distance, table)
+    rotate(table[0], bond, sizes[0], sizes[1], blocks[0])
+    rotate(table[1], bond, sizes[0], sizes[1], blocks[1])
 
 
 @compiled

@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float64]
 
 WIDTH = 0.006
 """kT of the Fermi-Dirac filling in hartree, 0.16 eV."""
-_NEUTRAL = 1e3
+_NEUTRAL = 1e6
 """Stiffness in hartree that keeps steps of the charges neutral."""
 _HISTORY = 6
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.representation import elemental
+from crystalssl.representation._compiled import compiled
 from crystalssl.representation.electronic import basis
-from crystalssl.representation.electronic.charges import Solution
+from crystalssl.representation.electronic.charges import WIDTH, Solution
 from crystalssl.representation.electronic.levels import adjoint
 from crystalssl.representation.electronic.problem import Problem
 
@@ -26,8 +27,8 @@ HIGHEST = 12.0
 """eV above the Fermi level up to which states are looked at."""
 _INSULATOR = 0.02
 """Gap in eV above which the zero of energy is the middle of the gap."""
-_SMEARING = 0.15
-"""kT in eV of the filling of a metal's states."""
+_EQUAL = 0.05
+"""eV within which states are taken together to say how far they spread."""
 SHARES = ("s", "p", "d", "electronegativity", "localisation", "bonding")
 """Columns of ``Picture.shares``."""
 
@@ -155,7 +156,7 @@ def picture(problem: Problem, plain: Solution, solved: Solution) -> Picture:
     filling = (
         (x < 0).astype(np.float64)
         if insulator
-        else 1 / (1 + np.exp(np.clip(x / _SMEARING, -60, 60)))
+        else 1 / (1 + np.exp(np.clip(x / (WIDTH * EV), -60, 60)))
     )
     shells = np.bincount(3 * problem.site + problem.shell, solved.populations, 3 * sites)
     shells_of_site = shells.astype(np.float64).reshape(sites, 3)
@@ -209,6 +210,40 @@ def _band_energy(problem: Problem, solved: Solution) -> float:
     return total
 
 
+@compiled
+def _localisation(energies: Array, of_site: Array, spread: Array) -> None:
+    """Sum over sites of squared weights, which are first averaged over states of equal energy.
+
+    Which states make up a degenerate level is left to rounding; their average is not. The window
+    is smooth, so that nearly equal energies count as much as they are equal.
+
+    Args:
+        energies: (k, T) ascending, eV.
+        of_site: (k, T, n) weights of the states on sites.
+        spread: (k, T), filled.
+    """
+    mean = np.empty(of_site.shape[2])
+    for k in range(energies.shape[0]):
+        for s in range(energies.shape[1]):
+            mean[:] = 0.0
+            total = 0.0
+            for step in (-1, 1):
+                other = s if step > 0 else s - 1
+                while 0 <= other < energies.shape[1]:
+                    distance = (energies[k, other] - energies[k, s]) / _EQUAL
+                    if abs(distance) >= 1.0:
+                        break
+                    window = (1.0 - distance * distance) ** 3
+                    total += window
+                    for i in range(len(mean)):
+                        mean[i] += window * of_site[k, other, i]
+                    other += step
+            square = 0.0
+            for i in range(len(mean)):
+                square += mean[i] * mean[i]
+            spread[k, s] = square / (total * total)
+
+
 def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array, Array, Array]:
     """Shares (T, 6) of the lowest ``seen`` states, and bonds by shells (3, 3) twice and by site."""
     sites, size = len(problem.numbers), len(problem.site)
@@ -226,7 +261,9 @@ def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array
         vectors = stack.basis @ lowest  # (k, N, seen)
         weight = np.swapaxes((vectors.conj() * (stack.dual @ lowest)).real, 1, 2)  # (k, seen, N)
         sums = (weight @ read.astype(kind)).astype(np.float64)  # (k, seen, 5)
-        spread = ((weight @ by_site.astype(kind)) ** 2).sum(axis=2)
+        of_site = (weight @ by_site.astype(kind)).astype(np.float64)  # (k, seen, n)
+        spread = np.zeros(of_site.shape[:2])
+        _localisation(states.energies[:, :seen] * EV, of_site, spread)
         bonding = (states.energies[:, :seen] - sums[..., 4]) * EV
         row = np.concatenate([sums[..., :4], spread[..., None], bonding[..., None]], axis=2)
         shares.append(row.reshape(-1, len(SHARES)))
@@ -235,12 +272,12 @@ def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array
         share = (stack.weights[:, None] * filling[:, :top]).astype(kind)
         density = (occupied * share[:, None, :]) @ adjoint(occupied)
         mean = (0.5 * (problem.onsite[:, None] + problem.onsite[None, :])).astype(kind)
-        overlap = (density.conj() * stack.overlap).real.sum(axis=0)
+        # an atom's own elements drop out; those with its images in other cells are bonds
+        between = stack.overlap - np.eye(size, dtype=kind)
+        overlap = (density.conj() * between).real.sum(axis=0)
         bond = (density.conj() * (stack.hamiltonian - mean * stack.overlap)).real.sum(axis=0)
-        np.fill_diagonal(overlap, 0.0)
-        np.fill_diagonal(bond, 0.0)
         energy += by_shell.T @ bond @ by_shell
         population += by_shell.T @ overlap @ by_shell
         bonds += bond.sum(axis=1)
-    of_site = np.bincount(problem.site, bonds, sites).astype(np.float64)
-    return np.concatenate(shares), energy, population, of_site
+    site_bonds = np.bincount(problem.site, bonds, sites).astype(np.float64)
+    return np.concatenate(shares), energy, population, site_bonds

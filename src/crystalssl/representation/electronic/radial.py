@@ -28,7 +28,9 @@ class RadialElements:
     """
 
     def __init__(self, number: int, count: int = 110, reach: float = 45.0) -> None:
-        first = 1e-4 / number
+        first = (
+            1e-2 / number
+        )  # smaller ones only lose digits: the largest energy grows as 1 / first^2
         self.nodes: Array = np.concatenate([[0.0], np.geomspace(first, reach, count)])
         x, w = np.polynomial.legendre.leggauss(_GAUSS)
         x, w = (x + 1.0) / 2.0, w / 2.0

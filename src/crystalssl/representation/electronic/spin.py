@@ -26,7 +26,9 @@ from crystalssl.representation.electronic.problem import Problem
 Array = npt.NDArray[np.float64]
 
 ITERATIONS = 14
-_TOLERANCE = 0.01
+_TOLERANCE = 0.02
+_GONE = 0.05
+"""Unpaired electrons of a site below which, on all sites, a crystal is taken as not magnetic."""
 _MIX = 0.4
 D_BLOCK: npt.NDArray[np.bool_] = np.zeros(95, np.bool_)
 """Elements whose d shell may be magnetic: groups 4 to 11."""
@@ -87,9 +89,11 @@ def split(problem: Problem, start: Solution) -> Spins | None:
         made = np.bincount(problem.site, up + down, sites) - neutral
         unpaired = np.bincount(problem.site[d], (up - down)[d], sites)
         residual = np.concatenate([made, unpaired[magnetic]]) - vector
-        if np.abs(residual).max() < _TOLERANCE or step == ITERATIONS - 1:
+        gone = np.abs(unpaired).max() < _GONE
+        if np.abs(residual).max() < _TOLERANCE or gone or step == ITERATIONS - 1:
             break
         vector = mixer.next(vector, residual)
+        vector[sites:] = vector[sites:].clip(0.0, 5.0)  # no d shell has more
     return Spins(
         energies=energies,
         moments=unpaired.astype(np.float64),

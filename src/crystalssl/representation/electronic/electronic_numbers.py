@@ -67,8 +67,8 @@ class Level:
 
 
 LEVELS = {
-    "fast": Level(mesh=5.0, iterations=2, tolerance=5e-3, spin=False, single=True, work=1e8),
-    "full": Level(mesh=9.0, iterations=25, tolerance=2e-3, spin=True, single=False, work=4e8),
+    "fast": Level(mesh=5.0, iterations=1, tolerance=0.0, spin=False, single=True, work=1e8),
+    "full": Level(mesh=9.0, iterations=25, tolerance=2e-3, spin=True, single=True, work=4e8),
 }
 """Levels by name."""
 
@@ -92,7 +92,7 @@ class ElectronicNumbers:
     reasons: npt.NDArray[np.str_]
 
 
-def quantities(level: str = "fast") -> tuple[Quantity, ...]:
+def columns(level: str = "fast") -> tuple[Quantity, ...]:
     """The columns of what :func:`describe` gives at a level.
 
     Raises:
@@ -110,8 +110,8 @@ def describe(crystals: Crystals, level: str = "fast") -> ElectronicNumbers:
     Args:
         crystals: n canonical crystals (:func:`crystalssl.structures.canonical.canonicalize`); in
             another cell a crystal gets another k-mesh and so slightly other numbers.
-        level: ``fast``, two iterations on a mesh of 5 angstrom, or ``full``, self-consistent on 9
-            angstrom with spin.
+        level: ``fast``, two diagonalisations on a mesh of 5 angstrom, or ``full``,
+            self-consistent on 9 angstrom with spin.
 
     Returns:
         About 120 numbers of each crystal; crystals with disorder, with elements beyond Pu, or with
@@ -120,11 +120,11 @@ def describe(crystals: Crystals, level: str = "fast") -> ElectronicNumbers:
     Raises:
         UnknownNameError: if there is no such level.
     """
-    columns = quantities(level)
-    values = np.zeros((len(crystals), len(columns)), np.float32)
+    described = columns(level)
+    values = np.zeros((len(crystals), len(described)), np.float32)
     reasons = _precheck(crystals)
-    low = np.array([column.low for column in columns])
-    high = np.array([column.high for column in columns])
+    low = np.array([column.low for column in described])
+    high = np.array([column.high for column in described])
 
     def work(start: int, stop: int) -> None:
         for row in range(start, stop):
@@ -136,7 +136,7 @@ def describe(crystals: Crystals, level: str = "fast") -> ElectronicNumbers:
                     crystals.lattice[row] / BOHR, crystals.frac_coords[sites],
                     crystals.numbers[sites, 0].astype(np.int64), LEVELS[level],
                 )  # fmt: skip
-            except (np.linalg.LinAlgError, FloatingPointError, ValueError):
+            except (np.linalg.LinAlgError, ArithmeticError, ValueError):
                 reasons[row] = "failed"
                 continue
             if np.isfinite(raw).all():
@@ -148,8 +148,8 @@ def describe(crystals: Crystals, level: str = "fast") -> ElectronicNumbers:
         run_chunks(work, len(crystals), _CHUNK)
     return ElectronicNumbers(
         values=values,
-        names=tuple(column.name for column in columns),
-        units=tuple(column.unit for column in columns),
+        names=tuple(column.name for column in described),
+        units=tuple(column.unit for column in described),
         valid=reasons == "",
         reasons=reasons,
     )
