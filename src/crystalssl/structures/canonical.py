@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from crystalssl.errors import Skip
 from crystalssl.structures._standardize import Standardized, standardize
-from crystalssl.structures.crystals import SLOTS, Crystals
+from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
 from crystalssl.structures.species import mixture_codes
 from crystalssl.structures.validity import check
@@ -122,8 +122,8 @@ def canonicalize(
         lattice=upright(found.lattice),
         offsets=offsets,
         frac_coords=_wrap(found.frac_coords),
-        numbers=mixtures[code, :SLOTS].astype(np.int16),
-        occupancy=_at_most_one(mixtures[code, SLOTS:]),
+        numbers=mixtures[code, : mixtures.shape[1] // 2].astype(np.int16),
+        occupancy=_at_most_one(mixtures[code, mixtures.shape[1] // 2 :]),
         columns=good.columns,
     )
     keep, late = check(reduced)

@@ -1,0 +1,99 @@
+"""A parsed CIF block to its tags under one spelling, sorted by what they say about symmetry.
+
+Case, dots and hyphens in names differ between dictionaries and programs; here they do not count.
+First step of ``reading.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gemmi import cif
+
+OPERATIONS, CENTRING = "operations", "centring"
+HALL, SYMBOL, NUMBER = "hall", "symbol", "number"
+MODULATED, MAGNETIC, UNKNOWN = "modulated", "magnetic", "unknown"
+
+_MODULATED = re.compile(
+    r"_ssg|^_cell_(modulation|wave_vector|subsystem)|_(fourier|legendre|crenel|sawtooth)(_|$)"
+)
+_ELSEWHERE = re.compile(
+    r"^_(parent|geom|atom|refln|reflns|publ|journal|audit|chemical|pd|exptl|diffrn|cell|shelx"
+    r"|oxford|iucr|citation|computing|database|refine|struct_conn|valence)"
+)
+_ABOUT = re.compile(r"space_?group|symmetry|symop|^_sg_|^_spgr|_spgr")
+_BESIDE = re.compile(
+    r"(_id|_crystal_system|_laue_class|_patterson\w*|_cent(r|er)ing_type|_bravais_type"
+    r"|_point_group\w*|_reference_setting|_transform\w*|schoenflies|_cell_setting"
+    r"|_it_coordinate_system_code|_generator\w*|_details?|_timereversal|_mxmymz|_magn\w*"
+    r"|_rotation\w*|_translation\w*|_description|_order|_multiplicity|_tolerance\w*)$"
+    r"|wyckoff|_asymunit|_matrix|_vector|_ncs|_symmetry_equiv_"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a block holds.
+
+    Attributes:
+        pairs: value of each tag outside loops (and of loops with one row), as written.
+        loops: tags and loop of each loop.
+    """
+
+    pairs: dict[str, str]
+    loops: list[tuple[list[str], cif.Loop]]
+
+    def text(self, tag: str) -> str:
+        """Value of a tag without its quotes, empty where it is missing, ``?`` or ``.``."""
+        value = self.pairs.get(tag, "?")
+        return "" if cif.is_null(value) else str(cif.as_string(value)).strip()
+
+
+def tags_of(block: cif.Block) -> Tags:
+    """Gather the tags of a block; of a repeated one the first counts."""
+    pairs: dict[str, str] = {}
+    loops: list[tuple[list[str], cif.Loop]] = []
+    for item in block:
+        pair = item.pair
+        if pair is not None:
+            pairs.setdefault(plain(pair[0]), pair[1])
+            continue
+        loop = item.loop
+        if loop is None:
+            continue
+        tags = [plain(tag) for tag in loop.tags]
+        loops.append((tags, loop))
+        if not tags[0].startswith("_atom") and loop.length() == 1:
+            for tag, value in zip(tags, loop.values, strict=False):
+                pairs.setdefault(tag, value)
+    return Tags(pairs, loops)
+
+
+@lru_cache(maxsize=8192)
+def plain(tag: str) -> str:
+    """A tag in lower case, with underscores for dots and hyphens."""
+    return tag.lower().replace(".", "_").replace("-", "_")
+
+
+@lru_cache(maxsize=8192)
+def kind(tag: str) -> str:
+    """What a tag says about symmetry; an empty text when nothing."""
+    if _MODULATED.search(tag):
+        return MODULATED
+    if _ELSEWHERE.match(tag) or not _ABOUT.search(tag):
+        return ""
+    if tag.endswith("xyz"):
+        return CENTRING if "centring" in tag or "centering" in tag else OPERATIONS
+    if "magn" in tag:
+        return MAGNETIC if re.search(r"name|number", tag) else ""
+    if _BESIDE.search(tag):
+        return ""
+    if "hall" in tag:
+        return HALL
+    if re.search(r"h_?m(_|$)|hermann|_name(_|$)|symbol|_group$", tag):
+        return SYMBOL
+    if re.search(r"number|tables|_it(_|$)|_no$|_nr$", tag):
+        return NUMBER
+    return UNKNOWN
