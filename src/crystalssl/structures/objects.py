@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crystalssl.errors import InputError
-from crystalssl.structures.assembly import Assembler, FoundStructure
+from crystalssl.structures.assembly import Assembler, Entry
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.formats.ase_files import from_atoms
 from crystalssl.structures.formats.pymatgen_objects import from_dict, from_structure, to_pymatgen
@@ -45,12 +45,12 @@ def from_objects(structures: Iterable[Any], ids: Sequence[str] | None = None) ->
 
 def _add(item: Any, name: str, into: Assembler) -> None:
     try:
-        into.add(_found(item, name), "")
+        into.add(_entry(item, name), "")
     except InputError as error:
         into.skip(name, "", str(error), "give a periodic structure of known elements")
 
 
-def _found(item: Any, name: str) -> FoundStructure:
+def _entry(item: Any, name: str) -> Entry:
     if isinstance(item, Mapping):
         return from_dict(item, name)
     if hasattr(item, "species_and_occu") and hasattr(item, "lattice"):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from crystalssl.errors import InputError, missing_extra
-from crystalssl.structures.assembly import Assembler, FoundStructure
+from crystalssl.structures.assembly import Assembler, Entry
 
 ID_KEYS = ("immutable_id", "material_id", "mp_id", "id", "uid", "name")
 """Keys that hold an id, first match first."""
@@ -79,7 +79,7 @@ def read_ase_db(data: bytes, name: str, stem: str, into: Assembler) -> None:
             _add_rows(database, name, stem, into)
 
 
-def from_atoms(atoms: Any, label: str, columns: Mapping[str, Any] | None = None) -> FoundStructure:
+def from_atoms(atoms: Any, label: str, columns: Mapping[str, Any] | None = None) -> Entry:
     """Read an ``ase.Atoms``, with the partial occupancy that ASE's own readers store.
 
     Raises:
@@ -92,7 +92,7 @@ def from_atoms(atoms: Any, label: str, columns: Mapping[str, Any] | None = None)
     kinds = atoms.arrays.get("spacegroup_kinds")
     if not occupancy or kinds is None:
         numbers = atoms.numbers.tolist()
-        return FoundStructure(
+        return Entry(
             id=label, lattice=atoms.cell.array, frac_coords=frac, numbers=numbers, columns=columns
         )
     from crystalssl.structures.elements import label_to_number
@@ -102,7 +102,7 @@ def from_atoms(atoms: Any, label: str, columns: Mapping[str, Any] | None = None)
         for site, kind in enumerate(kinds.tolist())
         for symbol, amount in occupancy[str(kind)].items()
     ]
-    return FoundStructure(
+    return Entry(
         id=label,
         lattice=atoms.cell.array,
         frac_coords=frac,

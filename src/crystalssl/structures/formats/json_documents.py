@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crystalssl.errors import InputError
-from crystalssl.structures.assembly import Assembler, FoundStructure
+from crystalssl.structures.assembly import Assembler, Entry
 from crystalssl.structures.elements import SYMBOLS, label_to_number
 from crystalssl.structures.formats.ase_files import ID_KEYS
 from crystalssl.structures.formats.pymatgen_objects import from_dict, is_structure_dict
@@ -43,7 +43,7 @@ def read_json(data: bytes, name: str, stem: str, into: Assembler) -> None:
     for label, value, columns in _items(document, stem):
         count += 1
         try:
-            into.add(_found(value, label, columns), name)
+            into.add(_entry(value, label, columns), name)
         except InputError as error:
             into.skip(label, name, str(error), "correct or leave out this structure")
     if not count:
@@ -102,7 +102,7 @@ def _split_table(document: Mapping[str, Any], stem: str) -> Iterator[_Item]:
         yield known or fallback, row[place] if len(row) > place else None, others
 
 
-def _found(value: Any, label: str, columns: Mapping[str, Any]) -> FoundStructure:
+def _entry(value: Any, label: str, columns: Mapping[str, Any]) -> Entry:
     if not isinstance(value, Mapping):
         raise InputError(f"expected a structure, got {type(value).__name__}")
     return (
@@ -112,13 +112,13 @@ def _found(value: Any, label: str, columns: Mapping[str, Any]) -> FoundStructure
     )
 
 
-def _checked(value: Mapping[str, Any], label: str, columns: Mapping[str, Any]) -> FoundStructure:
+def _checked(value: Mapping[str, Any], label: str, columns: Mapping[str, Any]) -> Entry:
     if not is_structure_dict(value):
         raise InputError("expected a structure with 'lattice' and 'sites'")
     return from_dict(value, label, columns)
 
 
-def _from_optimade(attributes: Mapping[str, Any], label: str) -> FoundStructure:
+def _from_optimade(attributes: Mapping[str, Any], label: str) -> Entry:
     """One OPTIMADE structure resource, Cartesian positions to fractions."""
     import numpy as np
 
@@ -136,7 +136,7 @@ def _from_optimade(attributes: Mapping[str, Any], label: str) -> FoundStructure:
         raise InputError(
             f"the OPTIMADE entry lacks a part or has a wrong one: {error!r}"
         ) from error
-    return FoundStructure(
+    return Entry(
         id=label,
         lattice=lattice,
         frac_coords=frac,

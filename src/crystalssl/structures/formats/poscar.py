@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
-from crystalssl.structures.assembly import Assembler, FoundStructure
+from crystalssl.structures.assembly import Assembler, Entry
 from crystalssl.structures.elements import label_to_number
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ def read_poscar(data: bytes, name: str, stem: str, into: Assembler) -> None:
     into.add(found, name)
 
 
-def parse_poscar(text: str, label: str) -> FoundStructure:
+def parse_poscar(text: str, label: str) -> Entry:
     """Read POSCAR text.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_poscar(text: str, label: str) -> FoundStructure:
         raise InputError(str(error)) from error
 
 
-def _parse(lines: list[str], label: str) -> FoundStructure:
+def _parse(lines: list[str], label: str) -> Entry:
     if len(lines) < 8:
         raise IndexError
     scale = [float(word) for word in lines[1].split()[:3] if _is_number(word)]
@@ -69,7 +69,7 @@ def _parse(lines: list[str], label: str) -> FoundStructure:
     if cartesian:
         factor = _factor(np.array([_triple(line) for line in lines[2:5]]), scale)
         positions = (positions * factor) @ np.linalg.inv(lattice)
-    return FoundStructure(
+    return Entry(
         id=label,
         lattice=lattice,
         frac_coords=positions,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from crystalssl.errors import InputError
-from crystalssl.structures.assembly import FoundStructure
+from crystalssl.structures.assembly import Entry
 from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS, label_to_number
@@ -28,7 +28,7 @@ def is_structure_dict(value: object) -> bool:
 
 def from_dict(
     value: Mapping[str, Any], name: str, columns: Mapping[str, Any] | None = None
-) -> FoundStructure:
+) -> Entry:
     """Read ``Structure.as_dict()``.
 
     Raises:
@@ -50,7 +50,7 @@ def from_dict(
         coordinates = np.asarray(frac, dtype=np.float64).reshape(-1, 3)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the structure lacks a part or holds a wrong one: {error!r}") from error
-    return FoundStructure(
+    return Entry(
         id=name,
         lattice=lattice,
         frac_coords=coordinates,
@@ -61,7 +61,7 @@ def from_dict(
     )
 
 
-def from_structure(structure: Any, name: str) -> FoundStructure:
+def from_structure(structure: Any, name: str) -> Entry:
     """Read a pymatgen ``Structure``.
 
     Raises:
@@ -72,7 +72,7 @@ def from_structure(structure: Any, name: str) -> FoundStructure:
         for index, composition in enumerate(structure.species_and_occu)
         for species, amount in composition.items()
     ]
-    return FoundStructure(
+    return Entry(
         id=name,
         lattice=structure.lattice.matrix,
         frac_coords=structure.frac_coords,
@@ -82,7 +82,7 @@ def from_structure(structure: Any, name: str) -> FoundStructure:
     )
 
 
-def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
+def cif_with_pymatgen(text: str, label: str) -> list[Entry]:
     """Read CIF text with pymatgen's ``CifParser``.
 
     Raises:

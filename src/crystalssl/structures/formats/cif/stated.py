@@ -33,9 +33,28 @@ class Verdict(IntEnum):
 
     EXACT = 0
     NEAR = 1
-    UNKNOWN = 2
-    MULTIPLE = 3
-    DIFFERS = 4
+    LOOSE = 2
+    UNKNOWN = 3
+    MULTIPLE = 4
+    DIFFERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A verdict with its reason.
+
+    Attributes:
+        verdict: how well the content agrees.
+        text: what differs; empty for ``EXACT`` and ``UNKNOWN``.
+        ratio: content over what is stated, for ``MULTIPLE``.
+    """
+
+    verdict: Verdict
+    text: str = ""
+    ratio: float = 0.0
+
+
+_EXACT = Match(Verdict.EXACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,85 +112,105 @@ def positive(text: str) -> float:
     return value if 0 < value < 1e9 else 0.0
 
 
-def compare(content: Mapping[int, float], stated: Stated, *, partial: bool) -> tuple[Verdict, str]:
+def compare(content: Mapping[int, float], stated: Stated, *, partial: bool) -> Match:
     """Whether the content of a cell is what the file states.
 
     Args:
         content: amount of each atomic number in the cell.
         stated: what the file states.
         partial: whether sites are partially filled, so that amounts come from a refinement.
-
-    Returns:
-        The verdict and, unless it is ``EXACT`` or ``UNKNOWN``, what differs.
     """
-    if not stated.formula:
+    formula = stated.formula
+    if not formula:
         return _by_mass(content, stated)
     if stated.units:
-        verdict, text = _by_formula(content, stated.formula, stated.units, partial)
-        return verdict, text
-    heavy = [n for n in stated.formula if n != 1] or list(stated.formula)
-    units = sum(content.get(n, 0.0) for n in heavy) / sum(stated.formula[n] for n in heavy)
+        if stated.units > 1.0 and content == formula:
+            return _EXACT
+        match = _by_formula(content, formula, stated.units, partial)
+        if match.verdict > Verdict.LOOSE and _of_the_cell(formula, stated.units):
+            whole = _by_formula(content, formula, 1.0, partial)
+            return whole if whole.verdict <= Verdict.LOOSE else match
+        return match
+    heavy = [number for number in formula if number != 1] or list(formula)
+    units = sum(content.get(n, 0.0) for n in heavy) / sum(formula[n] for n in heavy)
     if units <= 0:
-        return Verdict.DIFFERS, _difference(content, stated.formula, 1.0)
-    verdict, text = _by_formula(content, stated.formula, units, partial)
-    if verdict <= Verdict.NEAR and stated.mass:
-        by_mass = _by_mass(content, stated)
-        return max((verdict, text), by_mass) if by_mass[0] > Verdict.UNKNOWN else (verdict, text)
-    return verdict, text
+        return Match(Verdict.DIFFERS, _difference(content, formula, 1.0))
+    match = _by_formula(content, formula, units, partial)
+    if match.verdict > Verdict.LOOSE:
+        return match
+    by_mass = _by_mass(content, stated)
+    return by_mass if by_mass.verdict > Verdict.UNKNOWN else match
+
+
+def _of_the_cell(formula: Mapping[int, float], units: float) -> bool:
+    """Whether a formula can be that of all Z units, as pymatgen and ASE write it."""
+    return all(abs(x / units - round(x / units)) < 1e-6 for x in formula.values())
 
 
 def _by_formula(
     content: Mapping[int, float], formula: Mapping[int, float], units: float, partial: bool
-) -> tuple[Verdict, str]:
-    differ, worst, allowed = [], 0.0, 0.0
+) -> Match:
+    if len(formula) == len(content) and all(
+        content.get(number) == amount * units for number, amount in formula.items()
+    ):
+        return _EXACT
+    differ = []
     for number in formula.keys() | content.keys():
-        wanted, got = formula.get(number, 0.0) * units, content.get(number, 0.0)
-        gap = abs(got - wanted)
-        if gap > 1e-3 * wanted + 1e-3:
+        wanted = formula.get(number, 0.0) * units
+        if abs(content.get(number, 0.0) - wanted) > 1e-3 * wanted + 1e-3:
             differ.append(number)
-            worst = max(worst, gap / wanted if wanted else 1.0)
-            allowed = max(allowed, gap - ROUNDING * wanted - LAST_DIGIT * units)
     if not differ:
-        return Verdict.EXACT, ""
+        return _EXACT
     text = _difference(content, formula, units)
-    if differ == [1] and 1 in formula:
-        got, wanted = content.get(1, 0.0), formula[1] * units
-        less = f"{wanted - got:.4g} of {wanted:.4g} hydrogen atoms are not placed"
-        return Verdict.NEAR, less if got < wanted else text
-    if allowed <= 0:
-        return Verdict.NEAR, text
-    others = [number for number in differ if number != 1]
-    if partial and worst <= DISORDER and set(others) <= formula.keys():
-        return Verdict.NEAR, text
-    if formula.keys() - {1} == content.keys() - {1} and others:
+    beyond = [n for n in differ if _beyond_rounding(content, formula, units, n)]
+    heavy = [n for n in beyond if n != 1]
+    if not heavy and (1 in formula or 1 not in beyond):
+        return Match(Verdict.NEAR, _missing(content, formula, units) or text)
+    if partial and all(n in formula and _by_disorder(content, formula, units, n) for n in heavy):
+        return Match(Verdict.LOOSE, text)
+    if formula.keys() - {1} == content.keys() - {1} and heavy:
         ratios = [content[n] / (formula[n] * units) for n in formula if n != 1]
         if max(ratios) < 1.02 * min(ratios):
-            return Verdict.MULTIPLE, f"{text} ({ratios[0]:.4g} times as much)"
-    if 1 in formula and not [n for n in others if _gap(content, formula, units, n) > 0]:
-        return Verdict.NEAR, text
-    return Verdict.DIFFERS, text
+            text = f"{text} ({ratios[0]:.4g} times as much)"
+            return Match(Verdict.MULTIPLE, text, ratios[0])
+    return Match(Verdict.DIFFERS, text)
 
 
-def _gap(
+def _beyond_rounding(
     content: Mapping[int, float], formula: Mapping[int, float], units: float, number: int
-) -> float:
-    """How far one amount is beyond what rounding explains; at most 0 where it is not."""
+) -> bool:
     wanted = formula.get(number, 0.0) * units
-    return abs(content.get(number, 0.0) - wanted) - ROUNDING * wanted - LAST_DIGIT * units
+    gap = abs(content.get(number, 0.0) - wanted)
+    return gap > ROUNDING * wanted + LAST_DIGIT * units
 
 
-def _by_mass(content: Mapping[int, float], stated: Stated) -> tuple[Verdict, str]:
+def _by_disorder(
+    content: Mapping[int, float], formula: Mapping[int, float], units: float, number: int
+) -> bool:
+    wanted = formula[number] * units
+    return abs(content.get(number, 0.0) - wanted) <= DISORDER * wanted + LAST_DIGIT * units
+
+
+def _missing(content: Mapping[int, float], formula: Mapping[int, float], units: float) -> str:
+    """How many hydrogen atoms are stated but not placed, if so."""
+    wanted = formula.get(1, 0.0) * units
+    less = wanted - content.get(1, 0.0)
+    if less <= ROUNDING * wanted + LAST_DIGIT * units:
+        return ""
+    return f"{less:.4g} of {wanted:.4g} hydrogen atoms in the cell are not placed"
+
+
+def _by_mass(content: Mapping[int, float], stated: Stated) -> Match:
     if not stated.mass:
-        return Verdict.UNKNOWN, ""
+        return Match(Verdict.UNKNOWN)
     ratio = sum(Element(number).weight * x for number, x in content.items()) / stated.mass
     if 0.75 < ratio < 1.3:  # hydrogen that is not placed, another temperature
-        return Verdict.UNKNOWN, ""
-    return Verdict.MULTIPLE, f"its sites weigh {ratio:.3g} times what its density says"
+        return Match(Verdict.UNKNOWN)
+    text = f"its sites weigh {ratio:.3g} times what its density says"
+    return Match(Verdict.MULTIPLE, text, ratio)
 
 
-def _difference(
-    content: Mapping[int, float], formula: Mapping[int, float], units: float
-) -> str:
+def _difference(content: Mapping[int, float], formula: Mapping[int, float], units: float) -> str:
     wanted = {number: amount * units for number, amount in formula.items()}
     return f"its sites give {written(content)} in the cell, its formula {written(wanted)}"
 

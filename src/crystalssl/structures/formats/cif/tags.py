@@ -40,10 +40,14 @@ class Tags:
     Attributes:
         pairs: value of each tag outside loops (and of loops with one row), as written.
         loops: tags and loop of each loop.
+        symmetry: (kind, value) of each pair that says something about symmetry.
+        symmetry_loops: (kind, tag) of the columns of longer loops that do.
     """
 
     pairs: dict[str, str]
     loops: list[tuple[list[str], cif.Loop]]
+    symmetry: tuple[tuple[str, str], ...]
+    symmetry_loops: list[tuple[str, str]]
 
     def text(self, tag: str) -> str:
         """Value of a tag without its quotes, empty where it is missing, ``?`` or ``.``."""
@@ -55,20 +59,40 @@ def tags_of(block: cif.Block) -> Tags:
     """Gather the tags of a block; of a repeated one the first counts."""
     pairs: dict[str, str] = {}
     loops: list[tuple[list[str], cif.Loop]] = []
+    symmetry: list[tuple[str, str]] = []
+    symmetry_loops: list[tuple[str, str]] = []
     for item in block:
         pair = item.pair
         if pair is not None:
-            pairs.setdefault(plain(pair[0]), pair[1])
+            tag, about = _known(pair[0])
+            if tag not in pairs:
+                pairs[tag] = pair[1]
+                if about:
+                    symmetry.append((about, pair[1]))
             continue
         loop = item.loop
         if loop is None:
             continue
-        tags = [plain(tag) for tag in loop.tags]
-        loops.append((tags, loop))
-        if not tags[0].startswith("_atom") and loop.length() == 1:
-            for tag, value in zip(tags, loop.values, strict=False):
-                pairs.setdefault(tag, value)
-    return Tags(pairs, loops)
+        known = [_known(tag) for tag in loop.tags]
+        loops.append(([tag for tag, _ in known], loop))
+        if known[0][0].startswith("_atom"):
+            continue
+        if loop.length() == 1:
+            for (tag, about), value in zip(known, loop.values, strict=False):
+                if tag not in pairs:
+                    pairs[tag] = value
+                    if about:
+                        symmetry.append((about, value))
+        else:
+            symmetry_loops += [(about, tag) for tag, about in known if about]
+    return Tags(pairs, loops, tuple(symmetry), symmetry_loops)
+
+
+@lru_cache(maxsize=8192)
+def _known(tag: str) -> tuple[str, str]:
+    """Plain spelling of a tag, and what it says about symmetry."""
+    name = plain(tag)
+    return name, kind(name)
 
 
 @lru_cache(maxsize=8192)
