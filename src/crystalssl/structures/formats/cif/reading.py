@@ -33,6 +33,8 @@ MOST_SITES = 50_000
 
 _LENGTHS = tuple(f"_cell_length_{axis}" for axis in "abc")
 _ANGLES = tuple(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma"))
+_FARTHEST = 1e4
+_MOST = (LONGEST_CELL,) * 3 + (180.0,) * 3
 _REMEDY = "correct the file, for instance with the program it came from; checkCIF finds errors"
 
 
@@ -104,6 +106,8 @@ def _searched(
     """A block with symmetry, disorder or doubtful names."""
     if abs(np.linalg.det(lattice)) < 1e-3:
         raise InputError("its cell has no volume; check the cell lengths and angles")
+    if not (np.abs(listed.frac) < _FARTHEST).all():
+        raise InputError("a coordinate is no number of the cell")
     rows = _rows(listed, certain, stated)
     symmetry = symmetry_of(tags, lattice @ lattice.T)
     reading = choose(rows, lattice, symmetry, stated)
@@ -154,23 +158,23 @@ def _rows(listed: Listed, certain: dict[str, int | None], stated: Stated) -> Row
 
 
 def _cell(tags: Tags) -> list[float]:
-    lengths = [_cell_number(tags, tag) for tag in _LENGTHS]
-    angles = [_cell_number(tags, tag) for tag in _ANGLES]
-    for tag, value in zip(_LENGTHS, lengths, strict=True):
-        if not 0 <= value <= LONGEST_CELL:
-            raise InputError(f"{tag} is {value:g} angstrom, expected 0 to {LONGEST_CELL:g}")
-    for tag, value in zip(_ANGLES, angles, strict=True):
-        if not 0 < value < 180:
-            raise InputError(f"{tag} is {value:g} degrees, expected 0 to 180")
-    return lengths + angles
+    """Lengths in angstrom and angles in degrees."""
+    pairs = tags.pairs
+    try:
+        cell = [float(pairs[tag]) for tag in (*_LENGTHS, *_ANGLES)]
+    except (KeyError, ValueError):  # a standard uncertainty in brackets, ? or .
+        cell = [_cell_number(tags, tag) for tag in (*_LENGTHS, *_ANGLES)]
+    if 0 <= min(cell) and max(cell[:3]) <= LONGEST_CELL and max(cell[3:]) < 180:
+        return cell
+    for tag, value, most in zip((*_LENGTHS, *_ANGLES), cell, _MOST, strict=True):
+        if not 0 <= value <= most:
+            raise InputError(f"{tag} is {value:g}, expected a number from 0 to {most:g}")
+    return cell
 
 
 def _cell_number(tags: Tags, tag: str) -> float:
     text = tags.pairs.get(tag, "?")
-    try:
-        value = float(text)
-    except ValueError:  # a standard uncertainty in brackets, ? or .
-        value = float(cif.as_number(text))
+    value = float(cif.as_number(text))
     if not isfinite(value):
         stands = "" if cif.is_null(text) else f" ({cif.as_string(text)!r})"
         raise InputError(f"{tag} is missing or no number{stands}")

@@ -140,7 +140,7 @@ def _coordinates(columns: Columns) -> npt.NDArray[np.float64]:
     if not all(texts) or len({len(column) for column in texts}) != 1:
         raise InputError("it has no complete _atom_site_fract_x, _y, _z columns")
     try:
-        values = np.array([list(map(float, column)) for column in texts])
+        return np.array([list(map(float, column)) for column in texts]).T
     except ValueError:  # standard uncertainties in brackets, ? or .
         values = np.array([[cif.as_number(text) for text in column] for column in texts])
     with np.errstate(invalid="ignore"):

@@ -73,18 +73,18 @@ def tags_of(block: cif.Block) -> Tags:
         loop = item.loop
         if loop is None:
             continue
-        known = [_known(tag) for tag in loop.tags]
-        loops.append(([tag for tag, _ in known], loop))
-        if known[0][0].startswith("_atom"):
+        names, kinds = _known_loop(tuple(loop.tags))
+        loops.append((names, loop))
+        if names[0].startswith("_atom"):
             continue
         if loop.length() == 1:
-            for (tag, about), value in zip(known, loop.values, strict=False):
+            for tag, about, value in zip(names, kinds, loop.values, strict=False):
                 if tag not in pairs:
                     pairs[tag] = value
                     if about:
                         symmetry.append((about, value))
         else:
-            symmetry_loops += [(about, tag) for tag, about in known if about]
+            symmetry_loops += [pair for pair in zip(kinds, names, strict=True) if pair[0]]
     return Tags(pairs, loops, tuple(symmetry), symmetry_loops)
 
 
@@ -93,6 +93,13 @@ def _known(tag: str) -> tuple[str, str]:
     """Plain spelling of a tag, and what it says about symmetry."""
     name = plain(tag)
     return name, kind(name)
+
+
+@lru_cache(maxsize=2048)
+def _known_loop(tags: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Plain spellings of the tags of a loop, and what each says about symmetry."""
+    known = [_known(tag) for tag in tags]
+    return [tag for tag, _ in known], [about for _, about in known]
 
 
 @lru_cache(maxsize=8192)
