@@ -73,6 +73,11 @@ class Assembler:
         self._lattice: list[npt.NDArray[np.float64]] = []
         self._frac: list[npt.NDArray[np.float64]] = []
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The entries taken so far."""
+        return self._entries
+
     def read(self, name: str, file: str, remedy: str, make: Callable[..., Entry], *of: Any) -> None:
         """Take the entry that ``make(*of)`` gives; whatever it raises becomes a skip.
 
