@@ -271,6 +271,9 @@ def _entries(
     words = pc.fill_null(pc.list_flatten(symbols), "(null)").dictionary_encode()
     lookup = np.array([_plain_number(w) for w in words.dictionary.to_pylist()], dtype=np.int64)
     number = lookup[words.indices.to_numpy()] if len(words) else np.zeros(0, dtype=np.int64)
+    negative = np.repeat(owner, per_symbol)[concentration < 0]
+    for row in negative.tolist():
+        reasons[row] = reasons[row] or "an occupancy is negative"
     # a missing concentration must not pass as an empty slot
     number = np.where(np.isfinite(concentration), number, -1)
     amount = np.where(number < 0, 1.0, concentration)
