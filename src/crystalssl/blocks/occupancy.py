@@ -34,7 +34,7 @@ from crystalssl.blocks._objectives import (
     accuracy_result,
     structure_task,
 )
-from crystalssl.representation.layout import ELEMENTS, MAX_SITES
+from crystalssl.representation.layout import ELEMENTS, SITE_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class GraphAttention(nn.Module):
         return averaged.flatten(1)
 
 
-def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:
+def occupation(rows: Float[Tensor, "site column"]) -> Float[Tensor, "site species"]:
     """Distribution over the vacancy (first) and the 103 elements of every site."""
     number, share = rows[:, 0::2].long(), rows[:, 1::2]
     spread = rows.new_zeros(len(rows), ELEMENTS + 1).scatter_add(1, number, share)
@@ -173,8 +173,8 @@ class Occupancy(Block):
     def _sites(self, batch: BlockBatch) -> tuple[Tensor, Int[Tensor, "site"], Edges]:
         if batch.edges is None:
             raise ValueError("this block needs the periodic graph, got a batch without edges")
-        held = batch.valid[:, :MAX_SITES]
-        return occupation(batch.rows[:, :MAX_SITES][held]), held.nonzero()[:, 0], batch.edges
+        held = batch.valid[:, SITE_ROWS]
+        return occupation(batch.rows[:, SITE_ROWS][held]), held.nonzero()[:, 0], batch.edges
 
     def _tokens(
         self, species: Float[Tensor, "site species"], hidden: Bool[Tensor, "site"], edges: Edges

@@ -32,7 +32,7 @@ from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks._squash import Squash
-from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
+from crystalssl.representation.layout import LATTICE_END, SITE_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +189,10 @@ class Sites(Block):
         self.mean_distance, self.mean_ratio = TargetMean(), TargetMean()
 
     def _geometry(self, batch: BlockBatch) -> Geometry:
-        held = batch.valid[:, :MAX_SITES]
+        held = batch.valid[:, SITE_ROWS]
         return Geometry(
-            frac=batch.rows[:, :MAX_SITES, 0:3][held],
-            lattice=batch.rows[:, LATTICE_ROWS, 3:6],
+            frac=batch.rows[:, SITE_ROWS, 0:3][held],
+            lattice=batch.rows[:, LATTICE_END, 3:6],
             crystal=held.nonzero()[:, 0],
         )
 

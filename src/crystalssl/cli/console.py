@@ -277,5 +277,6 @@ def make_canonical(
         canonical = canonicalize(crystals, symprec=symprec, processes=processes)
     total = len(crystals) + len(skipped)
     report_skipped([*skipped, *canonical.skipped], total, folder, strict)
+    report_notes(canonical.notes)
     say(f"{len(canonical.crystals):,} canonical crystals (symmetry within {symprec:g} angstrom)")
     return canonical

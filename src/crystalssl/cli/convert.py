@@ -68,13 +68,16 @@ def panel(
     symprec: Symprec = 0.01,
 ) -> None:
     """Write the panel of canonical crystals: what the encoders read."""
-    from crystalssl.representation.panel import build_panel
+    from crystalssl.representation.panel import build_panel, holdable
 
     make_file(out, [".npy"])
     canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
+    fits, unfit = holdable(canonical.crystals)
+    report_skipped([*canonical.skipped, *unfit], len(fits) + len(canonical.skipped), out.parent, strict)
+    crystals = canonical.crystals.take(fits)
     with console.status("Building the panel"):
-        array = build_panel(canonical.crystals)
-    save_array(array, canonical.crystals.ids, out)
+        array = build_panel(crystals)
+    save_array(array, crystals.ids, out)
 
 
 def save_array(array: npt.NDArray[Any], ids: npt.NDArray[np.str_], out: Path) -> None:

@@ -159,7 +159,7 @@ def bond_targets(
     """
     chosen = [elemental.WEIGHT_NAMES.index(name) for name in _PAIR_PROPERTIES]
     weights = crystals.occupancy.sum(axis=1, dtype=np.float64)
-    target = graph.target.astype(np.uint8)
+    target = compact_sites(graph.target)
     values = np.empty((len(crystals), len(bond_names())), np.float32)
 
     def work(start: int, stop: int) -> None:

@@ -16,12 +16,13 @@ import torch
 from jaxtyping import Bool, Float, Int, Int16, Shaped, UInt8
 from torch import Tensor
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, Skip
 from crystalssl.representation import layout
 from crystalssl.representation.panel_groups import MAKERS
 from crystalssl.representation.points import shortest_shells
 from crystalssl.representation.scattering import amplitudes
-from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.crystals import SLOTS, Crystals
+from crystalssl.structures.validity import skip
 
 _CHUNK = 1024
 
@@ -34,8 +35,8 @@ class PanelSource:
         lattice: rows are a, b, c in angstrom.
         offsets: site offsets, one more than crystals.
         frac: fractional coordinates in [0, 1).
-        numbers: atomic numbers of the four slots.
-        occupancy: occupancies of the four slots.
+        numbers: atomic numbers of the slots of a site, four or more.
+        occupancy: occupancies of the slots.
         direct: steps of the short lattice vectors, int8 where they fit, else int16.
         direct_used: short lattice vectors in complete shells.
         hkl: Miller indices of the short reciprocal vectors, as ``direct``.
@@ -48,8 +49,8 @@ class PanelSource:
     lattice: Float[Tensor, "crystal 3 3"]
     offsets: Int[Tensor, "offset"]
     frac: Float[Tensor, "site 3"]
-    numbers: UInt8[Tensor, "site 4"]
-    occupancy: Float[Tensor, "site 4"]
+    numbers: UInt8[Tensor, "site slot"]
+    occupancy: Float[Tensor, "site slot"]
     direct: Shaped[Tensor, "crystal 99 3"]
     direct_used: Int16[Tensor, "crystal"]
     hkl: Shaped[Tensor, "crystal 103 3"]
@@ -66,7 +67,7 @@ class PanelSource:
             crystals: canonical crystals (``structures.canonical.canonicalize``).
 
         Raises:
-            InputError: on more than 100 sites, an element beyond 103, or a bad cell.
+            InputError: on a crystal without sites, an element beyond 103, or a bad cell.
         """
         _check(crystals)
         direct = shortest_shells(crystals.lattice, layout.DIRECT_VECTORS)
@@ -129,8 +130,11 @@ class PanelSource:
 
     def group(
         self, name: str
-    ) -> tuple[Float[Tensor, "crystal 103 column"], Bool[Tensor, "crystal 103"]]:
+    ) -> tuple[Float[Tensor, "crystal row column"], Bool[Tensor, "crystal row"]]:
         """Rows of one panel group for all crystals held, and which rows hold something.
+
+        The site groups have a row for each site of the largest crystal, at least 100, and three
+        for the lattice vectors; occupancy has two columns for each slot.
 
         Raises:
             UnknownNameError: if there is no such group.
@@ -146,19 +150,31 @@ def _compact(steps: npt.NDArray[np.int16]) -> npt.NDArray[np.int16] | npt.NDArra
 
 
 def _check(crystals: Crystals) -> None:
-    """Refuse what the panel has no rows for."""
+    """Refuse what no encoder can read."""
     counts = crystals.site_counts
-    if len(counts) and (counts.max() > layout.MAX_SITES or counts.min() < 1):
-        worst = int(np.argmax(np.abs(counts - 50)))
-        raise InputError(
-            f"Crystal {crystals.ids[worst]!r} has {counts[worst]} sites, expected 1 to "
-            f"{layout.MAX_SITES}. Canonicalize first: it reduces cells and skips larger ones."
-        )
+    if len(counts) and counts.min() < 1:
+        raise InputError(f"Crystal {crystals.ids[counts.argmin()]!r} has no sites; leave it out.")
     if (crystals.numbers > layout.ELEMENTS).any() or (crystals.numbers < 0).any():
         raise InputError(
             f"Got an atomic number outside 0..{layout.ELEMENTS}. Canonicalize first: it skips "
             "structures with unknown elements."
         )
+
+
+def holdable(crystals: Crystals) -> tuple[npt.NDArray[np.bool_], list[Skip]]:
+    """(n,) whether the panel's fixed rows and columns can hold each crystal, and the others.
+
+    The encoders are not bound by this: they read all sites and species.
+    """
+    limits = ((crystals.site_counts, layout.MAX_SITES, "sites"),)
+    limits += ((crystals.species_counts, SLOTS, "species on a site"),)
+    good, skipped = np.ones(len(crystals), np.bool_), []
+    for counts, most, what in limits:
+        for row in np.flatnonzero(good & (counts > most)).tolist():
+            reason = f"{counts[row]} {what}, the panel holds {most}"
+            skipped.append(skip(crystals, row, reason, "use features, which have no such limit"))
+        good &= counts <= most
+    return good, skipped
 
 
 def iterate_panel(source: PanelSource, size: int = _CHUNK) -> Iterator[npt.NDArray[np.float32]]:
@@ -177,8 +193,13 @@ def build_panel(crystals: Crystals) -> npt.NDArray[np.float32]:
     """The panel of every crystal, (n, 103, 64); 26 kB a crystal.
 
     Raises:
-        InputError: as ``PanelSource.from_crystals``.
+        InputError: as ``PanelSource.from_crystals``, and for a crystal that it cannot hold
+            (``holdable``).
     """
+    too_large = holdable(crystals)[1]
+    if too_large:
+        raise InputError(f"Crystal {too_large[0].id!r} has {too_large[0].reason}.")
+    crystals = crystals.with_width(SLOTS)
     panel = np.empty((len(crystals), layout.ROWS, layout.COLUMNS), np.float32)
     at = 0
     for part in iterate_panel(PanelSource.from_crystals(crystals)):

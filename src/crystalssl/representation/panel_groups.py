@@ -45,11 +45,16 @@ def site_index(source: PanelSource) -> tuple[Int[Tensor, "site"], Int[Tensor, "s
 
 
 def _to_rows(source: PanelSource, values: Float[Tensor, "site column"]) -> Rows:
-    """Scatter site values to rows 0:100, with the mask of rows that hold a site."""
+    """Scatter site values to rows 0:100 or more, with the mask of rows that hold a site.
+
+    The last three rows are the lattice vectors', behind the sites of the largest crystal.
+    """
     crystal, row = site_index(source)
-    rows = values.new_zeros((len(source), layout.ROWS, values.shape[1]))
+    sites = max(layout.MAX_SITES, int(source.site_counts.max())) if len(source) else 0
+    count = max(layout.ROWS, sites + layout.LATTICE_VECTORS)
+    rows = values.new_zeros((len(source), count, values.shape[1]))
     rows[crystal, row] = values
-    valid = torch.arange(layout.ROWS, device=rows.device) < source.site_counts[:, None]
+    valid = torch.arange(count, device=rows.device) < source.site_counts[:, None]
     return rows, valid
 
 
@@ -95,7 +100,7 @@ def lattice(source: PanelSource) -> Rows:
 
 
 def sites(source: PanelSource) -> Rows:
-    """Fractional and Cartesian coordinates and harmonics; rows 100:103 hold the cell."""
+    """Fractional and Cartesian coordinates and harmonics; the last three rows hold the cell."""
     crystal, _ = site_index(source)
     cart = torch.einsum("si,sij->sj", source.frac, source.lattice[crystal])
     waves = []
@@ -103,12 +108,12 @@ def sites(source: PanelSource) -> Rows:
         angle = 2 * math.pi * k * source.frac
         waves += [torch.sin(angle), torch.cos(angle)]
     rows, valid = _to_rows(source, torch.cat([source.frac, cart, *waves], dim=1))
-    rows[:, layout.LATTICE_ROWS, 3:6] = source.lattice
+    rows[:, layout.LATTICE_END, 3:6] = source.lattice
     return rows, valid
 
 
 def occupancy(source: PanelSource) -> Rows:
-    """Atomic number and occupancy of the four slots of each site."""
+    """Atomic number and occupancy of the slots of each site, four or more."""
     pairs = torch.stack([source.numbers.to(source.occupancy.dtype), source.occupancy], dim=2)
     return _to_rows(source, pairs.flatten(1))
 

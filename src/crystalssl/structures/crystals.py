@@ -95,6 +95,16 @@ class Crystals:
             columns=None if self.columns is None else self.columns.take(pa.array(rows)),
         )
 
+    def with_width(self, slots: int) -> Crystals:
+        """The same crystals with so many slots a site; slots that are cut off must be empty."""
+        width = self.numbers.shape[1]
+        if width < slots:
+            pad = ((0, 0), (0, slots - width))
+            return replace(
+                self, numbers=np.pad(self.numbers, pad), occupancy=np.pad(self.occupancy, pad)
+            )
+        return replace(self, numbers=self.numbers[:, :slots], occupancy=self.occupancy[:, :slots])
+
     def with_columns(self, columns: pa.Table | None) -> Crystals:
         """The same crystals with other carried columns."""
         return replace(self, columns=columns)
