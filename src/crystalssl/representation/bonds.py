@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from crystalssl.representation import elemental
 from crystalssl.representation._compiled import compiled, run_chunks
-from crystalssl.representation.graph import PeriodicGraph
+from crystalssl.representation.graph import PeriodicGraph, compact_sites
 from crystalssl.structures.crystals import Crystals
 
 PAIR_NAMES = (
