@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from crystalssl.errors import InputError, Skip, write_skipped
+from crystalssl.errors import InputError, Note, Skip, printable, write_skipped
 
 if TYPE_CHECKING:
     from crystalssl.structures.canonical import CanonicalResult
@@ -45,7 +45,8 @@ MANY = 20_000
 
 def say(message: str, style: str | None = None) -> None:
     """Print a line of progress or result as it is; paths and names are not cut."""
-    console.print(message, style=style, markup=False, soft_wrap=True)
+    text = "\n".join(map(printable, message.split("\n")))
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -173,7 +174,9 @@ def report_skipped(skipped: Sequence[Skip], total: int, folder: Path, strict: bo
     if not skipped:
         return
     write_skipped(skipped, path)
-    first = f"{skipped[0].id}: {sentence(skipped[0].reason)} {sentence(skipped[0].remedy)}"
+    first = printable(
+        f"{skipped[0].id}: {sentence(skipped[0].reason)} {sentence(skipped[0].remedy)}"
+    )
     if len(skipped) >= total:
         raise InputError(f"None of {total} structures can be used. First: {first} All: {path}")
     if strict:
@@ -182,6 +185,14 @@ def report_skipped(skipped: Sequence[Skip], total: int, folder: Path, strict: bo
             f"First: {first} All: {path}"
         )
     say(f"Skipped {len(skipped):,} of {total:,} structures; reasons in {path}", "yellow")
+
+
+def report_notes(notes: Sequence[Note], most: int = 20) -> None:
+    """Say what readers chose or found to differ in structures that were read."""
+    for note in notes[:most]:
+        say(f"Note on {note.id or note.file} ({note.file}): {note.text}", "yellow")
+    if len(notes) > most:
+        say(f"{len(notes) - most:,} more notes of this kind", "yellow")
 
 
 def sentence(text: str) -> str:
@@ -198,11 +209,13 @@ class Loaded:
         crystals: the valid ones, in input order.
         skipped: the others.
         total: how many there were.
+        notes: what readers chose or found to differ.
     """
 
     crystals: Crystals
     skipped: list[Skip]
     total: int
+    notes: list[Note]
 
 
 def load(sources: Sequence[Path]) -> Loaded:
@@ -212,22 +225,17 @@ def load(sources: Sequence[Path]) -> Loaded:
         InputError: if a source is missing or not of a known kind.
     """
     from crystalssl.datasets.load import load_crystals
-    from crystalssl.structures.canonical import canonicalize
-    from crystalssl.structures.validity import MAX_SITES, check
+    from crystalssl.structures.validity import check
 
     with console.status("Reading structures"):
         result = load_crystals([os.fspath(source) for source in sources])
         valid, invalid = check(result.crystals, max_sites=None)
         crystals = result.crystals.take(valid)
-        # A large cell is fine if the crystal's reduced cell is small enough.
-        large = crystals.site_counts > MAX_SITES
-        too_large = canonicalize(crystals.take(large)).skipped if large.any() else []
-        gone = {skip.id for skip in too_large}
-        crystals = crystals.take([name not in gone for name in crystals.ids.tolist()])
     return Loaded(
         crystals=crystals,
-        skipped=[*result.skipped, *invalid, *too_large],
+        skipped=[*result.skipped, *invalid],
         total=len(result.crystals) + len(result.skipped),
+        notes=result.notes,
     )
 
 
@@ -243,6 +251,7 @@ def load_canonical(
 
     with console.status("Reading structures"):
         result = load_crystals([os.fspath(source) for source in sources])
+    report_notes(result.notes)
     return make_canonical(
         result.crystals, folder, strict=strict, symprec=symprec, skipped=result.skipped
     )
@@ -268,5 +277,6 @@ def make_canonical(
         canonical = canonicalize(crystals, symprec=symprec, processes=processes)
     total = len(crystals) + len(skipped)
     report_skipped([*skipped, *canonical.skipped], total, folder, strict)
+    report_notes(canonical.notes)
     say(f"{len(canonical.crystals):,} canonical crystals (symmetry within {symprec:g} angstrom)")
     return canonical

@@ -16,6 +16,7 @@ from crystalssl.cli.console import (
     load,
     load_canonical,
     make_file,
+    report_notes,
     report_skipped,
     say,
 )
@@ -38,6 +39,7 @@ def convert(
     forget_skipped(out.parent)
     loaded = load(sources)
     report_skipped(loaded.skipped, loaded.total, out.parent, strict)
+    report_notes(loaded.notes)
     write_table(loaded.crystals, out)
     say(f"{len(loaded.crystals):,} structures: {out}")
 
@@ -66,13 +68,18 @@ def panel(
     symprec: Symprec = 0.01,
 ) -> None:
     """Write the panel of canonical crystals: what the encoders read."""
-    from crystalssl.representation.panel import build_panel
+    from crystalssl.representation.panel import build_panel, holdable
 
     make_file(out, [".npy"])
     canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
+    fits, unfit = holdable(canonical.crystals)
+    report_skipped(
+        [*canonical.skipped, *unfit], len(fits) + len(canonical.skipped), out.parent, strict
+    )
+    crystals = canonical.crystals.take(fits)
     with console.status("Building the panel"):
-        array = build_panel(canonical.crystals)
-    save_array(array, canonical.crystals.ids, out)
+        array = build_panel(crystals)
+    save_array(array, crystals.ids, out)
 
 
 def save_array(array: npt.NDArray[Any], ids: npt.NDArray[np.str_], out: Path) -> None:
@@ -88,8 +95,10 @@ def save_array(array: npt.NDArray[Any], ids: npt.NDArray[np.str_], out: Path) ->
 
 def save_ids(ids: npt.NDArray[np.str_], out: Path) -> None:
     """Write ids as ``<stem>_ids.txt`` beside an array, where every reader of arrays looks."""
+    from crystalssl.structures.ids import to_line
+
     sidecar = out.with_name(f"{out.stem}_ids.txt")
     partial = sidecar.with_name(sidecar.name + ".partial")
-    partial.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+    partial.write_text("".join(f"{to_line(str(name))}\n" for name in ids), encoding="utf-8")
     partial.replace(sidecar)
     say(f"{len(ids):,} rows: {out}\nIds: {sidecar}")

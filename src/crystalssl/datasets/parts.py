@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus, Neighbours, Reader
@@ -220,7 +221,7 @@ def joined(parts: Sequence[Corpus]) -> Corpus:
     """Several corpora as one, in order; the statistics of the targets are those of the first."""
     first = parts[0]
     panel = {
-        f.name: torch.cat([getattr(part.panel, f.name) for part in parts])
+        f.name: _stacked([getattr(part.panel, f.name) for part in parts])
         for f in fields(PanelSource)
         if f.name != "offsets"
     }
@@ -265,6 +266,19 @@ def _origin(table: Path, seed: int, symprec: float) -> dict[str, float]:
         "bytes": state.st_size, "modified": state.st_mtime, "seed": seed, "symprec": symprec,
         "rows_in_a_part": PART, "row_groups_mixed": MIX,
     }  # fmt: skip
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other; those with fewer slots a site get empty ones."""
+    width = max(part.shape[-1] for part in parts) if parts[0].ndim > 1 else 0
+    return torch.cat(
+        [
+            part
+            if part.ndim < 2 or part.shape[-1] == width
+            else functional.pad(part, (0, width - part.shape[-1]))
+            for part in parts
+        ]
+    )
 
 
 def _chained(offsets: Sequence[Tensor]) -> Tensor:
