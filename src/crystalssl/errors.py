@@ -7,6 +7,7 @@ recorded so that the good ones in the same batch go on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,46 @@ class Skip:
     remedy: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """One structure that was read, with something that its owner should know.
+
+    Attributes:
+        id: the structure's id as the reader knew it, before repeated ids are told apart.
+        file: where it came from.
+        text: what was chosen, left out or found to differ.
+    """
+
+    id: str
+    file: str
+    text: str
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that steer a terminal, break a line, or cannot be written as UTF-8."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that make a spreadsheet take a cell for a formula."""
+
+
+def printable(text: str, longest: int = 2000) -> str:
+    """A text that can be shown on any screen: control characters escaped, the middle cut out."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} ... {text[-longest // 4 :]}"
+    return _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
+def cell_text(text: str) -> str:
+    """A text for one cell of a CSV file: printable, and no formula to a spreadsheet."""
+    text = printable(text)
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str], where: str = "") -> UnknownNameError:
     """Build the error for an unknown name, with the closest match and where to look.
 
@@ -80,7 +121,10 @@ def worker_died() -> CrystalSSLError:
 
 
 def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
-    """Write skipped structures as CSV (id, file, reason, remedy), atomically."""
+    """Write skipped structures as CSV (id, file, reason, remedy), atomically.
+
+    Control characters are escaped, and text that a spreadsheet would run as a formula is quoted.
+    """
     import csv
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +132,8 @@ def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
     with partial.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["id", "file", "reason", "remedy"])
-        writer.writerows([skip.id, skip.file, skip.reason, skip.remedy] for skip in skips)
+        writer.writerows(
+            map(cell_text, (skip.id, skip.file, skip.reason, skip.remedy)) for skip in skips
+        )
     partial.replace(path)
     return path

@@ -195,8 +195,19 @@ def test_sparsity_refuses_what_is_no_panel() -> None:
 
 def test_too_many_sites_are_refused_with_a_remedy(crystals_of: Build) -> None:
     frac = np.random.default_rng(0).uniform(size=(101, 3))
-    with pytest.raises(InputError, match="101 sites"):
-        PanelSource.from_crystals(crystals_of([(np.eye(3) * 12, frac, [1] * 101)]))
+    with pytest.raises(InputError, match="101 sites, the panel holds 100"):
+        build_panel(crystals_of([(np.eye(3) * 12, frac, [1] * 101)]))
+
+
+def test_encoders_are_given_every_site_and_species(crystals_of: Build) -> None:
+    frac = np.random.default_rng(0).uniform(size=(130, 3))
+    crystals = crystals_of([(np.eye(3) * 12, frac, [1] * 130), (np.eye(3) * 3, [[0, 0, 0]], [3])])
+    crystals = crystals.with_width(6)
+    rows, valid = group_rows(PanelSource.from_crystals(crystals), "sites")
+    assert rows.shape == (2, 133, 24)
+    assert valid.sum(dim=1).tolist() == [130, 1]
+    assert np.allclose(rows[:, -3:, 3:6].numpy(), crystals.lattice)
+    assert group_rows(PanelSource.from_crystals(crystals), "occupancy")[0].shape == (2, 133, 12)
 
 
 def test_an_unknown_group_suggests_the_closest(source: PanelSource) -> None:

@@ -29,9 +29,6 @@ _atom_site_fract_z
 Cs 0 0 0
 Cl 0.5 0.5 0.5
 """
-GRID = np.stack(np.meshgrid(*[np.arange(6) / 6] * 3), -1).reshape(-1, 3)
-GRID = np.random.default_rng(0).permutation(GRID)[:150]
-MANY = "".join(f"C{i} {x:.4f} {y:.4f} {z:.4f}\n" for i, (x, y, z) in enumerate(GRID))
 BAD = {
     "empty": "",
     "truncated": GOOD[:-10],
@@ -40,7 +37,6 @@ BAD = {
     "unknown_element": GOOD.replace("Cl 0.5", "Qx 0.5"),
     "beyond_tables": GOOD.replace("Cl 0.5", "Og 0.5"),
     "overlapping": GOOD.replace("Cl 0.5 0.5 0.5", "Cl 0.01 0.0 0.0"),
-    "many_sites": GOOD[: GOOD.index("Cs 0 0 0")].replace("4.1", "14.1") + MANY,
 }
 
 

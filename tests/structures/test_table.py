@@ -166,12 +166,8 @@ def test_a_site_that_is_all_vacancy_vanishes() -> None:
             "species 'm' is no element",
         ),
         (
-            {
-                "name": "m",
-                "chemical_symbols": ["Na", "K", "Li", "Rb", "Cs"],
-                "concentration": [0.2] * 5,
-            },
-            "more than 4 elements",
+            {"name": "m", "chemical_symbols": ["Na", "K"], "concentration": [0.5, -0.5]},
+            "occupancy is negative",
         ),
     ],
 )

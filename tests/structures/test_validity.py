@@ -32,6 +32,9 @@ GOOD = replace(cell([[0, 0, 0], [0.5, 0.5, 0.5]]), ids=np.array(["good"]))
 NEAR = [[0.0, 0.0, 0.0], [0.95, 0.02, 0.0]]
 
 
+SLENDER = replace(cell([[0, 0, 0]]), lattice=np.diag([1.0, 1.0, 1200.0])[None])
+
+
 def grid(n: int) -> list:
     return (np.stack(np.meshgrid(*[np.arange(n)] * 3), -1).reshape(-1, 3) / n).tolist()
 
@@ -48,7 +51,7 @@ def grid(n: int) -> list:
         (cell([[0, 0, 0]], occupancy=[1.2]), "total occupancy of a site is 1.200"),
         (cell(NEAR), "0.215 angstrom apart"),
         (cell([[0, 0, 0]], a=0.4), "0.400 angstrom apart"),
-        (cell(grid(5), a=12.0), "125 sites"),
+        (SLENDER, r"1.2e\+03 times as long"),
     ],
 )
 def test_a_broken_rule_is_one_skip_and_the_others_stay(bad: Crystals, reason: str) -> None:
@@ -73,7 +76,9 @@ def test_rounded_occupancies_may_exceed_one_a_little() -> None:
 def test_the_number_of_sites_can_be_left_open() -> None:
     many = cell(grid(5), a=12.0)
     assert len(many.frac_coords) > MAX_SITES
+    assert check(many)[0].all()
     assert check(many, max_sites=None)[0].all()
+    assert "125 sites in the cell, expected 1 to 100" in check(many, MAX_SITES)[1][0].reason
 
 
 def test_the_file_a_crystal_came_from_is_named() -> None:

@@ -35,7 +35,7 @@ from crystalssl.blocks._objectives import (
     structure_task,
 )
 from crystalssl.blocks.contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
-from crystalssl.representation.layout import ELEMENTS, MAX_SITES
+from crystalssl.representation.layout import ELEMENTS, SITE_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class GraphAttention(nn.Module):
         return averaged.flatten(1)
 
 
-def occupation(rows: Float[Tensor, "site 8"]) -> Float[Tensor, "site species"]:
+def occupation(rows: Float[Tensor, "site column"]) -> Float[Tensor, "site species"]:
     """Distribution over the vacancy (first) and the 103 elements of every site."""
     number, share = rows.view(len(rows), -1, 2).unbind(2)  # (site, slot) each
     species = rows.new_zeros(len(rows), ELEMENTS + 1).scatter_add(1, number.long(), share)
@@ -175,8 +175,8 @@ class Occupancy(Block):
     def _sites(self, batch: BlockBatch) -> tuple[Tensor, Int[Tensor, "site"], Edges]:
         if batch.edges is None:
             raise ValueError("this block needs the periodic graph, got a batch without edges")
-        held = batch.valid[:, :MAX_SITES]
-        return occupation(batch.rows[:, :MAX_SITES][held]), held.nonzero()[:, 0], batch.edges
+        held = batch.valid[:, SITE_ROWS]
+        return occupation(batch.rows[:, SITE_ROWS][held]), held.nonzero()[:, 0], batch.edges
 
     def _tokens(
         self, species: Float[Tensor, "site species"], hidden: Bool[Tensor, "site"], edges: Edges

@@ -32,7 +32,7 @@ from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks.contract import Block, BlockBatch, Edges, Encoded, PretextResult, TaskInfo
-from crystalssl.representation.layout import LATTICE_ROWS, MAX_SITES
+from crystalssl.representation.layout import LATTICE_END, SITE_ROWS
 from crystalssl.representation.layout import group as panel_group
 
 FRACTIONAL = panel_group("sites").at("fractional")
@@ -194,10 +194,10 @@ class Sites(Block):
         self.mean_distance, self.mean_ratio = TargetMean(), TargetMean()
 
     def _geometry(self, batch: BlockBatch) -> Geometry:
-        held = batch.valid[:, :MAX_SITES]
+        held = batch.valid[:, SITE_ROWS]
         return Geometry(
-            frac=batch.rows[:, :MAX_SITES, FRACTIONAL][held],
-            lattice=batch.rows[:, LATTICE_ROWS, CARTESIAN],
+            frac=batch.rows[:, SITE_ROWS, FRACTIONAL][held],
+            lattice=batch.rows[:, LATTICE_END, CARTESIAN],
             crystal=held.nonzero()[:, 0],
         )
 

@@ -23,7 +23,7 @@ from crystalssl.errors import InputError
 from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch, Edges
-from crystalssl.representation.graph import periodic_graph
+from crystalssl.representation.graph import compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
 from crystalssl.representation.targets import crystal_targets, no_targets
@@ -96,7 +96,7 @@ class Corpus:
         neighbours = Neighbours(
             offsets=torch.from_numpy(graph.edge_offsets[crystals.offsets]),
             degree=torch.from_numpy(graph.degrees.astype(np.int16)),
-            target=torch.from_numpy(graph.target.astype(np.uint8)),
+            target=torch.from_numpy(compact_sites(graph.target)),
             image=torch.from_numpy(graph.image),
             distance=torch.from_numpy(graph.distance),
         )

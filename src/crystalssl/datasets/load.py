@@ -124,6 +124,7 @@ def load_crystals(sources: Sequence[str | Path]) -> ReadResult:
     return ReadResult(
         crystals=crystals.with_ids(unique_ids(crystals.ids)),
         skipped=[skip for part in parts for skip in part.skipped],
+        notes=[note for part in parts for note in part.notes],
     )
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from crystalssl.representation import elemental
 from crystalssl.representation._compiled import compiled, run_chunks
-from crystalssl.representation.graph import PeriodicGraph
+from crystalssl.representation.graph import PeriodicGraph, compact_sites
 from crystalssl.structures.crystals import Crystals
 
 PAIR_NAMES = (
@@ -171,7 +171,7 @@ def bond_targets(
     """
     chosen = [elemental.weight_column(name) for name in _PAIR_PROPERTIES]
     weights = crystals.occupancy.sum(axis=1, dtype=np.float64)
-    target = graph.target.astype(np.uint8)
+    target = compact_sites(graph.target)
     values = np.empty((len(crystals), len(bond_names())), np.float32)
 
     def work(start: int, stop: int) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from crystalssl.representation._compiled import compiled, run_chunks
 from crystalssl.representation.graph import gather, reduced_sites
 from crystalssl.representation.points import dual_norms, reduce_basis
-from crystalssl.structures.crystals import SLOTS, Crystals
+from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.validity import MIN_DISTANCE
 
 REACH = 2.0
@@ -86,8 +86,8 @@ def fingerprints(crystals: Crystals) -> npt.NDArray[np.float64]:
     values = np.empty((len(crystals), len(NAMES)))
     lattice = np.ascontiguousarray(crystals.lattice, np.float64)
     frac = np.ascontiguousarray(crystals.frac_coords, np.float64)
-    numbers = np.ascontiguousarray(crystals.numbers, np.int16).reshape(-1, SLOTS)
-    occupancy = np.ascontiguousarray(crystals.occupancy, np.float32).reshape(-1, SLOTS)
+    numbers = np.ascontiguousarray(crystals.numbers, np.int16)
+    occupancy = np.ascontiguousarray(crystals.occupancy, np.float32)
 
     def work(start: int, stop: int) -> None:
         first, last = crystals.offsets[start], crystals.offsets[stop]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from crystalssl.errors import InputError
 from crystalssl.representation.ftcp_decode import as_raw
+from crystalssl.structures.ids import from_line
 
 ID_COLUMNS = ("immutable_id", "material_id", "mp_id", "id", "ids")
 """Names of a column of ids, in the order they are looked for."""
@@ -90,7 +91,7 @@ def read_ids(path: Path) -> npt.NDArray[np.str_]:
         if path.suffix == ".npy":
             stored: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
             return stored.ravel().astype(np.str_)
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
         if path.suffix == ".json":
             content = json.loads(text)
             rows = content["ids"] if isinstance(content, dict) else content
@@ -101,11 +102,11 @@ def read_ids(path: Path) -> npt.NDArray[np.str_]:
             "line into a .txt file."
         ) from None
     if path.suffix != ".csv":
-        lines = [line.strip() for line in text.splitlines()]
-        return np.array([line for line in lines if line], dtype=np.str_)
-    cells = [row for row in csv.reader(io.StringIO(text)) if any(row)]
+        lines = [line.strip() for line in text.split("\n")]
+        return np.array([from_line(line) for line in lines if line], dtype=np.str_)
+    cells = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     header = [name.strip().lower() for name in cells[0]] if cells else []
     column = next((header.index(name) for name in ID_COLUMNS if name in header), None)
     if column is None:
         return np.array([row[0].strip() for row in cells], dtype=np.str_)
-    return np.array([row[column].strip() for row in cells[1:]], dtype=np.str_)
+    return np.array([row[column] for row in cells[1:] if column < len(row)], dtype=np.str_)

@@ -49,6 +49,11 @@ class PeriodicGraph:
         return np.diff(self.edge_offsets)
 
 
+def compact_sites(target: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
+    """Site numbers within crystals in one byte each, where all of them fit."""
+    return target.astype(np.uint8) if target.max(initial=0) < 256 else target
+
+
 @compiled
 def gather(
     frac: npt.NDArray[np.float64],

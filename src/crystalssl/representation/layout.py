@@ -29,6 +29,12 @@ LATTICE_ROWS = slice(100, 103)
 """Rows of sites and occupancy that stand for the lattice vectors a, b, c."""
 CELL_ROWS = slice(0, 3)
 """Rows of the lattice group with the cell vectors a, b, c."""
+LATTICE_VECTORS = 3
+"""Rows of sites and occupancy behind the sites."""
+LATTICE_END = slice(-LATTICE_VECTORS, None)
+"""The same rows counted from the end, where a batch holds crystals of more than 100 sites."""
+SITE_ROWS = slice(None, -LATTICE_VECTORS)
+"""Rows of sites and occupancy that stand for sites, in a batch of any size."""
 ANGLE_ROW = 3
 """Row of the lattice group with alpha, beta, gamma (degrees) in the columns of a vector, and the
 volume (cubic angstrom) in that of a length."""

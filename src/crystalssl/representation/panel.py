@@ -13,13 +13,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, Skip
 from crystalssl.representation import layout
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
-from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.crystals import SLOTS, Crystals
+from crystalssl.structures.validity import skip
 
 _CHUNK = 1024
+
+
+def holdable(crystals: Crystals) -> tuple[npt.NDArray[np.bool_], list[Skip]]:
+    """(n,) whether the panel's fixed rows and columns can hold each crystal, and the others.
+
+    The encoders are not bound by this: they read all sites and species.
+    """
+    limits = (
+        (crystals.site_counts, layout.MAX_SITES, "sites"),
+        (crystals.species_counts, SLOTS, "species on a site"),
+    )
+    good = np.ones(len(crystals), np.bool_)
+    skipped: list[Skip] = []
+    for counts, most, what in limits:
+        for row in np.flatnonzero(good & (counts > most)).tolist():
+            reason = f"{counts[row]} {what}, the panel holds {most}"
+            skipped.append(skip(crystals, row, reason, "use features, which have no such limit"))
+        good &= counts <= most
+    return good, skipped
 
 
 def iterate_panel(source: PanelSource, size: int = _CHUNK) -> Iterator[npt.NDArray[np.float32]]:
@@ -38,8 +58,13 @@ def build_panel(crystals: Crystals) -> npt.NDArray[np.float32]:
     """The panel of every crystal, (n, 103, 64); 26 kB a crystal.
 
     Raises:
-        InputError: as ``PanelSource.from_crystals``.
+        InputError: as ``PanelSource.from_crystals``, and for a crystal that it cannot hold
+            (``holdable``).
     """
+    too_large = holdable(crystals)[1]
+    if too_large:
+        raise InputError(f"Crystal {too_large[0].id!r} has {too_large[0].reason}.")
+    crystals = crystals.with_width(SLOTS)
     panel = np.empty((len(crystals), layout.ROWS, layout.COLUMNS), np.float32)
     at = 0
     for chunk in iterate_panel(PanelSource.from_crystals(crystals)):

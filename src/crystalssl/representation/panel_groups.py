@@ -23,8 +23,11 @@ _SLOTS = layout.group("composition").width
 
 def group_rows(
     source: PanelSource, name: str
-) -> tuple[Float[Tensor, "crystal 103 column"], Bool[Tensor, "crystal 103"]]:
+) -> tuple[Float[Tensor, "crystal row column"], Bool[Tensor, "crystal row"]]:
     """Rows of one panel group for all crystals held, and which rows hold something.
+
+    The site groups have a row for each site of the largest crystal, at least 100, and three for the
+    lattice vectors; occupancy has two columns for each slot.
 
     Raises:
         UnknownNameError: if there is no such group.
@@ -58,15 +61,20 @@ def _crystal_and_row(source: PanelSource) -> tuple[Int[Tensor, "site"], Int[Tens
 
 
 def _to_rows(source: PanelSource, values: Float[Tensor, "site column"]) -> Rows:
-    """Scatter site values to rows 0:100, with the mask of rows that hold a site."""
-    rows = values.new_zeros((len(source), layout.ROWS, values.shape[1]))
+    """Scatter site values to rows 0:100 or more, with the mask of rows that hold a site.
+
+    The last three rows are the lattice vectors', behind the sites of the largest crystal.
+    """
+    sites = max(layout.MAX_SITES, int(source.site_counts.max())) if len(source) else 0
+    count = max(layout.ROWS, sites + layout.LATTICE_VECTORS)
+    rows = values.new_zeros((len(source), count, values.shape[1]))
     rows[_crystal_and_row(source)] = values  # (site, column) -> (crystal, row, column)
-    return rows, _first(source.site_counts)
+    return rows, _first(source.site_counts, count)
 
 
-def _first(used: Int[Tensor, "crystal"]) -> Bool[Tensor, "crystal row"]:
-    """Mask of the first ``used`` rows."""
-    return torch.arange(layout.ROWS, device=used.device) < used[:, None]
+def _first(used: Int[Tensor, "crystal"], count: int = layout.ROWS) -> Bool[Tensor, "crystal row"]:
+    """Mask of the first ``used`` of ``count`` rows."""
+    return torch.arange(count, device=used.device) < used[:, None]
 
 
 def composition(source: PanelSource) -> Rows:
@@ -99,7 +107,7 @@ def lattice(source: PanelSource) -> Rows:
 
 
 def sites(source: PanelSource) -> Rows:
-    """Fractional and Cartesian coordinates and harmonics; rows 100:103 hold the cell."""
+    """Fractional and Cartesian coordinates and harmonics; the last three rows hold the cell."""
     crystal, _ = _crystal_and_row(source)
     cart = torch.einsum("si,sij->sj", source.frac, source.lattice[crystal])
     waves = []
@@ -107,12 +115,12 @@ def sites(source: PanelSource) -> Rows:
         angle = 2 * math.pi * k * source.frac
         waves += [torch.sin(angle), torch.cos(angle)]
     rows, valid = _to_rows(source, torch.cat([source.frac, cart, *waves], dim=1))
-    rows[:, layout.LATTICE_ROWS, layout.group("sites").at("cartesian")] = source.lattice
+    rows[:, layout.LATTICE_END, layout.group("sites").at("cartesian")] = source.lattice
     return rows, valid
 
 
 def occupancy(source: PanelSource) -> Rows:
-    """Atomic number and occupancy of the four slots of each site."""
+    """Atomic number and occupancy of the slots of each site, four or more."""
     pairs = torch.stack([source.numbers.to(source.occupancy.dtype), source.occupancy], dim=2)
     return _to_rows(source, pairs.flatten(1))
 

@@ -29,8 +29,8 @@ class PanelSource:
         lattice: rows are a, b, c in angstrom.
         offsets: site offsets, one more than crystals.
         frac: fractional coordinates in [0, 1).
-        numbers: atomic numbers of the four slots.
-        occupancy: occupancies of the four slots.
+        numbers: atomic numbers of the slots of a site, four or more.
+        occupancy: occupancies of the slots.
         direct: steps of the short lattice vectors, int8 where they fit, else int16.
         direct_used: short lattice vectors in complete shells.
         hkl: Miller indices of the short reciprocal vectors, as ``direct``.
@@ -43,8 +43,8 @@ class PanelSource:
     lattice: Float[Tensor, "crystal 3 3"]
     offsets: Int[Tensor, "offset"]
     frac: Float[Tensor, "site 3"]
-    numbers: UInt8[Tensor, "site 4"]
-    occupancy: Float[Tensor, "site 4"]
+    numbers: UInt8[Tensor, "site slot"]
+    occupancy: Float[Tensor, "site slot"]
     direct: Shaped[Tensor, "crystal 99 3"]
     direct_used: Int16[Tensor, "crystal"]
     hkl: Shaped[Tensor, "crystal 103 3"]
@@ -61,7 +61,7 @@ class PanelSource:
             crystals: canonical crystals (``structures.canonical.canonicalize``).
 
         Raises:
-            InputError: on more than 100 sites, an element beyond 103, or a bad cell.
+            InputError: on a crystal without sites, an element beyond 103, or a bad cell.
         """
         _check(crystals)
         direct = shortest_shells(crystals.lattice, layout.DIRECT_VECTORS)
@@ -130,14 +130,10 @@ def _compact(steps: npt.NDArray[np.int16]) -> npt.NDArray[np.int16] | npt.NDArra
 
 
 def _check(crystals: Crystals) -> None:
-    """Refuse what the panel has no rows for."""
+    """Refuse what no encoder can read."""
     counts = crystals.site_counts
-    if len(counts) and (counts.max() > layout.MAX_SITES or counts.min() < 1):
-        worst = int(np.argmax(np.abs(counts - 50)))
-        raise InputError(
-            f"Crystal {crystals.ids[worst]!r} has {counts[worst]} sites, expected 1 to "
-            f"{layout.MAX_SITES}. Canonicalize first: it reduces cells and skips larger ones."
-        )
+    if len(counts) and counts.min() < 1:
+        raise InputError(f"Crystal {crystals.ids[counts.argmin()]!r} has no sites; leave it out.")
     if (crystals.numbers > layout.ELEMENTS).any() or (crystals.numbers < 0).any():
         raise InputError(
             f"Got an atomic number outside 0..{layout.ELEMENTS}. Canonicalize first: it skips "

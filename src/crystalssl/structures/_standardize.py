@@ -16,8 +16,14 @@ import moyopy
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.structures._primitive import FEW, primitive
+from crystalssl.structures._search import Found, doubtful, guarded, search
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+_MOST_SEARCHED = 4_000
+"""Sites of a primitive cell up to which its symmetry is searched; a larger one is only reduced."""
 
 _VOLUME_TOLERANCE = 0.05
 """Largest relative change of the volume per site that idealisation may cause."""
@@ -100,25 +106,29 @@ def _one(
     lattice: Floats, frac_coords: Floats, labels: Integers, symprec: float
 ) -> tuple[Any, Any, Any, int, bool]:
     """Basis, positions, source sites, space group and failure of one crystal."""
+    sites = np.arange(len(labels))
+    if len(labels) > FEW:
+        small = primitive(lattice, frac_coords, labels, symprec)
+        if small is not None:
+            sites = small.site
+            lattice, frac_coords, labels = small.lattice, small.frac_coords, labels[sites]
     numbers = labels.tolist()
-    try:
-        cell = moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers)
-        found = moyopy.MoyoDataset(cell, symprec=symprec, rotate_basis=False)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # ValueError, or a Rust panic, which is no Exception
-        return lattice, frac_coords, np.arange(len(numbers)), 1, True
-    primitive = found.prim_std_cell
-    if not _plausible(lattice, numbers, primitive):
-        return lattice, frac_coords, np.arange(len(numbers)), 1, True
-    source = dict(zip(found.mapping_std_prim, range(len(numbers)), strict=True))
+    cell = lattice.tolist(), frac_coords.tolist(), numbers
+    found = None
+    if len(numbers) <= _MOST_SEARCHED:
+        look = guarded if doubtful(lattice, len(numbers)) else search
+        found = look(*cell, symprec)
+    if found is None or not _plausible(lattice, numbers, found):
+        return lattice, frac_coords, sites, 1, True
+    # first input site that became each site of the primitive cell, the last one listed wins
+    source = dict(zip(found.mapping, sites.tolist(), strict=True))
     site = [source[place] for place in range(len(source))]
-    return primitive.basis, primitive.positions, site, found.number, False
+    return found.basis, found.positions, site, found.number, False
 
 
-def _plausible(lattice: Floats, numbers: list[int], primitive: Any) -> bool:
+def _plausible(lattice: Floats, numbers: list[int], primitive: Found) -> bool:
     """Whether a primitive cell holds the same material: whole multiple, equal volume per site."""
-    few = primitive.num_atoms
+    few = len(primitive.positions)
     if few == 0 or len(numbers) % few:
         return False
     before, after = _volume(lattice.tolist()) / len(numbers), _volume(primitive.basis) / few

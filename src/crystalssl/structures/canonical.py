@@ -10,18 +10,18 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.config import SYMPREC
-from crystalssl.errors import Skip
+from crystalssl.errors import Note, Skip
 from crystalssl.structures._standardize import Standardized, standardize
-from crystalssl.structures.crystals import SLOTS, Crystals
+from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
 from crystalssl.structures.species import mixture_codes
-from crystalssl.structures.validity import check
+from crystalssl.structures.validity import LARGEST, MAX_SITES, check, file_of
 
 CRYSTAL_SYSTEMS = (
     "triclinic",
@@ -72,18 +72,26 @@ class CanonicalResult:
         symmetry: their symmetry, row by row.
         kept: (m,) int64 rows of the input that ``crystals`` holds.
         skipped: the others, with a true reason.
+        notes: crystals that can be described but lie outside the size of training.
     """
 
     crystals: Crystals
     symmetry: Symmetry
     kept: npt.NDArray[np.int64]
     skipped: list[Skip]
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def beyond_training(self) -> npt.NDArray[np.bool_]:
+        """(m,) whether a crystal has more sites than any that default weights were trained on."""
+        return self.crystals.site_counts > MAX_SITES
 
 
 def canonicalize(
     crystals: Crystals,
     symprec: float = SYMPREC,
     *,
+    max_sites: int = LARGEST,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> CanonicalResult:
@@ -97,6 +105,7 @@ def canonicalize(
     Args:
         crystals: n crystals in any cell, disordered ones included.
         symprec: tolerance of the symmetry search in angstrom.
+        max_sites: most sites that a reduced cell may have.
         processes: worker processes; 1 works in this process. Worth it above some 5,000 crystals.
             Scripts that ask for more need the usual ``if __name__ == "__main__"``.
         progress: called with the number of crystals done since the last call.
@@ -120,16 +129,17 @@ def canonicalize(
         lattice=upright(found.lattice),
         offsets=offsets,
         frac_coords=_wrap(found.frac_coords),
-        numbers=mixtures[code, :SLOTS].astype(np.int16),
-        occupancy=_at_most_one(mixtures[code, SLOTS:]),
+        numbers=mixtures[code, : mixtures.shape[1] // 2].astype(np.int16),
+        occupancy=_at_most_one(mixtures[code, mixtures.shape[1] // 2 :]),
         columns=good.columns,
     )
-    keep, late = check(reduced)
+    keep, late = check(reduced, max_sites)
     kept = rows[keep]
     group = found.space_group[keep]
     order = {str(name): place for place, name in enumerate(crystals.ids)} if late else {}
+    canonical = reduced if keep.all() else reduced.take(keep)
     return CanonicalResult(
-        crystals=reduced if keep.all() else reduced.take(keep),
+        crystals=canonical,
         symmetry=Symmetry(
             space_group=group.astype(np.int16),
             crystal_system=np.searchsorted(_LAST_GROUP, group).astype(np.int8),
@@ -138,7 +148,16 @@ def canonicalize(
         ),
         kept=kept,
         skipped=sorted(skipped + late, key=lambda skip: order.get(skip.id, 0)),
+        notes=[
+            Note(id=str(canonical.ids[row]), file=file_of(canonical, row), text=_outside(count))
+            for row, count in enumerate(canonical.site_counts.tolist())
+            if count > MAX_SITES
+        ],
     )
+
+
+def _outside(sites: int) -> str:
+    return f"{sites} sites, more than the {MAX_SITES} of the crystals used in training"
 
 
 def upright(lattice: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

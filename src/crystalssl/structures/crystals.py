@@ -1,26 +1,27 @@
 """Many crystals as flat arrays: the form in which every stage hands structures to the next.
 
 Ragged layout: the sites of crystal ``i`` are rows ``offsets[i]:offsets[i + 1]`` of the site
-arrays. Partial occupancy is four (atomic number, occupancy) slots per site, by decreasing
-occupancy; an empty slot is (0, 0), and one minus the sum of occupancies is the vacancy.
+arrays. Partial occupancy is four or more (atomic number, occupancy) slots per site, as many as the
+fullest site of the batch needs, by decreasing occupancy; an empty slot is (0, 0), and one minus the
+sum of occupancies is the vacancy.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from crystalssl.errors import Skip
+from crystalssl.errors import Note, Skip
 from crystalssl.structures.crystal import Crystal
 
 SLOTS = 4
-"""Species that one site can hold."""
+"""Fewest slots of a site; what raw FTCP and the panel can hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +33,8 @@ class Crystals:
         lattice: (n, 3, 3) float64, rows are a, b, c in angstrom.
         offsets: (n + 1,) int64, site offsets.
         frac_coords: (sites, 3) float64 fractional coordinates, not wrapped.
-        numbers: (sites, 4) int16 atomic numbers, 0 in empty slots.
-        occupancy: (sites, 4) float32 occupancies, 0 in empty slots.
+        numbers: (sites, k) int16 atomic numbers, 0 in empty slots; k is at least ``SLOTS``.
+        occupancy: (sites, k) float32 occupancies, 0 in empty slots.
         columns: carried columns (labels, splits, file names), n rows, or None.
     """
 
@@ -123,6 +124,11 @@ class Crystals:
         return cart
 
     @property
+    def species_counts(self) -> npt.NDArray[np.int64]:
+        """(n,) most species on one site of each crystal."""
+        return most_on_a_site(self.numbers, self.crystal_of_site, len(self))
+
+    @property
     def volumes(self) -> npt.NDArray[np.float64]:
         """(n,) cell volumes in cubic angstrom."""
         volumes: npt.NDArray[np.float64] = np.abs(np.linalg.det(self.lattice))
@@ -146,6 +152,16 @@ class Crystals:
             occupancy=self.occupancy[sites],
             columns=None if self.columns is None else self.columns.take(pa.array(rows)),
         )
+
+    def with_width(self, slots: int) -> Crystals:
+        """The same crystals with so many slots a site; slots that are cut off must be empty."""
+        width = self.numbers.shape[1]
+        if width < slots:
+            pad = ((0, 0), (0, slots - width))
+            return replace(
+                self, numbers=np.pad(self.numbers, pad), occupancy=np.pad(self.occupancy, pad)
+            )
+        return replace(self, numbers=self.numbers[:, :slots], occupancy=self.occupancy[:, :slots])
 
     def with_columns(self, columns: pa.Table | None) -> Crystals:
         """The same crystals with other carried columns."""
@@ -204,8 +220,8 @@ class Crystals:
             lattice=np.concatenate([part.lattice for part in parts]),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             frac_coords=np.concatenate([part.frac_coords for part in parts]),
-            numbers=np.concatenate([part.numbers for part in parts]),
-            occupancy=np.concatenate([part.occupancy for part in parts]),
+            numbers=_stack_slots([part.numbers for part in parts]),
+            occupancy=_stack_slots([part.occupancy for part in parts]),
             columns=columns if columns.num_columns else None,
         )
 
@@ -229,10 +245,33 @@ class ReadResult:
     Attributes:
         crystals: the structures that could be read, in input order.
         skipped: the others, each with a true reason.
+        notes: what was chosen or found to differ in structures that were read.
     """
 
     crystals: Crystals
     skipped: list[Skip]
+    notes: list[Note] = field(default_factory=list)
+
+
+def most_on_a_site(
+    numbers: npt.NDArray[np.int16], crystal_of_site: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.int64]:
+    """(count,) most filled slots on a site of each crystal."""
+    most = np.zeros(count, dtype=np.int64)
+    for slot in range(numbers.shape[1]):  # slots are filled from the first on
+        most[crystal_of_site[numbers[:, slot] > 0]] = slot + 1
+    return most
+
+
+def _stack_slots(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Slot arrays one after the other; narrower ones get empty slots at their end."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate(
+        [
+            part if part.shape[1] == width else np.pad(part, ((0, 0), (0, width - part.shape[1])))
+            for part in parts
+        ]
+    )
 
 
 def _unite(tables: Sequence[pa.Table]) -> pa.Table:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crystalssl.errors import InputError
-from crystalssl.structures.assembly import Assembler, FoundStructure
+from crystalssl.structures.assembly import Assembler, Entry
 from crystalssl.structures.crystals import Crystals, ReadResult
-from crystalssl.structures.formats.ase_files import from_atoms
+from crystalssl.structures.formats.ase_objects import from_atoms
 from crystalssl.structures.formats.pymatgen_objects import from_dict, from_structure, to_pymatgen
-from crystalssl.structures.ids import unique_ids
+from crystalssl.structures.ids import storable, unique_ids
 
 __all__ = ["from_objects", "to_pymatgen"]
 
@@ -38,19 +38,12 @@ def from_objects(structures: Iterable[Any], ids: Sequence[str] | None = None) ->
     if len(names) != len(items):
         raise InputError(f"got {len(names)} ids for {len(items)} structures; give one each")
     into = Assembler()
-    for item, name in zip(items, unique_ids(names).tolist(), strict=True):
-        _add(item, name, into)
+    for item, name in zip(items, unique_ids([storable(n) for n in names]).tolist(), strict=True):
+        into.read(name, "", "give a periodic structure of known elements", _entry, item, name)
     return into.finish()
 
 
-def _add(item: Any, name: str, into: Assembler) -> None:
-    try:
-        into.add(_found(item, name), "")
-    except InputError as error:
-        into.skip(name, "", str(error), "give a periodic structure of known elements")
-
-
-def _found(item: Any, name: str) -> FoundStructure:
+def _entry(item: Any, name: str) -> Entry:
     if isinstance(item, Mapping):
         return from_dict(item, name)
     if hasattr(item, "species_and_occu") and hasattr(item, "lattice"):

@@ -1,4 +1,4 @@
-"""Species names of a structure table to the four (atomic number, occupancy) slots, and back.
+"""Species names of a structure table to (atomic number, occupancy) slots, and back.
 
 A name is looked up in the row's OPTIMADE ``species`` list (name, chemical_symbols,
 concentration); without one it must be an element symbol. Works on flat arrays, site by site only
@@ -20,13 +20,19 @@ from crystalssl.structures.crystals import SLOTS, Crystals
 from crystalssl.structures.elements import SYMBOLS, is_vacancy, symbol_to_number
 
 
+TRACE = 1e-4
+"""Occupancies below this are left out: four decimals are what two fillings are compared by."""
+_KEY = 1000
+"""Above every atomic number, so that site and number fit in one key."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodedSpecies:
     """Slots of every site, and what is wrong with each row.
 
     Attributes:
-        numbers: (sites, 4) int16, 0 in empty slots.
-        occupancy: (sites, 4) float32.
+        numbers: (sites, k) int16, 0 in empty slots.
+        occupancy: (sites, k) float32.
         reasons: (rows,) empty text where the row is good.
     """
 
@@ -40,11 +46,11 @@ def pack_slots(
     number: npt.NDArray[np.int64],
     amount: npt.NDArray[np.float64],
     sites: int,
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
     """Gather (site, atomic number, amount) entries into slots by decreasing occupancy.
 
-    Entries of one element on one site are added up; entries of number 0 (vacancy) or without
-    amount vanish. Equal occupancies are ordered by atomic number.
+    Entries of one element on one site are added up; entries of number 0 (vacancy), without amount
+    or below ``TRACE`` vanish. Equal occupancies are ordered by atomic number.
 
     Args:
         site: (entries,) site index.
@@ -53,23 +59,24 @@ def pack_slots(
         sites: number of sites.
 
     Returns:
-        numbers (sites, 4), occupancy (sites, 4), and (sites,) True where there were more than
-        four elements (the smallest are then missing).
+        numbers (sites, k) and occupancy (sites, k), where k is ``SLOTS`` or, if more, what the
+        fullest site needs.
     """
     real = (number > 0) & (amount > 0)
-    key, inverse = np.unique(site[real] * 1000 + number[real], return_inverse=True)
+    key, inverse = np.unique(site[real] * _KEY + number[real], return_inverse=True)
     total = np.bincount(inverse, weights=amount[real], minlength=len(key))
-    owner, element = key // 1000, key % 1000
+    key, total = key[total >= TRACE], total[total >= TRACE]
+    owner, element = key // _KEY, key % _KEY
     order = np.lexsort((element, -np.round(total, 6), owner))
     owner, element, total = owner[order], element[order], total[order]
     first = np.searchsorted(owner, np.arange(sites + 1))
     slot = np.arange(len(owner)) - first[owner]
-    fits = slot < SLOTS
-    numbers = np.zeros((sites, SLOTS), dtype=np.int16)
-    occupancy = np.zeros((sites, SLOTS), dtype=np.float32)
-    numbers[owner[fits], slot[fits]] = element[fits]
-    occupancy[owner[fits], slot[fits]] = total[fits]
-    return numbers, occupancy, np.diff(first) > SLOTS
+    width = max(SLOTS, int(np.diff(first).max(initial=0)))
+    numbers = np.zeros((sites, width), dtype=np.int16)
+    occupancy = np.zeros((sites, width), dtype=np.float32)
+    numbers[owner, slot] = element
+    occupancy[owner, slot] = total
+    return numbers, occupancy
 
 
 def decode_species(at_sites: pa.ChunkedArray, species: pa.ChunkedArray | None) -> DecodedSpecies:
@@ -100,9 +107,7 @@ def decode_species(at_sites: pa.ChunkedArray, species: pa.ChunkedArray | None) -
     for index in np.flatnonzero(number < 0)[::-1].tolist():
         word = words[code[site[index]]]
         reasons[row[site[index]]] = reasons[row[site[index]]] or f"species {word!r} is no element"
-    numbers, occupancy, crowded = pack_slots(site, number, amount, len(code))
-    for index in np.flatnonzero(crowded).tolist():
-        reasons[row[index]] = f"a site holds more than {SLOTS} elements"
+    numbers, occupancy = pack_slots(site, number, amount, len(code))
     filled = np.bincount(row[numbers[:, 0] > 0], minlength=len(at_sites))
     for index in np.flatnonzero(filled == 0).tolist():
         reasons[index] = reasons[index] or "no site holds an atom"
@@ -119,16 +124,18 @@ def mixture_codes(
         decimals: occupancies that agree to so many decimals are one filling.
 
     Returns:
-        (sites,) codes, and (codes, 8) the four atomic numbers and four occupancies behind them.
+        (sites,) codes, and (codes, 2 k) the k atomic numbers and k occupancies behind them.
         A fully occupied site of one element has its atomic number as code.
     """
-    mixtures = np.zeros((len(SYMBOLS), 2 * SLOTS))
+    slots = crystals.numbers.shape[1]
+    mixtures = np.zeros((len(SYMBOLS), 2 * slots))
     mixtures[:, 0] = np.arange(len(SYMBOLS))
-    mixtures[:, SLOTS] = 1.0
+    mixtures[:, slots] = 1.0
     rounded = np.round(crystals.occupancy.astype(np.float64), decimals)
     code = crystals.numbers[:, 0].astype(np.int64)
     mixed = np.flatnonzero((crystals.numbers[:, 1] > 0) | (rounded[:, 0] != 1.0))
-    table = np.concatenate([crystals.numbers[mixed].astype(np.float64), rounded[mixed]], axis=1)
+    numbers = np.where(rounded[mixed] > 0, crystals.numbers[mixed], 0)
+    table = np.concatenate([numbers.astype(np.float64), rounded[mixed]], axis=1)
     found, index = np.unique(table, axis=0, return_inverse=True)
     code[mixed] = len(SYMBOLS) + index.reshape(-1)
     return code, np.concatenate([mixtures, found])
@@ -164,9 +171,10 @@ _SPECIES_TYPE = pa.struct(
 
 def _record(mixture: npt.NDArray[np.float64]) -> dict[str, object]:
     """OPTIMADE species of one mixture, vacancy included."""
-    filled = mixture[:SLOTS] > 0
-    symbols = [SYMBOLS[int(number)] for number in mixture[:SLOTS][filled]]
-    amounts = mixture[SLOTS:][filled].tolist()
+    number, occupancy = np.split(mixture, 2)
+    filled = number > 0
+    symbols = [SYMBOLS[int(z)] for z in number[filled]]
+    amounts = occupancy[filled].tolist()
     if len(symbols) == 1 and amounts[0] == 1.0:
         return {"name": symbols[0], "chemical_symbols": symbols, "concentration": amounts}
     name = "".join(f"{s}{a:.8g}" for s, a in zip(symbols, amounts, strict=True))
@@ -263,6 +271,9 @@ def _entries(
     words = pc.fill_null(pc.list_flatten(symbols), "(null)").dictionary_encode()
     lookup = np.array([_plain_number(w) for w in words.dictionary.to_pylist()], dtype=np.int64)
     number = lookup[words.indices.to_numpy()] if len(words) else np.zeros(0, dtype=np.int64)
+    negative = np.repeat(owner, per_symbol)[concentration < 0]
+    for row in negative.tolist():
+        reasons[row] = reasons[row] or "an occupancy is negative"
     # a missing concentration must not pass as an empty slot
     number = np.where(np.isfinite(concentration), number, -1)
     amount = np.where(number < 0, 1.0, concentration)

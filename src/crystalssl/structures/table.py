@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from crystalssl.errors import InputError, Skip, unknown_name
 from crystalssl.files import atomic
 from crystalssl.structures.crystals import Crystals, ReadResult
-from crystalssl.structures.ids import unique_ids
+from crystalssl.structures.assembly import LONGEST_VECTOR
+from crystalssl.structures.ids import storable, unique_ids
 from crystalssl.structures.species import decode_species, encode_species
 from crystalssl.structures.validity import MIN_VOLUME
 
@@ -30,6 +31,9 @@ ID, LATTICE, POSITIONS, SPECIES_AT_SITES, SPECIES = (
     "species_at_sites",
     "species",
 )
+_FARTHEST = 1e6
+_SAFE_VALUES = 50_000_000
+_MOST_VALUES_A_BYTE = 50
 REQUIRED = (ID, LATTICE, POSITIONS, SPECIES_AT_SITES)
 """Columns without which a file is no structure table."""
 
@@ -49,10 +53,12 @@ def read_table(path: str | Path) -> ReadResult:
     """
     path = Path(path)
     try:
+        with pq.ParquetFile(path) as file:
+            check_size(file.metadata, path.stat().st_size, str(path))
         table = pq.read_table(path)
     except FileNotFoundError:
         raise InputError(f"No file {path}. Give the path of a structure table.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise InputError(
             f"{path} cannot be read as Parquet ({error}). Make a structure table with: "
             "crystalssl convert SOURCES -o structures.parquet"
@@ -70,6 +76,7 @@ def iter_tables(path: str | Path) -> Iterator[ReadResult]:
     """
     try:
         file = pq.ParquetFile(path)
+        check_size(file.metadata, Path(path).stat().st_size, str(path))
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}).") from error
     first = 0
@@ -91,8 +98,18 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
     Raises:
         InputError: if a required column is missing or of another kind.
     """
+    try:
+        return _from_arrow(table, source, first_row)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, np.linalg.LinAlgError) as error:
+        raise InputError(
+            f"{source} has columns of kinds that cannot be read ({error}). Write the table with "
+            "crystalssl convert, or as OPTIMADE describes it."
+        ) from error
+
+
+def _from_arrow(table: pa.Table, source: str, first_row: int) -> ReadResult:
     _check_columns(table, source)
-    rows = _Rows(table, source, first_row)
+    rows = _Rows(_nested(table), source, first_row)
     rows.drop(_null(table[ID]), "its immutable_id is empty", "give every row an id")
     for name, kind in ((LATTICE, "lattice"), (POSITIONS, "site list"), (SPECIES_AT_SITES, "list")):
         lengths = pc.fill_null(pc.list_value_length(rows.table[name]), 0).to_numpy()
@@ -109,6 +126,9 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
         "check lattice_vectors (three rows a, b, c in angstrom)",
     )
     lattice = lattice[volume >= MIN_VOLUME]
+    for bad, reason in _unbounded(rows, lattice):
+        rows.drop(bad, reason, "check the lattice vectors and positions")
+        lattice = lattice[~bad]
     return ReadResult(crystals=_assemble(rows, lattice), skipped=rows.in_order())
 
 
@@ -126,6 +146,22 @@ def write_table(crystals: Crystals, path: str | Path) -> Path:
     with atomic(path) as aside:
         pq.write_table(table, aside, compression="zstd")
     return path
+
+
+def check_size(metadata: pq.FileMetaData, packed: int, source: str) -> None:
+    """Refuse a Parquet file that unpacks to far more than its size.
+
+    Raises:
+        InputError: if its columns hold more values than any table of that size.
+    """
+    values = sum(
+        metadata.row_group(group).column(column).num_values
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    )
+    most = max(_SAFE_VALUES, _MOST_VALUES_A_BYTE * packed)
+    if values > most or metadata.num_rows > most:
+        raise InputError(f"{source} claims {values} values in {packed} bytes; it is damaged.")
 
 
 def to_arrow(crystals: Crystals) -> pa.Table:
@@ -168,9 +204,9 @@ class _Rows:
             return
         for row in np.flatnonzero(marked).tolist():
             number = int(self.number[row])
-            name = self.table[ID][row].as_py()
+            name = texts(self.table[ID].slice(row, 1))[0]
             self._skipped[number] = Skip(
-                id=f"row {number}" if name is None else str(name),
+                id=storable(name) if self.table[ID][row].is_valid else f"row {number}",
                 file=self.source,
                 reason=f"row {number}: " + (reason if isinstance(reason, str) else reason[row]),
                 remedy=remedy,
@@ -193,20 +229,83 @@ def _check_columns(table: pa.Table, source: str) -> None:
             )
     for name in (LATTICE, POSITIONS, SPECIES_AT_SITES):
         kind = table.schema.field(name).type
-        if not (pa.types.is_list(kind) or _other_list(kind)):
+        if not _fits(kind, text=name == SPECIES_AT_SITES):
             raise InputError(
                 f"{source}: column {name!r} is {kind}, expected a list. "
                 "Write the table with crystalssl convert, or as OPTIMADE describes it."
             )
 
 
+def _fits(kind: pa.DataType, *, text: bool) -> bool:
+    """Whether a column is a list of texts, or of numbers or lists of numbers."""
+    if not (pa.types.is_list(kind) or _other_list(kind)):
+        return False
+    inner = kind.value_type
+    if pa.types.is_dictionary(inner):
+        inner = inner.value_type
+    if text:
+        return bool(
+            pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_null(inner)
+        )
+    if pa.types.is_list(inner) or _other_list(inner):
+        inner = inner.value_type
+    return bool(
+        pa.types.is_floating(inner)
+        or pa.types.is_integer(inner)
+        or pa.types.is_decimal(inner)
+        or pa.types.is_null(inner)
+    )
+
+
 def _other_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _nested(table: pa.Table) -> pa.Table:
+    """The same table where plain rows of numbers in lattice and positions became triples.
+
+    Nine numbers of a lattice, row after row, and three for each position are taken as meant; a
+    row of another length becomes an empty list, which is refused like any other.
+    """
+    for name in (LATTICE, POSITIONS):
+        kind = table.schema.field(name).type
+        if pa.types.is_list(kind.value_type) or _other_list(kind.value_type):
+            continue
+        column = table[name].combine_chunks()
+        column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+        fits = lengths % 3 == 0
+        flat = pc.list_flatten(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        triples = flat[np.repeat(fits, lengths)].reshape(-1, 3)
+        ends = np.concatenate([[0], np.cumsum(np.where(fits, lengths // 3, 0))])
+        nested = pa.ListArray.from_arrays(pa.array(ends, type=pa.int32()), _triples(triples))
+        table = table.set_column(table.column_names.index(name), name, nested)
+    return table
+
+
+def _unbounded(
+    rows: _Rows, lattice: npt.NDArray[np.float64]
+) -> Iterator[tuple[npt.NDArray[np.bool_], str]]:
+    """Rows whose cell or positions are beyond reason, one kind after the other."""
+    long = np.abs(lattice).max(axis=(1, 2), initial=0) > LONGEST_VECTOR
+    yield long, f"a lattice vector is longer than {LONGEST_VECTOR:g} angstrom"
+    far = np.abs(_numbers(rows.table[POSITIONS])).max(axis=1, initial=0) > _FARTHEST
+    outside = _any_in_row(far, _parents(rows.table[POSITIONS]), rows.table.num_rows)
+    yield outside, f"a position is more than {_FARTHEST:g} angstrom away from the origin"
 
 
 def _null(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     mask: npt.NDArray[np.bool_] = pc.is_null(column).to_numpy()
     return mask
+
+
+def texts(column: pa.ChunkedArray) -> list[str]:
+    """Values of a column as texts; bytes that are not UTF-8 are replaced."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        values = column.cast(pa.large_binary()).to_pylist()
+        return [value.decode("utf-8", "replace") if value is not None else "" for value in values]
+    return [str(value) for value in column.to_pylist()]
 
 
 def _parents(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -270,7 +369,7 @@ def _assemble(rows: _Rows, lattice: npt.NDArray[np.float64]) -> Crystals:
     left = np.bincount(owner[keep_site], minlength=len(counts))[good]
     others = [name for name in rows.table.column_names if name not in (*REQUIRED, SPECIES)]
     return Crystals(
-        ids=unique_ids(np.array(rows.table[ID].cast(pa.string()).to_pylist(), dtype=np.str_)),
+        ids=unique_ids(np.array([storable(name) for name in texts(rows.table[ID])], dtype=np.str_)),
         lattice=lattice[good],
         offsets=np.concatenate([[0], np.cumsum(left)]).astype(np.int64),
         frac_coords=frac[keep_site],

@@ -1,8 +1,8 @@
 """Crystals to the mask of those that can be described, and a true reason for each of the others.
 
 The rules are those of section 3 of the design: finite numbers, positive volume, known elements,
-occupancies that fit on a site, atoms apart, at most 100 sites. ``canonical.py`` calls it on the
-reduced cells; it can be asked about any crystals.
+occupancies that fit on a site, atoms apart, a bounded number of sites. ``canonical.py`` calls it on
+the reduced cells; it can be asked about any crystals.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ MIN_DISTANCE = 0.5
 """Two sites closer than this, in angstrom, overlap unless they share their occupancy."""
 
 MAX_SITES = 100
-"""Most sites that the reduced cell may have."""
+"""Most sites of the crystals that default weights were trained on, and of the panel's rows."""
+
+LARGEST = 10_000
+"""Most sites that a reduced cell may have to be described at all."""
+
+SLENDEREST = 1_000.0
+"""Largest ratio of the lengths of two cell vectors."""
 
 MIN_VOLUME = 1e-3
 """Smallest cell volume, in cubic angstrom, that counts as positive."""
@@ -44,7 +50,7 @@ class _Rule:
 
 
 def check(
-    crystals: Crystals, max_sites: int | None = MAX_SITES, *, distances: bool = True
+    crystals: Crystals, max_sites: int | None = LARGEST, *, distances: bool = True
 ) -> tuple[Mask, list[Skip]]:
     """Find the crystals that can be described.
 
@@ -76,11 +82,17 @@ def check(
 
 def skip(crystals: Crystals, row: int, reason: str, remedy: str) -> Skip:
     """Record one crystal of a batch as left out, with its id and, if carried, its file."""
+    return Skip(
+        id=str(crystals.ids[row]), file=file_of(crystals, row), reason=reason, remedy=remedy
+    )
+
+
+def file_of(crystals: Crystals, row: int) -> str:
+    """File that a crystal came from, if it is carried."""
     columns = crystals.columns
-    file = ""
-    if columns is not None and SOURCE_COLUMN in columns.column_names:
-        file = str(columns[SOURCE_COLUMN][row].as_py() or "")
-    return Skip(id=str(crystals.ids[row]), file=file, reason=reason, remedy=remedy)
+    if columns is None or SOURCE_COLUMN not in columns.column_names:
+        return ""
+    return str(columns[SOURCE_COLUMN][row].as_py() or "")
 
 
 def any_site(crystals: Crystals, site_mask: Mask) -> Mask:
@@ -114,6 +126,13 @@ def _not_finite(crystals: Crystals) -> Mask:
     known = np.isfinite(crystals.frac_coords).all(axis=1)
     sites = np.asarray(~(known & np.isfinite(crystals.occupancy).all(axis=1)))
     return any_site(crystals, sites) | ~np.isfinite(crystals.lattice).all(axis=(1, 2))
+
+
+def _slenderness(crystals: Crystals) -> npt.NDArray[np.float64]:
+    """(n,) longest over shortest cell vector."""
+    lengths = np.linalg.norm(crystals.lattice, axis=2)
+    ratio: npt.NDArray[np.float64] = lengths.max(axis=1) / np.maximum(lengths.min(axis=1), 1e-12)
+    return ratio
 
 
 def _unknown_elements(crystals: Crystals) -> Mask:
@@ -154,6 +173,14 @@ _RULES = (
         lambda c: c.volumes < MIN_VOLUME,
         lambda c: f"cell volume is {float(c.volumes[0]):.3g} cubic angstrom, expected more",
         "check the lattice vectors or the cell lengths and angles",
+    ),
+    _Rule(
+        lambda c: _slenderness(c) > SLENDEREST,
+        lambda c: (
+            f"one cell vector is {_slenderness(c)[0]:.3g} times as long as another, expected at "
+            f"most {SLENDEREST:g}"
+        ),
+        "check the lattice vectors or the cell lengths",
     ),
     _Rule(
         lambda c: any_site(c, np.asarray(_unknown_elements(c).any(axis=1))),

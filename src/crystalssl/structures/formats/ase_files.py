@@ -1,56 +1,28 @@
-"""Extended XYZ files and ASE databases to structures, through ASE (optional extra ``formats``).
+"""ASE databases to structures, through ASE (optional extra ``formats``).
 
-Scalars that a frame or a row carries become columns. An id is taken from the usual keys when a
-frame has one. Called by ``reading.py`` for .xyz, .extxyz and .db.
+SQLite (.db), LMDB (.aselmdb, as OMat24 and fairchem publish them) and ASE's own JSON. Scalars that
+a row carries, energies among them, become columns; a row that cannot be read is one skip. Called
+by ``reading.py``.
 """
 
 from __future__ import annotations
 
-import io
+import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from crystalssl.errors import InputError, missing_extra
-from crystalssl.structures.assembly import Assembler, FoundStructure
+from crystalssl.structures.assembly import Assembler, Entry, reason_of
+from crystalssl.structures.columns import is_scalar
+from crystalssl.structures.formats.ase_objects import from_atoms
+from crystalssl.structures.formats.id_keys import id_of
 
-ID_KEYS = ("immutable_id", "material_id", "mp_id", "id", "uid", "name")
-"""Keys that hold an id, first match first."""
-
-_REMEDY = "check that the file opens in ASE; periodic crystals need a Lattice"
-
-
-def read_extxyz(data: bytes, name: str, stem: str, into: Assembler) -> None:
-    """Read every frame of an extended XYZ file.
-
-    Args:
-        data: content of the file.
-        name: file name used in messages.
-        stem: id of a single frame; several are ``stem-0``, ``stem-1`` and so on.
-        into: receives structures and skips.
-
-    Raises:
-        MissingExtraError: if ASE is not installed.
-    """
-    try:
-        from ase.io.extxyz import read_xyz
-    except ImportError:
-        raise missing_extra("ase", "formats", "Reading extended XYZ") from None
-    frames: list[Any] = []
-    problem = "" if data.strip() else "the file is empty"
-    try:
-        for atoms in read_xyz(io.StringIO(data.decode("utf-8", errors="replace")), slice(None)):
-            frames.append(atoms)  # noqa: PERF402  frames before a broken one are kept
-    except Exception as error:  # ASE raises whatever its parsing meets
-        problem = f"frame {len(frames)} cannot be read: {error!r}"
-    for index, atoms in enumerate(frames):
-        label = stem if len(frames) == 1 else f"{stem}-{index}"
-        _add(atoms, _label(atoms.info, label), _scalars(atoms.info), name, into)
-    if problem:
-        into.skip(stem, name, problem, _REMEDY)
+_REMEDY = "check that the file opens in ASE; periodic crystals need a cell and pbc"
+_ENERGIES = ("energy", "free_energy", "magmom", "charge")
+_LMDB_MAGIC = b"\xde\xc0\xef\xbe"
 
 
 def read_ase_db(data: bytes, name: str, stem: str, into: Assembler) -> None:
@@ -65,79 +37,114 @@ def read_ase_db(data: bytes, name: str, stem: str, into: Assembler) -> None:
     Raises:
         MissingExtraError: if ASE is not installed.
     """
-    try:
-        import ase.db
-    except ImportError:
-        raise missing_extra("ase", "formats", "Reading an ASE database") from None
     if not data.startswith(b"SQLite format 3\0"):
+        _ase()
         into.skip(stem, name, "it is no SQLite database", "give a database written by ase.db")
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.db"
         copy.write_bytes(data)
-        with ase.db.connect(str(copy), type="db", append=True, use_lock_file=False) as database:
-            _add_rows(database, name, stem, into)
+        _read_database(copy, "db", name, stem, into)
 
 
-def from_atoms(atoms: Any, label: str, columns: Mapping[str, Any] | None = None) -> FoundStructure:
-    """Read an ``ase.Atoms``, with the partial occupancy that ASE's own readers store.
+def read_aselmdb(path: str | Path, name: str, stem: str, into: Assembler) -> None:
+    """Read every row of an LMDB database of ASE.
 
     Raises:
-        InputError: if it is not periodic in three directions.
+        MissingExtraError: if ASE or ase-db-backends is not installed.
     """
-    if not atoms.cell.rank == 3 or not all(atoms.pbc):
-        raise InputError("it is not periodic in three directions")
-    frac = atoms.get_scaled_positions(wrap=False)
-    occupancy = atoms.info.get("occupancy")
-    kinds = atoms.arrays.get("spacegroup_kinds")
-    if not occupancy or kinds is None:
-        numbers = atoms.numbers.tolist()
-        return FoundStructure(
-            id=label, lattice=atoms.cell.array, frac_coords=frac, numbers=numbers, columns=columns
-        )
-    from crystalssl.structures.elements import label_to_number
-
-    entries = [
-        (site, label_to_number(symbol), float(amount))
-        for site, kind in enumerate(kinds.tolist())
-        for symbol, amount in occupancy[str(kind)].items()
-    ]
-    return FoundStructure(
-        id=label,
-        lattice=atoms.cell.array,
-        frac_coords=frac,
-        sites=[entry[0] for entry in entries],
-        numbers=[entry[1] for entry in entries],
-        amounts=[entry[2] for entry in entries],
-        columns=columns,
-    )
-
-
-def _add_rows(database: Any, name: str, stem: str, into: Assembler) -> None:
+    _ase()
     try:
-        for row in _rows(database):
-            values = dict(row.key_value_pairs)
-            _add(row.toatoms(), _label(values, f"{stem}-{row.id}"), _scalars(values), name, into)
-    except Exception as error:  # a damaged database fails in SQLite, JSON or ASE
-        into.skip(stem, name, f"the database cannot be read on: {error!r}", _REMEDY)
+        import ase_db_backends.aselmdb  # noqa: F401
+    except ImportError:
+        raise missing_extra("ase-db-backends", "lmdb", "Reading an .aselmdb database") from None
+    with Path(path).open("rb") as handle:
+        head = handle.read(4096)
+    if head[16:20] != _LMDB_MAGIC:
+        into.skip(stem, name, "it is no LMDB database", "give a database written by ase.db")
+        return
+    _read_database(Path(path), "aselmdb", name, stem, into)
 
 
-def _rows(database: Any) -> Iterator[Any]:
-    yield from database.select(sort="id")
+def read_ase_json(data: bytes, name: str, stem: str, into: Assembler) -> None:
+    """Read every row of ASE's own JSON database.
+
+    Raises:
+        MissingExtraError: if ASE is not installed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.json"
+        copy.write_bytes(data)
+        _read_database(copy, "json", name, stem, into)
 
 
-def _add(atoms: Any, label: str, columns: Mapping[str, Any], name: str, into: Assembler) -> None:
+def _ase() -> Any:
     try:
-        into.add(from_atoms(atoms, label, columns), name)
-    except (InputError, KeyError) as error:
-        into.skip(label, name, str(error), _REMEDY)
+        import ase.db
+    except ImportError:
+        raise missing_extra("ase", "formats", "Reading an ASE database") from None
+    return ase.db
 
 
-def _label(values: Mapping[str, Any], otherwise: str) -> str:
-    return next((str(values[key]) for key in ID_KEYS if key in values), otherwise)
+def _read_database(path: Path, kind: str, name: str, stem: str, into: Assembler) -> None:
+    """Each row by its id, so that a damaged one does not end the others."""
+    database = None
+    connect = _ase().connect
+    try:
+        if kind == "aselmdb":
+            database = connect(str(path), type=kind, readonly=True, use_lock_file=False)
+        else:
+            database = connect(str(path), type=kind, append=True, use_lock_file=False)
+        rows = _row_ids(database, path, kind)
+        if not rows:
+            into.skip(stem, name, "the database holds no rows", _REMEDY)
+        for row in rows:
+            into.read(f"{stem}-{row}", name, _REMEDY, _entry, database, row, stem)
+    except BaseException as error:  # a damaged database fails in SQLite, JSON or ASE
+        into.skip(stem, name, f"the database cannot be read: {reason_of(error)}", _REMEDY)
+    finally:
+        _close(database)
+
+
+def _row_ids(database: Any, path: Path, kind: str) -> Sequence[int]:
+    if kind == "db":
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT id FROM systems ORDER BY id").fetchall()
+        return [int(row) for (row,) in found if isinstance(row, int)]
+    if hasattr(database, "ids"):
+        return sorted(int(row) for row in database.ids)
+    return [row.id for row in database.select(sort="id")]
+
+
+def _close(database: Any) -> None:
+    connection = getattr(database, "connection", None)
+    if connection is not None:
+        connection.close()
+    elif hasattr(database, "env"):
+        database.close()
+
+
+def _entry(database: Any, number: int, stem: str) -> Entry:
+    """One row as an entry.
+
+    Raises:
+        InputError: if it is not periodic.
+    """
+    row = database.get(id=number)
+    values: dict[str, Any] = {}
+    for key in _ENERGIES:
+        value = row.get(key)
+        if is_scalar(value):
+            values[key] = value
+    values.update(_scalars(row.key_value_pairs))
+    data = row.data if isinstance(row.data, Mapping) else {}
+    values.update({k: v for k, v in _scalars(data).items() if k not in values})
+    label = id_of(values, f"{stem}-{number}")
+    if not len(row.numbers):
+        raise InputError("no atoms in it")
+    return from_atoms(row.toatoms(), label, values)
 
 
 def _scalars(values: Mapping[str, Any]) -> dict[str, Any]:
     """The plain values among those carried."""
-    kinds = (str, bool, int, float, np.generic)
-    return {str(key): value for key, value in values.items() if isinstance(value, kinds)}
+    return {str(key): value for key, value in values.items() if is_scalar(value)}

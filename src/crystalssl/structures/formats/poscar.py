@@ -1,19 +1,32 @@
-"""POSCAR and CONTCAR text to structures (VASP 4 and 5, selective dynamics, all scale factors).
+"""POSCAR and CONTCAR text to structures (VASP 4 to 6, selective dynamics, all scale factors).
 
-VASP 4 files name no elements; they are then taken from the comment line or from the symbols
-behind the coordinates. Source: https://www.vasp.at/wiki/index.php/POSCAR. Called by ``reading.py``.
+Symbols and counts may run over several lines, numbers may touch where a minus sign stands, and
+words may follow. VASP 4 files name no elements; they are then taken from the comment line or from
+the symbols behind the coordinates. Source: https://www.vasp.at/wiki/index.php/POSCAR. Called by
+``reading.py``.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
-from crystalssl.structures.assembly import Assembler, FoundStructure
-from crystalssl.structures.elements import label_to_number
+from crystalssl.structures.assembly import MOST_SITES, Assembler, Entry
+from crystalssl.structures.elements import symbol_to_number
 
 Floats = npt.NDArray[np.float64]
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
+_TRIPLE = re.compile(rf"\s*({_NUMBER})(?:[\s,]+|(?=[+-]))({_NUMBER})(?:[\s,]+|(?=[+-]))({_NUMBER})"
+                     r"(?![\w.])")  # fmt: skip
+_FLAGS = frozenset({"T", "F", ".T.", ".F.", ".TRUE.", ".FALSE.", "TRUE", "FALSE"})
+_SYMBOL = re.compile(r"([A-Za-z]{1,2})(?:[_/.\d].*)?$")
+_NAMED = re.compile(r"([A-Z][a-z]?)\d*$")
+_COMMENT = re.compile(r"[!#].*")
 
 
 def read_poscar(data: bytes, name: str, stem: str, into: Assembler) -> None:
@@ -25,109 +38,188 @@ def read_poscar(data: bytes, name: str, stem: str, into: Assembler) -> None:
         stem: id to give; for a file called POSCAR or CONTCAR the name of its folder.
         into: receives the structure or a skip.
     """
+    text = data.decode("utf-8", errors="replace")
+    into.read(stem, name, "correct the file", _read, text, stem)
+
+
+def _read(text: str, label: str) -> Entry:
     try:
-        found = parse_poscar(data.decode("utf-8", errors="replace"), stem)
+        return parse_poscar(text, label)
     except InputError as error:
-        into.skip(stem, name, f"POSCAR cannot be read: {error}", "correct the file")
-        return
-    into.add(found, name)
+        raise InputError(f"POSCAR cannot be read: {error}") from error
 
 
-def parse_poscar(text: str, label: str) -> FoundStructure:
+def parse_poscar(text: str, label: str) -> Entry:
     """Read POSCAR text.
 
     Raises:
         InputError: if a line is missing or holds something else than it should.
     """
-    lines = text.splitlines()
+    lines = text.lstrip("\ufeff").splitlines()
     if not text.strip():
         raise InputError("the file is empty")
     try:
         return _parse(lines, label)
     except IndexError:
         raise InputError(f"the file ends after {len(lines)} lines, too early") from None
-    except ValueError as error:
+    except (ValueError, np.linalg.LinAlgError) as error:
         raise InputError(str(error)) from error
 
 
-def _parse(lines: list[str], label: str) -> FoundStructure:
+def _parse(lines: list[str], label: str) -> Entry:
     if len(lines) < 8:
         raise IndexError
-    scale = [float(word) for word in lines[1].split()[:3] if _is_number(word)]
-    lattice = _scaled(np.array([_triple(line) for line in lines[2:5]]), scale)
-    names = [] if lines[5].split()[0].isdigit() else lines[5].split()
-    row = 6 if names else 5
-    counts = [int(word) for word in lines[row].split() if word.isdigit()]
-    row += 1
-    if lines[row].strip()[:1] in "sS" and lines[row].strip():
+    vectors = np.array([_triple(line) for line in lines[2:5]])
+    factor = _factor(vectors, _scale(lines[1]))
+    lattice = np.asarray(vectors * factor)
+    names, row = _names(lines, 5)
+    counts, row = _counts(lines, row, len(names))
+    total = sum(counts)
+    if total > MOST_SITES:
+        raise InputError(f"it counts {total} sites, expected at most {MOST_SITES}")
+    if lines[row].strip()[:1] in ("s", "S"):
         row += 1
-    cartesian = lines[row].strip()[:1] in ("c", "C", "k", "K")
-    listed = lines[row + 1 : row + 1 + sum(counts)]
-    if len(listed) < sum(counts):
-        raise InputError(f"it lists {len(listed)} sites, expected {sum(counts)}")
+    mode = lines[row].strip()[:1]
+    if not mode.isalpha():
+        raise InputError(f"line {lines[row].strip()[:40]!r} should say Direct or Cartesian")
+    listed = lines[row + 1 : row + 1 + total]
+    if len(listed) < total:
+        raise InputError(f"it lists {len(listed)} sites, expected {total}")
     positions = np.array([_triple(line) for line in listed]).reshape(-1, 3)
-    if cartesian:
-        factor = _factor(np.array([_triple(line) for line in lines[2:5]]), scale)
+    if mode in "cCkK":
         positions = (positions * factor) @ np.linalg.inv(lattice)
-    return FoundStructure(
-        id=label,
-        lattice=lattice,
-        frac_coords=positions,
-        numbers=_elements(names, lines[0], counts, listed),
-    )
+    numbers, notes = _elements(names, lines[0], counts, listed)
+    return Entry(id=label, lattice=lattice, frac_coords=positions, numbers=numbers, notes=notes)
 
 
 def _triple(line: str) -> list[float]:
-    words = line.split()[:3]
-    if len(words) < 3 or not all(map(_is_number, words)):
-        raise InputError(f"line {line.strip()!r} should open with three numbers")
-    return [float(word) for word in words]
+    """The three numbers that a line opens with, also where a minus sign parts them."""
+    match = _TRIPLE.match(line)
+    if match is None:
+        raise InputError(f"line {line.strip()[:60]!r} should open with three numbers")
+    return [float(word.replace("d", "e").replace("D", "e")) for word in match.groups()]
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _scale(line: str) -> list[float]:
+    """One factor or three, whatever words follow."""
+    scale: list[float] = []
+    for word in _COMMENT.sub("", line).split()[:3]:
+        try:
+            scale.append(float(word))
+        except ValueError:
+            break
+    if len(scale) not in (1, 3) or not all(np.isfinite(scale)) or 0.0 in scale:
+        raise InputError(f"the second line is {line.strip()[:40]!r}, expected a scale factor")
+    return scale
 
 
 def _factor(vectors: Floats, scale: list[float]) -> Floats:
     """Factor of each Cartesian direction; a negative scale is the cell volume wanted."""
     volume = abs(float(np.linalg.det(vectors)))
-    if not scale or len(scale) == 2 or volume == 0:
-        raise InputError("the second line should hold a scale factor, and the cell a volume")
+    if not volume > 0:
+        raise InputError("its cell has no volume")
     if len(scale) == 1 and scale[0] < 0:
         return np.full(3, (-scale[0] / volume) ** (1 / 3))
     return np.full(3, scale[0]) if len(scale) == 1 else np.array(scale)
 
 
-def _scaled(vectors: Floats, scale: list[float]) -> Floats:
-    return np.asarray(vectors * _factor(vectors, scale))
+def _names(lines: list[str], row: int) -> tuple[list[str], int]:
+    """Element names from as many lines as hold them, and the line behind."""
+    names: list[str] = []
+    while words := _COMMENT.sub("", lines[row]).split():
+        if words[0][:1].isdigit() or words[0][:1] in "+-.":
+            break
+        names += words
+        row += 1
+    if not names and not lines[row].strip():
+        raise InputError(f"line {row + 1} is empty, expected element names or counts")
+    return names, row
 
 
-def _elements(names: list[str], comment: str, counts: list[int], listed: list[str]) -> list[int]:
+def _counts(lines: list[str], row: int, wanted: int) -> tuple[list[int], int]:
+    """Counts from as many lines as hold them, and the line behind.
+
+    Words behind the counts are a comment; a line goes on where all of it is counts.
+    """
+    counts: list[int] = []
+    while row < len(lines):
+        words = _COMMENT.sub("", lines[row]).split()
+        whole = [int(word) for word in _leading_counts(words)]
+        if not whole:
+            break
+        counts += whole
+        row += 1
+        if len(whole) < len(words) or (wanted and len(counts) >= wanted):
+            break
+    if wanted and len(counts) != wanted:
+        raise InputError(f"{wanted} element names but {len(counts)} counts")
+    if not counts or not sum(counts):
+        raise InputError("it counts no sites")
+    return counts, row
+
+
+def _leading_counts(words: Sequence[str]) -> list[str]:
+    """The words up to the first that is no count."""
+    counts = []
+    for word in words:
+        if not word.isdecimal() or len(word) > 9:
+            break
+        counts.append(word)
+    return counts
+
+
+def _elements(
+    names: list[str], comment: str, counts: list[int], listed: list[str]
+) -> tuple[list[int], list[str]]:
     """Atomic number of each site, from the first of the three places that names them all."""
-    last_words = [line.split()[-1] for line in listed]
-    comment_words = comment.split()
+    behind = _behind(listed)
     if names:
-        if len(names) != len(counts):
-            raise InputError(f"{len(names)} element names but {len(counts)} counts")
-        return _repeat(names, counts)
-    if len(comment_words) == len(counts) and _all_elements(comment_words):
-        return _repeat(comment_words, counts)
-    if _all_elements(last_words):
-        return [label_to_number(word) for word in last_words]
+        numbers = _repeat([_number(name) for name in names], counts)
+        if behind and behind != numbers:
+            note = "the symbols behind its coordinates are others than those of the line of names"
+            return numbers, [note]
+        return numbers, []
+    named = [_NAMED.match(word) for word in comment.split()]
+    if len(named) == len(counts):
+        symbols = [_known(match.group(1)) if match else 0 for match in named]
+        if all(symbols):
+            return _repeat(symbols, counts), []
+    if behind:
+        return behind, []
     raise InputError("it names no elements: add a line with their symbols above the counts")
 
 
-def _repeat(names: list[str], counts: list[int]) -> list[int]:
-    plain = [label_to_number(name.split("_")[0].split("/")[0]) for name in names]
-    return [z for z, count in zip(plain, counts, strict=True) for _ in range(count)]
+def _behind(listed: list[str]) -> list[int]:
+    """Elements named behind the coordinates of every site, else nothing."""
+    numbers = []
+    for line in listed:
+        match = _TRIPLE.match(line)
+        words = line[match.end() :].split() if match else []
+        if len(words) >= 3 and all(word.upper() in _FLAGS for word in words[:3]):
+            words = words[3:]
+        symbol = _NAMED.match(words[0]) if words else None
+        number = _known(symbol.group(1)) if symbol else 0
+        if not number:
+            return []
+        numbers.append(number)
+    return numbers
 
 
-def _all_elements(words: list[str]) -> bool:
+def _repeat(numbers: Sequence[int], counts: Sequence[int]) -> list[int]:
+    return [z for z, count in zip(numbers, counts, strict=True) for _ in range(count)]
+
+
+def _known(symbol: str) -> int:
+    """Atomic number of a symbol, 0 for anything else; T marks an atom that may move."""
     try:
-        return bool(words) and all(label_to_number(word) > 0 for word in words)
+        return 0 if symbol == "T" else symbol_to_number(symbol)
     except InputError:
-        return False
+        return 0
+
+
+def _number(name: str) -> int:
+    """Atomic number of a name of the list, such as ``Fe``, ``fe``, ``Fe_pv`` or ``Fe/1a2b``."""
+    match = _SYMBOL.match(name)
+    if match is None:
+        raise InputError(f"{name[:40]!r} is no element's symbol")
+    return symbol_to_number(match.group(1).capitalize())

@@ -1,4 +1,4 @@
-"""pymatgen's structures, as objects or as their dictionaries, to found structures and back.
+"""pymatgen's structures, as objects or as their dictionaries, to entries and back.
 
 Also asks pymatgen's CIF reader for what gemmi cannot follow. pymatgen is imported only when an
 object or such a CIF turns up; dictionaries are read without it.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from crystalssl.errors import InputError, missing_extra
-from crystalssl.structures.assembly import FoundStructure
+from crystalssl.structures.assembly import Entry
 from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import label_to_number
@@ -28,32 +28,27 @@ def is_structure_dict(value: object) -> bool:
 
 def from_dict(
     value: Mapping[str, Any], name: str, columns: Mapping[str, Any] | None = None
-) -> FoundStructure:
+) -> Entry:
     """Read ``Structure.as_dict()``.
 
     Raises:
         InputError: if a part is missing or an element is unknown.
     """
     try:
-        cell, sites = value["lattice"], value["sites"]
-        if "matrix" in cell:
-            lattice = np.asarray(cell["matrix"], dtype=np.float64)
-        else:
-            parameters = [float(cell[key]) for key in _PARAMETERS]
-            lattice = np.array(lattice_from_parameters(*parameters))
-        frac = [site["abc"] for site in sites]
+        sites = value["sites"]
+        frac = [_triple(site["abc"]) for site in sites]
         entries = [
-            (index, label_to_number(str(part["element"])), float(part["occu"]))
+            (index, label_to_number(str(species["element"])), float(species["occu"]))
             for index, site in enumerate(sites)
-            for part in site["species"]
+            for species in site["species"]
         ]
-        coordinates = np.asarray(frac, dtype=np.float64).reshape(-1, 3)
-    except (KeyError, TypeError, ValueError) as error:
+        lattice = _lattice(value["lattice"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"the structure lacks a part or holds a wrong one: {error!r}") from error
-    return FoundStructure(
+    return Entry(
         id=name,
         lattice=lattice,
-        frac_coords=coordinates,
+        frac_coords=np.array(frac, dtype=np.float64).reshape(-1, 3),
         sites=[entry[0] for entry in entries],
         numbers=[entry[1] for entry in entries],
         amounts=[entry[2] for entry in entries],
@@ -61,28 +56,46 @@ def from_dict(
     )
 
 
-def from_structure(structure: Any, name: str) -> FoundStructure:
+def _lattice(cell: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(3, 3) rows a, b, c from a matrix, nine numbers in a row, or lengths and angles."""
+    if "matrix" in cell:
+        matrix = np.asarray(cell["matrix"], dtype=np.float64)
+        return matrix.reshape(3, 3) if matrix.shape == (9,) else matrix
+    return np.array(lattice_from_parameters(*(float(cell[key]) for key in _PARAMETERS)))
+
+
+def _triple(coordinates: Any) -> list[float]:
+    """Three numbers; anything else is refused, or three sites could pass for one."""
+    values = [float(x) for x in coordinates]
+    if len(values) != 3:
+        raise InputError(f"a site has {len(values)} coordinates, expected 3")
+    return values
+
+
+def from_structure(structure: Any, name: str) -> Entry:
     """Read a pymatgen ``Structure``.
 
     Raises:
-        InputError: if a species is no element.
+        InputError: if a species is no element, or a site is none.
     """
     entries = [
         (index, label_to_number(str(getattr(species, "symbol", species))), float(amount))
         for index, composition in enumerate(structure.species_and_occu)
         for species, amount in composition.items()
     ]
-    return FoundStructure(
+    if not all(getattr(structure.lattice, "pbc", (True,))):
+        raise InputError("it is not periodic in three directions")
+    return Entry(
         id=name,
         lattice=structure.lattice.matrix,
-        frac_coords=structure.frac_coords,
+        frac_coords=np.array([_triple(site.frac_coords) for site in structure]).reshape(-1, 3),
         sites=[entry[0] for entry in entries],
         numbers=[entry[1] for entry in entries],
         amounts=[entry[2] for entry in entries],
     )
 
 
-def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
+def cif_with_pymatgen(text: str, label: str) -> list[Entry]:
     """Read CIF text with pymatgen's ``CifParser``.
 
     Raises:
@@ -100,7 +113,7 @@ def cif_with_pymatgen(text: str, label: str) -> list[FoundStructure]:
             parser = CifParser.from_str(text, occupancy_tolerance=1.01)
             structures = parser.parse_structures(primitive=False)
         except Exception as error:  # pymatgen raises whatever its parsing meets
-            raise InputError(f"{type(error).__name__} {error}") from error
+            raise InputError(f"pymatgen: {type(error).__name__} {error}") from error
     if len(structures) == 1:
         return [from_structure(structures[0], label)]
     return [from_structure(s, f"{label}-{i + 1}") for i, s in enumerate(structures)]

@@ -1,0 +1,205 @@
+"""CIF bytes to entries: one for each block with a cell and atom sites.
+
+Blocks in P1 without disorder, which is what databases write by the million, take a short path
+without any search. Where gemmi cannot follow the syntax pymatgen's reader is asked. Called by
+``structures/reading.py`` for every .cif file or archive member.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import isfinite
+
+import numpy as np
+import numpy.typing as npt
+from gemmi import cif
+
+from crystalssl.errors import InputError
+from crystalssl.structures.assembly import Assembler, Entry
+from crystalssl.structures.cells import lattice_from_parameters
+from crystalssl.structures.formats.cif import labels
+from crystalssl.structures.formats.cif.choice import Rows, choose, on_sites
+from crystalssl.structures.formats.cif.settings import is_p1, symmetry_of
+from crystalssl.structures.formats.cif.sites import Listed, holds_sites, listed_sites
+from crystalssl.structures.formats.cif.stated import Stated, Verdict, compare, stated_by
+from crystalssl.structures.formats.cif.tags import Tags, tags_of
+
+Floats = npt.NDArray[np.float64]
+
+LONGEST_CELL = 10_000.0
+"""Largest cell length in angstrom that a file may give."""
+MOST_SITES = 50_000
+"""Rows of an atom list that are read."""
+
+_LENGTHS = tuple(f"_cell_length_{axis}" for axis in "abc")
+_ANGLES = tuple(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma"))
+_FARTHEST = 1e4
+_MOST = (LONGEST_CELL,) * 3 + (180.0,) * 3
+_REMEDY = "correct the file, for instance with the program it came from; checkCIF finds errors"
+
+
+def read_cif(data: bytes, name: str, stem: str, into: Assembler) -> None:
+    """Read every structure of a CIF file.
+
+    A file with one structure gives it the file's stem as id, one with several the block names.
+
+    Args:
+        data: content of the file.
+        name: file name used in messages.
+        stem: file name without folder and suffix.
+        into: receives structures and skips.
+    """
+    text = data.decode("utf-8", errors="replace").lstrip("\ufeff")
+    try:
+        document = cif.read_string(text, check_level=0)
+    except (ValueError, RuntimeError) as error:
+        _after_syntax_error(text, name, stem, str(error), into)
+        return
+    blocks = [(block.name, tags) for block in document if holds_sites(tags := tags_of(block))]
+    if not blocks:
+        reason = "it holds no cell and no atom sites" if text.strip() else "the file is empty"
+        into.skip(stem, name, reason, _REMEDY)
+    for title, tags in blocks:
+        label = stem if len(blocks) == 1 else title
+        into.read(label, name, _REMEDY, entry_of, tags, label)
+
+
+def entry_of(tags: Tags, label: str) -> Entry:
+    """One block as an entry.
+
+    Raises:
+        InputError: if something is missing, wrong, or contradicts the rest.
+    """
+    parameters = _cell(tags)
+    lattice = lattice_from_parameters(*parameters)
+    listed = listed_sites(tags)
+    if len(listed.names) > MOST_SITES:
+        raise InputError(f"it lists {len(listed.names)} sites, expected at most {MOST_SITES}")
+    stated = stated_by(tags, abs(lattice[0][0] * lattice[1][1] * lattice[2][2]))
+    sure = labels.sure_type if listed.typed else labels.sure_label
+    certain = {text: sure(text) for text in set(listed.names)}
+    if is_p1(tags) and listed.occupancy is None and listed.dummy is None:
+        numbers = [certain[text] for text in listed.names]
+        if None not in numbers:
+            content = Counter(numbers)
+            match = compare(content, stated, partial=False)  # type: ignore[arg-type]
+            if match.verdict <= Verdict.UNKNOWN:
+                notes = _hydrogen_notes(listed, [match.text] if match.text else [])
+                return Entry(
+                    id=label,
+                    lattice=lattice,
+                    frac_coords=listed.frac,
+                    numbers=numbers,  # type: ignore[arg-type]
+                    notes=notes,
+                )
+    return _searched(tags, label, np.array(lattice), listed, certain, stated)
+
+
+def _searched(
+    tags: Tags,
+    label: str,
+    lattice: Floats,
+    listed: Listed,
+    certain: dict[str, int | None],
+    stated: Stated,
+) -> Entry:
+    """A block with symmetry, disorder or doubtful names."""
+    if abs(np.linalg.det(lattice)) < 1e-3:
+        raise InputError("its cell has no volume; check the cell lengths and angles")
+    if not (np.abs(listed.frac) < _FARTHEST).all():
+        raise InputError("a coordinate is no number of the cell")
+    rows = _rows(listed, certain, stated)
+    symmetry = symmetry_of(tags, lattice @ lattice.T)
+    reading = choose(rows, lattice, symmetry, stated)
+    frac, numbers, sites, amounts = on_sites(reading, rows, lattice)
+    return Entry(
+        id=label,
+        lattice=lattice,
+        frac_coords=frac,
+        numbers=numbers,
+        sites=sites,
+        amounts=amounts,
+        notes=_hydrogen_notes(listed, reading.notes),
+    )
+
+
+def _rows(listed: Listed, certain: dict[str, int | None], stated: Stated) -> Rows:
+    """The listed rows that hold an atom, and the ways to read their names."""
+    names = listed.names
+    distinct = list(dict.fromkeys(names))
+    doubtful = next((text for text in distinct if certain[text] is None), None)
+    if doubtful is not None and not stated.formula:
+        raise InputError(
+            f"{cif.as_string(doubtful)!r} is no element's symbol, and no formula says what it is"
+        )
+    ways = [(certain, "")]
+    if stated.formula and (not listed.typed or doubtful is not None):
+        strange = any(z and z not in stated.formula for z in certain.values() if z is not None)
+        if doubtful is not None or strange or not listed.typed:
+            ways = list(labels.trials(distinct, certain, stated.formula)) or ways
+            if doubtful is None:
+                ways.append((certain, ""))
+    occupancy = np.ones(len(names)) if listed.occupancy is None else np.array(listed.occupancy)
+    if listed.dummy is not None:
+        occupancy[np.array(listed.dummy)] = 0.0
+    numbers = [
+        (np.array([way[text] for text in names], dtype=np.int64), note) for way, note in ways
+    ]
+    real = np.flatnonzero((occupancy > 0) & (numbers[0][0] > 0))
+    if not len(real):
+        raise InputError("no site holds an atom")
+    images = listed.multiplicity
+    return Rows(
+        frac=listed.frac[real],
+        numbers=[(z[real], note) for z, note in numbers],
+        occupancy=occupancy[real],
+        multiplicity=None if images is None else [images[row] for row in real.tolist()],
+    )
+
+
+def _cell(tags: Tags) -> list[float]:
+    """Lengths in angstrom and angles in degrees."""
+    pairs = tags.pairs
+    try:
+        cell = [float(pairs[tag]) for tag in (*_LENGTHS, *_ANGLES)]
+    except (KeyError, ValueError):  # a standard uncertainty in brackets, ? or .
+        cell = [_cell_number(tags, tag) for tag in (*_LENGTHS, *_ANGLES)]
+    if 0 <= min(cell) and max(cell[:3]) <= LONGEST_CELL and max(cell[3:]) < 180:
+        return cell
+    for tag, value, most in zip((*_LENGTHS, *_ANGLES), cell, _MOST, strict=True):
+        if not 0 <= value <= most:
+            raise InputError(f"{tag} is {value:g}, expected a number from 0 to {most:g}")
+    return cell
+
+
+def _cell_number(tags: Tags, tag: str) -> float:
+    text = tags.pairs.get(tag, "?")
+    value = float(cif.as_number(text))
+    if not isfinite(value):
+        stands = "" if cif.is_null(text) else f" ({cif.as_string(text)!r})"
+        raise InputError(f"{tag} is missing or no number{stands}")
+    return value
+
+
+def _hydrogen_notes(listed: Listed, notes: list[str]) -> list[str]:
+    if listed.hydrogens and not any("hydrogen" in note for note in notes):
+        return [*notes, f"{listed.hydrogens:g} attached hydrogen atoms are stated and not placed"]
+    return notes
+
+
+def _after_syntax_error(text: str, name: str, stem: str, error: str, into: Assembler) -> None:
+    """A cut-off file must not pass as a smaller crystal; other slips pymatgen may forgive."""
+    from crystalssl.structures.formats.cif.forgiving import entries_after_error
+
+    where = error.removeprefix("string:")
+    if "Wrong number" in error or "unterminated" in error:
+        into.skip(stem, name, f"the file is cut off or damaged (line {where})", _REMEDY)
+        return
+    before = len(into.skipped)
+    try:
+        for entry in entries_after_error(text, stem):
+            into.add(entry, name)
+    except InputError as problem:
+        del into.skipped[before:]
+        reason = f"CIF cannot be read: line {where}; {problem}"
+        into.skip(stem, name, reason, _REMEDY)
