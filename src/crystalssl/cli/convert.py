@@ -73,7 +73,8 @@ def panel(
     make_file(out, [".npy"])
     canonical = load_canonical(sources, out.parent, strict=strict, symprec=symprec)
     fits, unfit = holdable(canonical.crystals)
-    report_skipped([*canonical.skipped, *unfit], len(fits) + len(canonical.skipped), out.parent, strict)
+    total = len(fits) + len(canonical.skipped)
+    report_skipped([*canonical.skipped, *unfit], total, out.parent, strict)
     crystals = canonical.crystals.take(fits)
     with console.status("Building the panel"):
         array = build_panel(crystals)

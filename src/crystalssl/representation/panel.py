@@ -166,8 +166,10 @@ def holdable(crystals: Crystals) -> tuple[npt.NDArray[np.bool_], list[Skip]]:
 
     The encoders are not bound by this: they read all sites and species.
     """
-    limits = ((crystals.site_counts, layout.MAX_SITES, "sites"),)
-    limits += ((crystals.species_counts, SLOTS, "species on a site"),)
+    limits = (
+        (crystals.site_counts, layout.MAX_SITES, "sites"),
+        (crystals.species_counts, SLOTS, "species on a site"),
+    )
     good, skipped = np.ones(len(crystals), np.bool_), []
     for counts, most, what in limits:
         for row in np.flatnonzero(good & (counts > most)).tolist():

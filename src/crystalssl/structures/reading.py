@@ -166,7 +166,7 @@ def _read_member(member: Member, batch: _Batch, alone: bool) -> None:
         _read_file(member, kind, batch, alone)
     elif is_archive(name) and not member.explicit:
         batch.current.skip(name, member.name, "an archive inside an archive", "unpack it first")
-    elif suffix in _BESIDE and not member.explicit or _UNNAMED.match(name) and not suffix:
+    elif (suffix in _BESIDE and not member.explicit) or (_UNNAMED.match(name) and not suffix):
         return
     elif suffix in ("", *_BESIDE) and (sniffed := _sniffed(member)):
         _read_file(member, sniffed, batch, alone)

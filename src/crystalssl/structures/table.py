@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError, Skip, unknown_name
-from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.files import atomic
 from crystalssl.structures.assembly import LONGEST_VECTOR
+from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import storable, unique_ids
 from crystalssl.structures.species import decode_species, encode_species
 from crystalssl.structures.validity import MIN_VOLUME
@@ -100,7 +100,13 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
     """
     try:
         return _from_arrow(table, source, first_row)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError, np.linalg.LinAlgError) as error:
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        OverflowError,
+        np.linalg.LinAlgError,
+    ) as error:
         raise InputError(
             f"{source} has columns of kinds that cannot be read ({error}). Write the table with "
             "crystalssl convert, or as OPTIMADE describes it."
