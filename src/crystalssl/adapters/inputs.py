@@ -61,8 +61,19 @@ def gather(structures: Any, symprec: float) -> Gathered:
         canonical=canonical,
         rows=rows[canonical.kept].astype(np.int64),
         total=total,
-        skipped=[*skipped, *canonical.skipped],
+        skipped=_by_row([*skipped, *canonical.skipped], crystals, structures is not crystals),
     )
+
+
+def _by_row(skipped: Sequence[Skip], crystals: Crystals, by_number: bool) -> list[Skip]:
+    """Skips in the order of the input; ids of crystals that were read are looked up first."""
+    rows = {str(name): row for row, name in enumerate(crystals.ids)}
+
+    def row_of(skip: Skip) -> int:
+        number = int(skip.id) if skip.id.isdecimal() else len(rows)
+        return number if by_number else rows.get(skip.id, len(rows))
+
+    return sorted(skipped, key=row_of)
 
 
 def as_list(structures: Any) -> list[Any]:

@@ -137,7 +137,8 @@ def symmetry_of(block: Tags, metric: npt.NDArray[np.float64]) -> Symmetry:
     if not named and not listed:
         _refuse_unnamed(said, problem)
         return Symmetry([Setting(P1, "P 1")])
-    return _fitting(_ways(listed, named), _agreed(listed, named), metric, _notes(listed, named))
+    notes = [*([problem] if problem else []), *_notes(listed, named)]
+    return _fitting(_ways(listed, named), _agreed(listed, named), metric, notes)
 
 
 def _named(said: _Said, code: str) -> list[Named]:
