@@ -1,4 +1,4 @@
-"""Kinds of CIF that are easily misread: settings, lists, tags, labels; with a formula and without."""
+"""Kinds of CIF that are easily misread: settings, lists, tags and labels, formula or none."""
 
 from __future__ import annotations
 
