@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from crystalssl.evaluation.ridge import fit_ridge
-from crystalssl.evaluation.spectrum import decompose
 from crystalssl.features.precision import DTYPES
 from crystalssl.features.store import load_features, save_features
+from crystalssl.models.ridge import decompose, fit_ridge
 from crystalssl.structures.formulas import reduced_formulas
 from crystalssl.structures.table import read_table
 

@@ -16,8 +16,7 @@ from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from crystalssl.evaluation.ridge import fit_ols, fit_ridge
-from crystalssl.evaluation.spectrum import decompose
+from crystalssl.models.ridge import decompose, fit_ols, fit_ridge
 
 WIDTH = 2048
 ROWS = 8_000

@@ -13,9 +13,9 @@ import pytest
 from crystalssl.cli import steps
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.evaluation import magpie
-from crystalssl.evaluation.head_boosting import LightGBM
 from crystalssl.features.container import Features
 from crystalssl.features.store import save_parquet
+from crystalssl.models.boosting import LightGBM
 from crystalssl.structures.table import write_table
 
 Invoke = Callable[..., Any]

@@ -12,10 +12,10 @@ import pytest
 
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.evaluation import shap_share as scenario
-from crystalssl.evaluation.heads import build_head
 from crystalssl.evaluation.scenario import ResultTable
 from crystalssl.features.container import Features
 from crystalssl.features.store import save_parquet
+from crystalssl.models import build_head
 from crystalssl.structures.table import write_table
 
 pytest.importorskip("lightgbm")

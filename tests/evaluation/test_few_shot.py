@@ -6,10 +6,10 @@ from crystalssl.evaluation.bench import Bench, FewShotConfig
 from crystalssl.evaluation.draws import LabelDraws, label_draws
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.few_shot import FewShot, few_shot
-from crystalssl.evaluation.heads import build_head
 from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.store import Store
+from crystalssl.models import build_head
 
 N = 600
 GROUPS = np.repeat([f"A{i}B" for i in range(N // 3)], 3)

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from crystalssl.evaluation import store as module
-from crystalssl.evaluation.heads import build_head
 from crystalssl.evaluation.scenario import ScenarioResult
 from crystalssl.evaluation.store import Part, Store, code_digest
+from crystalssl.models import build_head
 
 
 def part(value=1.0):

@@ -16,7 +16,6 @@ from sklearn import metrics
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.heads import build_head
 from crystalssl.evaluation.matbench import Matbench, matbench
 from crystalssl.evaluation.matbench_file import read_task, split_table
 from crystalssl.evaluation.matbench_record import record_hash
@@ -24,6 +23,7 @@ from crystalssl.evaluation.matbench_tasks import TASKS, fold_scores, folds_of, p
 from crystalssl.evaluation.scenario import ResultTable
 from crystalssl.evaluation.scoring import MEAN
 from crystalssl.evaluation.store import Store
+from crystalssl.models import build_head
 from crystalssl.structures.objects import to_pymatgen
 from crystalssl.structures.table import to_arrow
 

@@ -13,9 +13,6 @@ from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation import shap_share as scenario
 from crystalssl.evaluation.attribution import explain_network, explain_trees
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.head_linear import Standardised
-from crystalssl.evaluation.head_mlp import FittedMLP
-from crystalssl.evaluation.heads import build_head
 from crystalssl.evaluation.hybrid import hybrid
 from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.protocols import Split
@@ -25,6 +22,9 @@ from crystalssl.evaluation.shap_share import shap_share
 from crystalssl.evaluation.shap_units import ShapConfig
 from crystalssl.evaluation.shares import share_values
 from crystalssl.evaluation.store import Store
+from crystalssl.models import build_head
+from crystalssl.models.mlp import FittedMLP
+from crystalssl.models.scaling import fit_scaler
 
 pytest.importorskip("lightgbm")
 shap = pytest.importorskip("shap")
@@ -103,8 +103,8 @@ def test_values_of_trees_are_those_of_shaps_tree_explainer(both):
 
 def network(matrix, rows, layers, scale=2.0, centre=5.0):
     return FittedMLP(
-        scaler=Standardised.fit(matrix, rows), networks=[layers.eval().requires_grad_(False)],
-        centre=np.array([centre]), scale=np.array([scale]), kind="regression", single=True,
+        scaler=fit_scaler(matrix, rows), networks=[layers.eval().requires_grad_(False)],
+        centre=np.array([centre]), scale=np.array([scale]), kind="regression", label_shape=(),
     )  # fmt: skip
 
 
@@ -113,11 +113,11 @@ def test_values_of_a_linear_network_are_slope_times_distance_from_the_background
     torch.manual_seed(0)
     layer = nn.Linear(39, 1)
     fitted = network(both.matrix, train, nn.Sequential(layer))
-    varying = fitted.scaler.scaler.columns
+    varying = fitted.scaler.columns
     each = {str(i): np.arange(40) == i for i in range(40)}
     found = explain_network(fitted, both.matrix, rows, np.array([5]), each, samples=3, seed=0)
-    inputs = fitted.scaler.whole(both.matrix, rows)
-    inputs -= fitted.scaler.whole(both.matrix, np.array([5]))
+    inputs = fitted.scaler.transform(both.matrix, rows, np.float32)
+    inputs -= fitted.scaler.transform(both.matrix, np.array([5]), np.float32)
     expected = np.zeros((10, 40))
     expected[:, varying] = 2.0 * inputs * layer.weight.numpy()
     np.testing.assert_allclose(found.absolute, np.abs(expected), atol=1e-5)

@@ -8,12 +8,12 @@ from crystalssl.evaluation.bench import FewShotConfig
 from crystalssl.evaluation.draws import LabelDraws
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.few_shot import few_shot
-from crystalssl.evaluation.heads import build_head
 from crystalssl.evaluation.hybrid import hybrid
 from crystalssl.evaluation.scoring import Target
 from crystalssl.evaluation.shap_units import ShapConfig
 from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Store
+from crystalssl.models import build_head
 
 pytest.importorskip("lightgbm")
 pytest.importorskip("shap")

@@ -55,10 +55,10 @@ def matbench(
 ) -> None:
     """Matbench: the five official folds of a task, frozen features, one head."""
     from crystalssl.cli import steps
-    from crystalssl.evaluation.heads import build_head
     from crystalssl.evaluation.matbench import matbench as run_folds
     from crystalssl.evaluation.matbench_file import read_task
     from crystalssl.evaluation.store import FOLDER, Store
+    from crystalssl.models import build_head
 
     use_threads(threads)
     blocks = steps.load_encoders(weights, block)

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import missing_extra
-from crystalssl.evaluation.head_boosting import FittedLightGBM
-from crystalssl.evaluation.spectrum import Features, Floats, Index
+from crystalssl.models.arrays import Features, Floats, Index
+from crystalssl.models.boosting import FittedLightGBM
 
 Columns = Mapping[str, npt.NDArray[np.bool_]]
 """Columns of the matrix that belong to each group, (p,) masks by name."""
@@ -102,13 +102,13 @@ def explain_network(
     import torch
 
     network, scale = fitted.networks[0], float(fitted.scale[0])
-    known = fitted.scaler.scaler.columns
-    reference = torch.from_numpy(fitted.scaler.whole(matrix, background))
+    known = fitted.scaler.columns
+    reference = torch.from_numpy(fitted.scaler.transform(matrix, background, np.float32))
     explainer = _gradient_explainer(network, reference, samples)
     base = float(fitted.predict(matrix, background).mean())
 
     def values(part: Index) -> tuple[Floats, Floats]:
-        inputs = torch.from_numpy(fitted.scaler.whole(matrix, part))
+        inputs = torch.from_numpy(fitted.scaler.transform(matrix, part, np.float32))
         state = np.random.get_state()  # noqa: NPY002  shap draws from the global generator
         try:
             found = explainer.shap_values(inputs, nsamples=samples, rseed=seed + int(part[0]))

@@ -15,14 +15,15 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.evaluation._model_code import head_code
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.heads import Head, build_head, head_code, head_settings
 from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Target, scores
 from crystalssl.evaluation.shared_fits import SharedFits
-from crystalssl.evaluation.spectrum import Floats
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.models import Head, build_head, head_settings
+from crystalssl.models.arrays import Floats
 
 SCENARIO = "few_shot"
 """Scenario name in the results."""

@@ -13,17 +13,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation import _columns, low_rank, moments, ridge, spectrum
+from crystalssl.evaluation._model_code import LINEAR
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.few_shot_summary import Scored
 from crystalssl.evaluation.linear_probe import MODELS
-from crystalssl.evaluation.moments import Floats, Index, Moments
 from crystalssl.evaluation.protocols import Split
-from crystalssl.evaluation.ridge import fit_ols, fit_ridge, predict_all
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Scorer, Target
-from crystalssl.evaluation.spectrum import decompose
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.models.arrays import Floats, Index
+from crystalssl.models.ridge import SufficientStatistics, decompose, fit_ols, fit_ridge, predict_all
 
 SCENARIO = "ablation"
 """Scenario name in the results."""
@@ -91,11 +90,13 @@ class BlockBench:
 
     def fit(self, entry: BlockSet, matrix_hash: str) -> Iterator[tuple[str, list[Scored]]]:
         """Every selection of one set of features, as stored or computed now."""
-        sums: list[Moments] = []  # made when the first selection has to be computed
+        sums: list[SufficientStatistics] = []  # made when the first selection has to be computed
 
-        def of_all() -> Moments:
+        def of_all() -> SufficientStatistics:
             if not sums:
-                sums.append(Moments.of(entry.part.matrix, self.labels, self.split.train))
+                sums.append(
+                    SufficientStatistics.of(entry.part.matrix, self.labels, self.split.train)
+                )
             return sums[0]
 
         for name, columns in entry.selections().items():
@@ -112,11 +113,15 @@ class BlockBench:
             SCENARIO,
             {"set": entry.part.name, "selection": name, "seed": self.split.seed, "names": names},
             data=[matrix_hash, digest(data)],
-            code=[sys.modules[__name__], _columns, ridge, spectrum, moments, low_rank],
+            code=[sys.modules[__name__], *LINEAR],
         )
 
     def _computation(
-        self, part: FeatureSet, name: str, columns: Index, of_all: Callable[[], Moments]
+        self,
+        part: FeatureSet,
+        name: str,
+        columns: Index,
+        of_all: Callable[[], SufficientStatistics],
     ) -> Callable[[], Part]:
         """What fits one selection."""
 
@@ -128,9 +133,8 @@ class BlockBench:
                 width=len(columns),
             )
             known = of_all() if len(self.split.train) >= len(columns) else None
-            sums = None if known is None else _some_columns(known, columns)
+            sums = None if known is None else known.select(columns)
             full = decompose(chosen.matrix, self.labels, self.split.train, sums)
-            limits = ridge.training_range(chosen.matrix, self.split.train)
             alike = self.groups[self.split.train]
             fits = [
                 fit_ols(full, chosen.matrix)
@@ -138,7 +142,7 @@ class BlockBench:
                 else fit_ridge(full, chosen.matrix, groups=alike, seed=self.split.seed)
                 for model in MODELS
             ]
-            found = predict_all(fits, chosen.matrix, self.split.test, limits)
+            found = predict_all(fits, chosen.matrix, self.split.test)
             scorer, guesses = self._scorer(), dict(zip(MODELS, found, strict=True))
             for model, fitted in zip(MODELS, fits, strict=True):
                 scorer.add(chosen, model, guesses[model], fitted)
@@ -161,16 +165,3 @@ class BlockBench:
                 own = tuple(r for r in rows if r.property == target.name and r.model == model)
                 truth = self.labels[self.split.test, number]
                 yield Scored(rows=own, test=self.split.test, truth=truth, guess=guess[:, number])
-
-
-def _some_columns(sums: Moments, columns: Index) -> Moments:
-    """Sums of some columns; these are in rising order, so the upper triangle stays one."""
-    return replace(
-        sums,
-        origin=sums.origin[columns],
-        total=sums.total[columns],
-        gram=np.asfortranarray(sums.gram[np.ix_(columns, columns)]),
-        along=sums.along[columns],
-        low=sums.low[columns],
-        high=sums.high[columns],
-    )

@@ -20,7 +20,6 @@ from crystalssl.evaluation import few_shot_summary, residual
 from crystalssl.evaluation.bench import SCENARIO, THEN, Bench, FewShotConfig
 from crystalssl.evaluation.draws import LabelDraws
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.heads import build_head, head_settings
 from crystalssl.evaluation.intervals import Estimate, estimate_table
 from crystalssl.evaluation.lanes import LARGE, Lanes, Task
 from crystalssl.evaluation.linear_probe import _check, _label_groups
@@ -38,6 +37,7 @@ from crystalssl.evaluation.scoring import MEAN, Target
 from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Part, Store
 from crystalssl.evaluation.summarised import Summarised
+from crystalssl.models import build_head, head_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ from crystalssl.evaluation.intervals import (
 )
 from crystalssl.evaluation.scenario import ScenarioResult
 from crystalssl.evaluation.scoring import MEAN
-from crystalssl.evaluation.spectrum import Floats, Index
+from crystalssl.models.arrays import Floats, Index
 
 COMPARED: tuple[Metric, ...] = ("r2", "rmse")
 """Metrics of which differences are taken."""

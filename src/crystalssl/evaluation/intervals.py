@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
-from crystalssl.evaluation.spectrum import Floats
+from crystalssl.models.arrays import Floats
 
 LEVEL = 0.95
 """Level of every interval."""

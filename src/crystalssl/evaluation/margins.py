@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.evaluation.compare import Comparison, share_of
-from crystalssl.evaluation.moments import Floats
 from crystalssl.evaluation.protocols import Split
+from crystalssl.models.arrays import Floats
 
 DRAWS = 1000
 """Draws of the bootstrap."""

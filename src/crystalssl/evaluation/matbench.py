@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crystalssl.files import write_json
 from crystalssl.errors import InputError
+from crystalssl.evaluation._model_code import head_code
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.heads import Head, head_code, head_settings
 from crystalssl.evaluation.matbench_record import benchmark_record, unchanged
 from crystalssl.evaluation.matbench_tasks import (
     EXTRA_SCORES,
@@ -42,8 +41,10 @@ from crystalssl.evaluation.scenario import (
     write_table,
 )
 from crystalssl.evaluation.scoring import MEAN, prediction_table
-from crystalssl.evaluation.spectrum import Floats, Index
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.files import write_json
+from crystalssl.models import Head, head_settings
+from crystalssl.models.arrays import Floats, Index
 from crystalssl.structures.formulas import reduced_formulas
 
 SCENARIO = "matbench"

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError, Skip, unknown_name
-from crystalssl.evaluation.heads import Kind
 from crystalssl.evaluation.matbench_tasks import (
     COMPOSITION_TASKS,
     TASKS,
@@ -31,7 +30,8 @@ from crystalssl.evaluation.matbench_tasks import (
     TaskData,
     prefix_ids,
 )
-from crystalssl.evaluation.spectrum import Floats, Index
+from crystalssl.models import Kind
+from crystalssl.models.arrays import Floats, Index
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.objects import from_objects
 from crystalssl.structures.table import ID, from_arrow

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError, Skip
-from crystalssl.evaluation.heads import Kind
-from crystalssl.evaluation.spectrum import Floats, Index
+from crystalssl.models import Kind
+from crystalssl.models.arrays import Floats, Index
 from crystalssl.structures.crystals import Crystals
 
 FOLDS = 5

@@ -15,23 +15,24 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation import _columns, low_rank, moments, ridge, scoring, spectrum
+from crystalssl.evaluation import scoring
+from crystalssl.evaluation._model_code import LINEAR
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.moments import Features, Floats, Index, Moments
 from crystalssl.evaluation.protocols import GROUPED, Split
-from crystalssl.evaluation.ridge import (
+from crystalssl.evaluation.scenario import digest
+from crystalssl.evaluation.scoring import Scorer
+from crystalssl.evaluation.store import Part, Store
+from crystalssl.models.arrays import Features, Floats, Index
+from crystalssl.models.ridge import (
     LinearModel,
+    SufficientStatistics,
+    decompose,
     fit_ols,
     fit_ridge,
     predict_all,
-    training_range,
 )
-from crystalssl.evaluation.scenario import digest
-from crystalssl.evaluation.scoring import Scorer
-from crystalssl.evaluation.spectrum import decompose
-from crystalssl.evaluation.store import Part, Store
 
-CODE = (_columns, low_rank, moments, ridge, scoring, spectrum)
+CODE = (*LINEAR, scoring)
 """Modules that make the numbers; a change there makes stored parts outdated."""
 ERRORS, PREDICTIONS = "errors", "predictions"
 """Names of the stored array (models, targets, test rows) of errors, and of the table for parity."""
@@ -53,9 +54,9 @@ class SharedSums:
             families.setdefault((split.kind, split.seed), []).append(split.train)
         self._families = {name: _steps(rows) for name, rows in families.items()}
         self._family: tuple[str, int] | None = None
-        self._held: dict[int, tuple[Moments, float]] = {}  # of that family, by step
+        self._held: dict[int, tuple[SufficientStatistics, float]] = {}  # of that family, by step
 
-    def of(self, split: Split) -> tuple[Moments | None, float]:
+    def of(self, split: Split) -> tuple[SufficientStatistics | None, float]:
         """Sums over the training rows, and the seconds that they take from scratch.
 
         None where there are fewer rows than columns: then no sums over rows are needed.
@@ -72,14 +73,14 @@ class SharedSums:
         self._held = {key: sums for key, sums in self._held.items() if key in needed}
         return found
 
-    def _sums(self, steps: Sequence[_Step], place: int) -> tuple[Moments, float]:
+    def _sums(self, steps: Sequence[_Step], place: int) -> tuple[SufficientStatistics, float]:
         """Sums over the rows of a step, and their seconds from scratch."""
         if place in self._held:
             return self._held[place]
         step, seconds = steps[place], 0.0
         if step.before is None:
             start = time.perf_counter()
-            sums = Moments.of(self._matrix, self._labels, step.rows)
+            sums = SufficientStatistics.of(self._matrix, self._labels, step.rows)
         else:
             sums, seconds = self._sums(steps, step.before)
             start = time.perf_counter()
@@ -185,8 +186,7 @@ def _fit(sets: Sequence[FeatureSet], split: Split, job: Job, sums: SharedSums) -
     known, gathering = sums.of(split)
     start = time.perf_counter()
     full = decompose(matrix, job.labels, split.train, known)
-    full = replace(full, remembered={} if len(sets) > 1 else None)
-    limits = (known.low, known.high) if known else training_range(matrix, split.train)
+    full = replace(full, cache={} if len(sets) > 1 else None)
     common = gathering + time.perf_counter() - start
     # the strength is judged as the test part will be: on new formulas, or on new rows
     alike = job.groups[split.train] if split.kind in GROUPED else None
@@ -200,7 +200,7 @@ def _fit(sets: Sequence[FeatureSet], split: Split, job: Job, sums: SharedSums) -
             else:
                 fitted = fit_ridge(spectrum, matrix, groups=alike, seed=split.seed)
             fits.append((part, model, fitted, common + time.perf_counter() - begin))
-    guesses = predict_all([fit[2] for fit in fits], matrix, split.test, limits)
+    guesses = predict_all([fit[2] for fit in fits], matrix, split.test)
     found: list[Part | None] = []
     for part in sets:
         score, errors = job.scorer(split), []

@@ -13,11 +13,11 @@ import numpy as np
 
 from crystalssl.datasets.splits import grouped_folds
 from crystalssl.evaluation.bench import THEN, Bench
-from crystalssl.evaluation.heads import Head
 from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scoring import scores
-from crystalssl.evaluation.spectrum import Floats
 from crystalssl.evaluation.store import Part
+from crystalssl.models import Head
+from crystalssl.models.arrays import Floats
 
 FOLDED = "out of fold"
 """Kind of the units that hold predictions from which residuals are taken."""

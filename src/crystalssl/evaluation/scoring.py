@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from crystalssl.evaluation.feature_sets import FeatureSet
 from crystalssl.evaluation.protocols import Split
-from crystalssl.evaluation.ridge import LinearModel
 from crystalssl.evaluation.scenario import ScenarioResult
-from crystalssl.evaluation.spectrum import Floats
+from crystalssl.models.arrays import Floats
+from crystalssl.models.ridge import LinearModel
 
 MEAN = "mean"
 """Name of the baseline that predicts the mean of the training labels."""

@@ -16,8 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.head_forest import RandomForest
-from crystalssl.evaluation.heads import Head, build_head
 from crystalssl.evaluation.hybrid import Hybrid
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.protocols import Split, check_split
@@ -42,6 +40,8 @@ from crystalssl.evaluation.shap_units import (
 )
 from crystalssl.evaluation.shared_fits import SharedFits
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.models import Head, build_head
+from crystalssl.models.boosting import RandomForest
 
 Progress = Callable[[int, int, str], None]
 

@@ -15,17 +15,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from crystalssl.evaluation import attribution
+from crystalssl.evaluation._model_code import head_code
 from crystalssl.evaluation.attribution import Attribution, explain_network, explain_trees
 from crystalssl.evaluation.feature_sets import FeatureSet
-from crystalssl.evaluation.heads import Head, head_code, head_settings
 from crystalssl.evaluation.hybrid import Hybrid
 from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scenario import ScenarioResult, digest
 from crystalssl.evaluation.scoring import MEAN, Scorer, Target
 from crystalssl.evaluation.shared_fits import Prediction, SharedFits
 from crystalssl.evaluation.shares import share_values
-from crystalssl.evaluation.spectrum import Floats, Index, fit_scaler
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.models import Head, head_settings
+from crystalssl.models.arrays import Floats, Index
+from crystalssl.models.scaling import fit_scaler
 
 SCENARIO = "shap_share"
 """Scenario name in the results."""

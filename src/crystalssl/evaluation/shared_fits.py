@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crystalssl.evaluation.heads import Groups, Head, head_code, head_settings
+from crystalssl.evaluation._model_code import head_code
 from crystalssl.evaluation.protocols import Split
 from crystalssl.evaluation.scenario import digest
-from crystalssl.evaluation.spectrum import Floats
 from crystalssl.evaluation.store import Part, Store
+from crystalssl.models import Head, head_settings
+from crystalssl.models.arrays import Floats, Groups
 
 NAME = "fit"
 """What keys begin with."""

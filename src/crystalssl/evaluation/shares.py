@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crystalssl.evaluation.spectrum import Floats
+from crystalssl.models.arrays import Floats
 
 INTERVAL = (2.5, 97.5)
 """Percentiles of the bootstrap interval."""

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from crystalssl.evaluation._bins import Bins
-from crystalssl.evaluation.head_forest import RandomForest
+from crystalssl.models.bins import Bins
+from crystalssl.models.boosting import RandomForest
 
 ROWS = np.arange(3_000)
 
@@ -23,22 +23,22 @@ def matrix():
 @pytest.mark.parametrize("count", [2, 60, 255])
 def test_numbers_are_those_of_searchsorted(matrix, count):
     bins = Bins.of(matrix, ROWS, count, 5_000)
-    found = bins.binned(matrix, ROWS[::-1], threads=2)
+    numbers = bins.transform(matrix, ROWS[::-1], threads=2)
     for column, edges in zip(bins.columns, bins.edges, strict=True):
         expected = np.searchsorted(edges, matrix[::-1, column], side="right")
-        np.testing.assert_array_equal(found[:, column], expected)
+        np.testing.assert_array_equal(numbers[:, column], expected)
         assert expected.max() < count
 
 
 def test_repeated_values_take_one_bin_and_leave_the_others_to_the_rest(matrix):
     bins = Bins.of(matrix[:, [11]] * (ROWS % 3 == 0)[:, None], ROWS, 255, 5_000)
-    numbers = bins.binned(matrix[:, [11]], ROWS[ROWS % 3 == 0])
+    numbers = bins.transform(matrix[:, [11]], ROWS[ROWS % 3 == 0])
     assert len(np.unique(numbers)) > 250
 
 
 def test_bins_hold_about_as_many_rows_each(matrix):
     bins = Bins.of(matrix, ROWS, 100, 5_000)
-    counts = np.unique(bins.binned(matrix, ROWS)[:, 9], return_counts=True)[1]
+    counts = np.unique(bins.transform(matrix, ROWS)[:, 9], return_counts=True)[1]
     assert counts.min() >= 29 and counts.max() <= 31
 
 
@@ -46,16 +46,16 @@ def test_columns_of_few_values_stay_as_they_are(matrix):
     bins = Bins.of(matrix, ROWS, 255, 5_000)
     left = np.setdiff1d(np.arange(300), bins.columns)
     assert left.tolist() == [7, 8, 10]
-    np.testing.assert_array_equal(bins.binned(matrix, ROWS)[:, left], matrix[:, left])
+    np.testing.assert_array_equal(bins.transform(matrix, ROWS)[:, left], matrix[:, left])
 
 
 def test_larger_values_never_get_a_lower_number_and_unknown_ones_stay_unknown(matrix):
     bins = Bins.of(matrix, ROWS[:1_000], 255, 500)
     wild = np.tile(np.array([[-1e30], [np.nan], [0.0], [1e30]], np.float32), (1, 300))
-    found = bins.binned(wild, np.arange(4))[:, bins.columns]
-    assert np.isnan(found[1]).all()
-    assert (found[0] <= found[2]).all() and (found[2] <= found[3]).all()
-    assert (found[0] == 0).all() and (found[3] == 254).all()
+    numbers = bins.transform(wild, np.arange(4))[:, bins.columns]
+    assert np.isnan(numbers[1]).all()
+    assert (numbers[0] <= numbers[2]).all() and (numbers[2] <= numbers[3]).all()
+    assert (numbers[0] == 0).all() and (numbers[3] == 254).all()
 
 
 def test_a_forest_on_bins_is_as_good_as_on_the_values_themselves(matrix):
@@ -66,12 +66,12 @@ def test_a_forest_on_bins_is_as_good_as_on_the_values_themselves(matrix):
         forest = RandomForest(trees=20, column_share=0.5, bins=count).fit(
             matrix, ROWS[:2_000], labels, None, 0
         )
-        guess = forest.predict(matrix, ROWS[2_000:])
-        errors[count] = float(np.sqrt(np.mean((guess - labels[2_000:]) ** 2)))
+        predicted = forest.predict(matrix, ROWS[2_000:])
+        errors[count] = float(np.sqrt(np.mean((predicted - labels[2_000:]) ** 2)))
     assert errors[255] < 1.05 * errors[4_000] < 0.5 * labels.std()
 
 
 def test_threads_do_not_matter(matrix):
     bins = Bins.of(matrix, ROWS, 255, 5_000)
-    one, four = (bins.binned(matrix, ROWS, threads) for threads in (1, 4))
+    one, four = (bins.transform(matrix, ROWS, threads) for threads in (1, 4))
     np.testing.assert_array_equal(one, four)

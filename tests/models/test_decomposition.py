@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from crystalssl.evaluation import low_rank
-from crystalssl.evaluation.low_rank import principal_axes
+from crystalssl.models.ridge import decomposition
+from crystalssl.models.ridge.decomposition import principal_axes
 
 
 @pytest.mark.parametrize("rank", [3, 40, 80])
@@ -22,9 +22,9 @@ def test_axes_equal_those_of_a_full_decomposition(rank):
 def test_both_ways_give_the_same_axes(monkeypatch):
     rng = np.random.default_rng(1)
     matrix = rng.normal(size=(100, 20)) @ rng.normal(size=(20, 60))
-    found = []
-    for share in (0.0, 1.0):
-        monkeypatch.setattr(low_rank, "WORTHWHILE", share)
+    inverses = []
+    for fraction in (0.0, 1.0):
+        monkeypatch.setattr(decomposition, "WORTHWHILE", fraction)
         values, vectors = principal_axes(matrix.T @ matrix, 100)
-        found.append((vectors / values) @ vectors.T)
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-7, atol=1e-12)
+        inverses.append((vectors / values) @ vectors.T)
+    np.testing.assert_allclose(inverses[0], inverses[1], rtol=1e-7, atol=1e-12)

@@ -8,15 +8,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation import moments as moments_module
-from crystalssl.evaluation.ridge import (
+from crystalssl.models import arrays
+from crystalssl.models.ridge import (
+    decompose,
     fit_ols,
     fit_ridge,
     left_out_errors,
     predict_all,
-    training_range,
 )
-from crystalssl.evaluation.spectrum import decompose, fit_scaler
+from crystalssl.models.scaling import fit_scaler
 
 
 def problem(n, p, seed=0, targets=2):
@@ -26,6 +26,11 @@ def problem(n, p, seed=0, targets=2):
     weights = rng.normal(size=(p, targets)) / matrix.std(axis=0)[:, None]
     labels = matrix.astype(np.float64) @ weights + rng.normal(size=(n, targets))
     return matrix, labels
+
+
+def inside(matrix, rows):
+    """Every row with its values clipped to the range of some rows."""
+    return np.clip(matrix, matrix[rows].min(axis=0), matrix[rows].max(axis=0))
 
 
 @pytest.fixture(params=[(300, 40), (60, 200)], ids=["primal", "dual"])
@@ -39,7 +44,7 @@ def test_ridge_of_a_given_strength_equals_scikit_learn(case):
     model = fit_ridge(decompose(matrix, labels, rows), matrix, strengths=0.03)
     oracle = make_pipeline(StandardScaler(), Ridge(alpha=0.03 * len(rows)))
     oracle.fit(matrix[rows].astype(np.float64), labels[rows])
-    expected = oracle.predict(matrix.astype(np.float64))
+    expected = oracle.predict(inside(matrix, rows).astype(np.float64))
     np.testing.assert_allclose(model.predict(matrix), expected, rtol=1e-7, atol=1e-7)
 
 
@@ -48,7 +53,7 @@ def test_least_squares_equals_scikit_learn_with_full_column_rank():
     rows = np.arange(200)
     model = fit_ols(decompose(matrix, labels, rows), matrix)
     oracle = LinearRegression().fit(matrix[rows].astype(np.float64), labels[rows])
-    expected = oracle.predict(matrix.astype(np.float64))
+    expected = oracle.predict(inside(matrix, rows).astype(np.float64))
     np.testing.assert_allclose(model.predict(matrix), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -70,26 +75,25 @@ def test_models_together_predict_what_each_predicts(case):
     rows = np.arange(0, len(matrix), 2)
     full = decompose(matrix, labels, rows)
     models = [
-        fit(part, matrix) for part in (full, full.truncate(9)) for fit in (fit_ols, fit_ridge)
+        fit(axes, matrix) for axes in (full, full.truncate(9)) for fit in (fit_ols, fit_ridge)
     ]
-    limits = training_range(matrix, rows)
-    together = predict_all(models, matrix, rows + 1, limits)
-    for model, found in zip(models, together, strict=True):
-        expected = model.predict(matrix, rows + 1, limits)
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    together = predict_all(models, matrix, rows + 1)
+    for model, predicted in zip(models, together, strict=True):
+        expected = model.predict(matrix, rows + 1)
+        np.testing.assert_allclose(predicted, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_remembered_scores_are_those_of_the_truncated_spectrum(case):
+def test_cached_scores_are_those_of_the_truncated_decomposition(case):
     matrix, labels = case
     rows = np.arange(0, len(matrix), 2)
-    full = replace(decompose(matrix, labels, rows), remembered={})
+    full = replace(decompose(matrix, labels, rows), cache={})
     groups = rows // 6
     fit_ridge(full, matrix, groups=groups)
-    assert full.remembered or full.dual
-    remembered = fit_ridge(full.truncate(9), matrix, groups=groups)
-    anew = fit_ridge(replace(full, remembered=None).truncate(9), matrix, groups=groups)
-    np.testing.assert_array_equal(remembered.strength, anew.strength)
-    np.testing.assert_allclose(remembered.coefficients, anew.coefficients, rtol=1e-9)
+    assert full.cache or full.dual
+    cached = fit_ridge(full.truncate(9), matrix, groups=groups)
+    again = fit_ridge(replace(full, cache=None).truncate(9), matrix, groups=groups)
+    np.testing.assert_array_equal(cached.strength, again.strength)
+    np.testing.assert_allclose(cached.coefficients, again.coefficients, rtol=1e-9)
 
 
 def test_columns_that_do_not_vary_on_the_training_rows_get_no_weight():
@@ -103,15 +107,15 @@ def test_columns_that_do_not_vary_on_the_training_rows_get_no_weight():
     np.testing.assert_array_equal(model.predict(matrix), model.predict(changed))
 
 
-def test_test_rows_can_be_limited_to_the_range_of_training(case):
+def test_test_rows_are_clipped_to_the_range_of_training(case):
     matrix, labels = case
     rows = np.arange(0, len(matrix), 2)
     model = fit_ridge(decompose(matrix, labels, rows), matrix, strengths=0.1)
-    limits = training_range(matrix, rows)
-    inside = np.clip(matrix, *limits).astype(np.float32)
-    limited = model.predict(matrix, limits=limits)
-    np.testing.assert_allclose(limited, model.predict(inside), rtol=1e-9)
-    np.testing.assert_allclose(limited[::2], model.predict(matrix, rows), rtol=1e-9)
+    wild = matrix.copy()
+    wild[1::2] *= 1e3
+    clipped = model.predict(wild)
+    np.testing.assert_allclose(clipped, model.predict(inside(wild, rows)), rtol=1e-9)
+    np.testing.assert_array_equal(clipped[::2], model.predict(matrix, rows))
 
 
 def test_left_out_errors_equal_those_of_refitting_without_each_group(case):
@@ -119,7 +123,7 @@ def test_left_out_errors_equal_those_of_refitting_without_each_group(case):
     rows = np.arange(len(matrix))
     groups = np.random.default_rng(1).integers(0, len(rows) // 3, len(rows))
     strength = 0.1
-    found = left_out_errors(
+    errors = left_out_errors(
         decompose(matrix, labels, rows), matrix, np.array([strength]), groups=groups
     )
     scaled = StandardScaler().fit_transform(matrix.astype(np.float64))
@@ -128,7 +132,7 @@ def test_left_out_errors_equal_those_of_refitting_without_each_group(case):
         out = groups == group
         model = Ridge(alpha=strength * len(rows)).fit(scaled[~out], labels[~out])
         squares[out] = (labels[out] - model.predict(scaled[out])) ** 2
-    np.testing.assert_allclose(found[0], squares.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(errors[0], squares.mean(axis=0), rtol=1e-6)
 
 
 def test_the_strength_with_the_least_left_out_error_is_taken(case):
@@ -140,14 +144,14 @@ def test_the_strength_with_the_least_left_out_error_is_taken(case):
     np.testing.assert_array_equal(model.strength, tried[errors.argmin(axis=0)])
 
 
-def test_a_truncated_spectrum_is_a_pca_fitted_on_the_training_rows(case):
+def test_a_truncated_decomposition_is_a_pca_fitted_on_the_training_rows(case):
     matrix, labels = case
     rows = np.arange(0, len(matrix), 2)
     basis = decompose(matrix, labels, rows).truncate(12)
     model = fit_ridge(basis, matrix, strengths=0.01)
     oracle = make_pipeline(StandardScaler(), PCA(12, svd_solver="full"), Ridge(0.01 * len(rows)))
     oracle.fit(matrix[rows].astype(np.float64), labels[rows])
-    expected = oracle.predict(matrix.astype(np.float64))
+    expected = oracle.predict(inside(matrix, rows).astype(np.float64))
     np.testing.assert_allclose(model.predict(matrix), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -164,16 +168,16 @@ def test_scaler_and_axes_do_not_see_rows_outside_training(case):
 
 
 def test_the_result_does_not_depend_on_the_chunk_size(case, monkeypatch):
-    matrix, labels = (np.tile(part, (4, 1)) for part in case)
+    matrix, labels = (np.tile(array, (4, 1)) for array in case)
     matrix = matrix + np.random.default_rng(2).normal(size=matrix.shape).astype(np.float32)
     rows = np.arange(len(matrix))
     whole = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
-    monkeypatch.setattr(moments_module, "CHUNK_BYTES", 1)
-    parts = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
-    np.testing.assert_allclose(parts, whole, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(arrays, "CHUNK_BYTES", 1)
+    chunked = fit_ridge(decompose(matrix, labels, rows), matrix).predict(matrix)
+    np.testing.assert_allclose(chunked, whole, rtol=1e-9, atol=1e-9)
 
 
-def test_a_column_far_from_zero_keeps_its_spread():
+def test_a_column_far_from_zero_keeps_its_standard_deviation():
     matrix = np.random.default_rng(0).normal(1e4, 1.0, (1000, 2)).astype(np.float32)
     scaler = fit_scaler(matrix, np.arange(1000))
     np.testing.assert_allclose(scaler.scale, matrix.astype(np.float64).std(axis=0), rtol=1e-9)

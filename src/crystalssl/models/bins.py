@@ -1,7 +1,7 @@
 """Columns of many values -> numbers of bins, before a forest sorts them.
 
 A split of a tree sorts the values of a node: few distinct ones sort twice as fast, and quantiles
-keep what splits could tell apart. The way of boosted trees; used by head_forest.py.
+keep what splits could tell apart. The way of boosted trees; used by boosting.py.
 Source: Ke et al., NeurIPS 2017, section 2.1.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation.moments import Features, Index
+from crystalssl.models.arrays import Features, Index
 from crystalssl.representation._compiled import compiled
 
 COLUMNS = 256
@@ -26,7 +26,7 @@ class Bins:
 
     Attributes:
         columns: (k,) those columns; values of others stay as they are.
-        edges: (k, 2^s - 1) values at which all bins but the first begin, rising; infinite at the
+        edges: (k, 2^s - 1) values at which all bins but the first start, rising; infinite at the
             end where bins are fewer.
     """
 
@@ -43,24 +43,24 @@ class Bins:
             count: bins of a column; a column of no more values is left alone.
             most_rows: rows that are looked at, at most, evenly spaced.
         """
-        some = rows[:: -(-len(rows) // most_rows)]
-        room = 2 ** int(np.ceil(np.log2(count))) - 1
+        seen = rows[:: -(-len(rows) // most_rows)]
+        padded = 2 ** int(np.ceil(np.log2(count))) - 1
         columns, edges = [], []
         for start in range(0, matrix.shape[1], COLUMNS):
-            values = np.sort(matrix[some, start : start + COLUMNS].astype(np.float32), axis=0)
-            for column, line in enumerate(np.ascontiguousarray(values.T), start):
-                distinct = line[np.diff(line, prepend=-np.inf) > 0]
+            values = np.sort(matrix[seen, start : start + COLUMNS].astype(np.float32), axis=0)
+            for column, sorted_values in enumerate(np.ascontiguousarray(values.T), start):
+                distinct = sorted_values[np.diff(sorted_values, prepend=-np.inf) > 0]
                 if len(distinct) > count:
-                    begins = np.full(room, np.inf, np.float32)
-                    begins[: count - 1] = distinct[np.arange(1, count) * len(distinct) // count]
+                    starts = np.full(padded, np.inf, np.float32)
+                    starts[: count - 1] = distinct[np.arange(1, count) * len(distinct) // count]
                     columns.append(column)
-                    edges.append(begins)
+                    edges.append(starts)
         return Bins(
             columns=np.array(columns, dtype=np.int64),
-            edges=np.stack(edges) if edges else np.empty((0, room), np.float32),
+            edges=np.stack(edges) if edges else np.empty((0, padded), np.float32),
         )
 
-    def binned(self, matrix: Features, rows: Index, threads: int = 1) -> npt.NDArray[np.float32]:
+    def transform(self, matrix: Features, rows: Index, threads: int = 1) -> npt.NDArray[np.float32]:
         """(m, p) float32 copy of some rows, with numbers of bins in binned columns.
 
         Args:
@@ -68,17 +68,17 @@ class Bins:
             rows: (m,) rows.
             threads: threads at most.
         """
-        found = np.ascontiguousarray(matrix[rows], dtype=np.float32)
+        binned = np.ascontiguousarray(matrix[rows], dtype=np.float32)
 
         def fill(start: int) -> None:
-            part = self.columns[start : start + COLUMNS]
-            values = np.ascontiguousarray(found[:, part].T)
+            columns = self.columns[start : start + COLUMNS]
+            values = np.ascontiguousarray(binned[:, columns].T)  # (columns, m)
             _number(values, self.edges[start : start + COLUMNS])
-            found[:, part] = values.T
+            binned[:, columns] = values.T
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, range(0, len(self.columns), COLUMNS)))
-        return found
+        return binned
 
 
 @compiled
@@ -89,9 +89,9 @@ def _number(values: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> 
     """
     half = (edges.shape[1] + 1) // 2
     for row in range(values.shape[0]):
-        for place in range(values.shape[1]):
-            value, step, below = values[row, place], half, 0
+        for column in range(values.shape[1]):
+            value, step, below = values[row, column], half, 0
             while step > 0:
                 below += step if edges[row, below + step - 1] <= value else 0
                 step //= 2
-            values[row, place] = below if value == value else np.nan
+            values[row, column] = below if value == value else np.nan
