@@ -26,7 +26,8 @@ from crystalssl.structures.formats.poscar import read_poscar
 from crystalssl.structures.ids import storable, unique_ids
 from crystalssl.structures.sniffing import kind_of_content
 from crystalssl.structures.sources import ARCHIVES, Member, is_archive, members
-from crystalssl.structures.table import check_size, from_arrow, read_table
+from crystalssl.structures.table import from_arrow, read_table
+from crystalssl.structures.table_columns import check_size
 from crystalssl.structures.validity import SOURCE_COLUMN
 
 Reader = Callable[[bytes, str, str, Assembler], None]
