@@ -38,6 +38,20 @@ from crystalssl.structures.table_columns import (
 )
 from crystalssl.structures.validity import MIN_VOLUME
 
+__all__ = [
+    "ID",
+    "LATTICE",
+    "POSITIONS",
+    "REQUIRED",
+    "SPECIES",
+    "SPECIES_AT_SITES",
+    "from_arrow",
+    "iter_tables",
+    "read_table",
+    "to_arrow",
+    "write_table",
+]
+
 _FARTHEST = 1e6
 
 
