@@ -19,8 +19,8 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.generate import write_corpus
 from crystalssl.features import extract as extraction
-from crystalssl.features.container import Features
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.features import Features
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.stream import pieces, prepare, stream_features
 from crystalssl.hub.weights import load_run
 from crystalssl.processes import usable_cores
@@ -104,7 +104,7 @@ def one_stream(bench: Bench, table: Any, place: str) -> dict[str, Any]:
     start = time.perf_counter()
     workers = usable_cores()
     done = stream_features(
-        table, bench.folder / f"{place}.parquet", Recipe(device=place),
+        table, bench.folder / f"{place}.parquet", ExtractorConfig(device=place),
         dtype="float16", workers=workers, watch=watch,
     )  # fmt: skip
     seconds = time.perf_counter() - start
@@ -119,7 +119,7 @@ def one_stream(bench: Bench, table: Any, place: str) -> dict[str, Any]:
 
 def parts_of_stream(bench: Bench, table: Any) -> dict[str, float]:
     """Milliseconds a piece: a worker prepares its corpus, the main process encodes it."""
-    recipe = Recipe(device=bench.device)
+    recipe = ExtractorConfig(device=bench.device)
     extractor = recipe.extractor()
     times: list[list[float]] = []
     for piece in islice(pieces(table), 6):

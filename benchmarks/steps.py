@@ -28,7 +28,7 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.features.extract import BATCH_ATOMS, BATCH_CRYSTALS, extract
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.hub.weights import load_run
 from crystalssl.pretraining.module import generator_for
 from crystalssl.representation.ftcp import encode
@@ -236,7 +236,7 @@ def table_to_features(crystals: Crystals, peers: int) -> list[Measured]:
     from matminer.featurizers.composition import ElementProperty
     from matminer.featurizers.structure import DensityFeatures, GlobalSymmetryFeatures
 
-    chain = Recipe(device="cpu").extractor()
+    chain = ExtractorConfig(device="cpu").extractor()
 
     def ours(path: Path) -> None:
         chain.features_of(canonicalize(read_table(path).crystals))

@@ -78,7 +78,10 @@ def _run(case: dict[str, str], out: Path, monkeypatch: pytest.MonkeyPatch) -> Ou
         "convert": [["convert", *files, "-o", str(table)]],
         "convert-together": [["convert", *files, "-o", str(table)]],
         "extract": [["extract", *files, "-o", str(table)]],
-        "ftcp-convert": [["ftcp", *files, "-o", str(array)], ["convert", str(array), "-o", str(table)]],
+        "ftcp-convert": [
+            ["ftcp", *files, "-o", str(array)],
+            ["convert", str(array), "-o", str(table)],
+        ],
     }[case["how"]]
     text = ""
     for command in commands:

@@ -16,7 +16,7 @@ from crystalssl.evaluation.data import (
     side_by_side,
     targets_of,
 )
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.representation.ftcp import encode
 from crystalssl.structures.crystals import Crystals
 from small_data import dataset, feature_set, target

@@ -23,7 +23,7 @@ from crystalssl.evaluation.matbench.record import benchmark_record, record_hash,
 from crystalssl.evaluation.matbench.run import matbench, task_features
 from crystalssl.evaluation.matbench.task import TASKS, prefix_ids, read_task, split_table
 from crystalssl.evaluation.results import MEAN, Results, select
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.models.registry import build_head
 from crystalssl.structures.objects import to_pymatgen
 from crystalssl.structures.table import to_arrow

@@ -6,7 +6,7 @@ import pytest
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.overlap import NOT_RECORDED, find_overlap
 from crystalssl.evaluation.splits import Split
-from crystalssl.features.container import UNTRAINED, Origin
+from crystalssl.features.features import UNTRAINED, Origin
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import save_weights
 from crystalssl.structures.formulas import reduced_formulas

@@ -1,4 +1,4 @@
-"""Runs mutated inputs through the readers and the canonical cell, under limits of time and memory."""
+"""Runs mutated inputs through readers and canonical cell, under limits of time and memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fuzz.mutations import mutated
+from tests.fuzz.seeds import ENDINGS, seeds
+
 from crystalssl.datasets.load import load_crystals
 from crystalssl.errors import CrystalSSLError
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.table import to_arrow
-from tests.fuzz.mutations import mutated
-from tests.fuzz.seeds import ENDINGS, seeds
 
 SECONDS = 10.0
 """Time that one input may take."""

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 
 HOSTILE = (
-    b"nan", b"inf", b"-1", b"0", b"1e308", b"-1e-308", b"1/3", b"?", b".", b"''", b"1e20", b"999999999",
-    b"9" * 401, b"9" * 5000, b"\xff\xfe", b"\0", b"null", b"[[", b"{", b"x,y,z", b"-x,-y", b"T", b"X",
-    b"Og", b"Q", b"_JSON {", b"data_", b"loop_", b"1.0 1.0 1.0", b"0.5(3)", b"1000000", b"=1+1",
+    b"nan", b"inf", b"-1", b"0", b"1e308", b"-1e-308", b"1/3", b"?", b".", b"''", b"1e20",
+    b"999999999", b"9" * 401, b"9" * 5000, b"\xff\xfe", b"\0", b"null", b"[[", b"{", b"x,y,z",
+    b"-x,-y", b"T", b"X", b"Og", b"Q", b"_JSON {", b"data_", b"loop_", b"1.0 1.0 1.0", b"0.5(3)",
+    b"1000000", b"=1+1",
 )  # fmt: skip
 """What is put in the place of words and numbers."""
 _WORD = re.compile(rb"[^\s,:\[\]{}\"']+")

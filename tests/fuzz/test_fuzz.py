@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.fuzz.harness import CORPUS, Counts, fuzz, try_input
 from tests.fuzz.seeds import ENDINGS
 

@@ -14,7 +14,7 @@ import pytest
 
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
 from crystalssl.hub.weights import BUNDLED, load_cards, load_seen, run_folders
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
@@ -36,7 +36,7 @@ def test_features_of_the_tiny_weights_are_what_they_were(
     output: str, crystals: CanonicalResult
 ) -> None:
     expected = load_features(FOLDER / f"tiny_{output}.parquet")
-    made = Recipe(weights="tiny", output=output).extractor().features_of(crystals)
+    made = ExtractorConfig(weights="tiny", output=output).extractor().features_of(crystals)
     assert made.ids.tolist() == expected.ids.tolist()
     assert made.widths == expected.widths
     for name, block in made.blocks.items():

@@ -11,7 +11,7 @@ from stored_results import linear_probe, write_scenarios
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.errors import Skip, write_skipped
 from crystalssl.features.bottleneck import BottleneckCard
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.features.store import save_parquet
 from crystalssl.hub.card import ModelCard, TaskFigure
 

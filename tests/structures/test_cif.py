@@ -157,9 +157,25 @@ def test_a_bad_file_is_one_skip_with_a_reason(text: str, reason: str) -> None:
     assert skip.remedy
 
 
-def test_what_gemmi_refuses_pymatgen_is_asked() -> None:
-    text = cif().replace("data_x", "data_x\n_chemical_name_common rock salt")
-    assert read(text).crystals.numbers[:, 0].tolist() == [11, 17]
+@pytest.mark.parametrize(
+    "slip",
+    [
+        ("data_x", "data_x\n_chemical_name_common rock salt"),
+        ("data_x", "some words\ndata_x"),
+        ("data_x", ""),
+        ("5.64(2)", "5.64(2) angstrom"),
+    ],
+)
+def test_a_slip_of_syntax_is_mended_with_a_note(slip: tuple[str, str]) -> None:
+    result = read(cif().replace(*slip))
+    assert result.crystals.numbers[:, 0].tolist() == [11, 17]
+    assert "mended" in result.notes[0].text
+
+
+def test_a_stray_line_among_the_sites_is_not_left_out() -> None:
+    result = read(cif() + "'K1' 0 0 0 'x\n")
+    assert len(result.crystals) == 0
+    assert len(result.skipped) == 1
 
 
 def test_repeated_tags_and_block_names_are_forgiven() -> None:

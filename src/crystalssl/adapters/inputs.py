@@ -59,15 +59,23 @@ def gather(structures: Any, symprec: float) -> Gathered:
         crystals, skipped, total = result.crystals, result.skipped, len(items)
         rows = crystals.ids.astype(np.int64)
     canonical = canonicalize(crystals, symprec)
-    skips = [*skipped, *canonical.skipped]
-    if not isinstance(structures, Crystals):  # ids of these are rows; those of Crystals are not
-        skips.sort(key=lambda skip: int(skip.id))
     return Gathered(
         canonical=canonical,
         rows=rows[canonical.kept].astype(np.int64),
         total=total,
-        skipped=skips,
+        skipped=_by_row([*skipped, *canonical.skipped], crystals, structures is not crystals),
     )
+
+
+def _by_row(skipped: Sequence[Skip], crystals: Crystals, by_number: bool) -> list[Skip]:
+    """Skips in the order of the input; ids of crystals that were read are looked up first."""
+    rows = {str(name): row for row, name in enumerate(crystals.ids)}
+
+    def row_of(skip: Skip) -> int:
+        number = int(skip.id) if skip.id.isdecimal() else len(rows)
+        return number if by_number else rows.get(skip.id, len(rows))
+
+    return sorted(skipped, key=row_of)
 
 
 def as_list(structures: Any) -> list[Any]:

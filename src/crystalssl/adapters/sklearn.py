@@ -27,8 +27,8 @@ from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
-from crystalssl.features.container import feature_names
-from crystalssl.features.recipe import Recipe
+from crystalssl.features.features import feature_names
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]
@@ -145,7 +145,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             raise InputError(f"Got batch_size={self.batch_size}, expected None or 1 and more.")
         choose_device(self.device)
         names = () if self.blocks == "all" else tuple(_names(self.blocks))
-        recipe = Recipe(
+        recipe = ExtractorConfig(
             weights=str(self.weights), blocks=names, device=self.device, output=self.output
         )
         self.extractor_ = recipe.extractor()

@@ -17,7 +17,7 @@ from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError, MissingExtraError, unknown_name
 from crystalssl.evaluation.cache import Cache, digest
 from crystalssl.evaluation.magpie import magpie_statistics
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.processes import usable_cores
 from crystalssl.representation import layout
 from crystalssl.representation.ftcp import encode

@@ -276,7 +276,7 @@ def train_and_save(
         widths=features.widths,
         width=config.width,
         linear=outcome.bottleneck.linear,
-        encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
+        encoders=features.features[0].sha256 if len(features.origins) == 1 else {},
         training=asdict(config),
         data={"train_crystals": len(train), "val_crystals": len(val)},
         figures=outcome.figures,

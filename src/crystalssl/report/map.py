@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.report.page import Drawing, Passage, counted, explained, percent, with_unit, words
 from crystalssl.report.projection import Points, neighbour_map, principal_plane
 from crystalssl.report.svg import COLOURS, block_colour, drawing, to_svg

@@ -85,7 +85,7 @@ def _bonds_of(
     offsets: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float64],
     edge_offsets: npt.NDArray[np.int64],
-    target: npt.NDArray[np.uint8],
+    target: npt.NDArray[np.uint8] | npt.NDArray[np.int32],
     distance: npt.NDArray[np.float32],
     shell: npt.NDArray[np.float64],
     pair: npt.NDArray[np.float64],

@@ -141,9 +141,7 @@ class Assembler:
             for text in self._entries[row].notes
         ]
         good = crystals if usable.all() else crystals.take(usable)
-        return ReadResult(
-            crystals=drop_empty_sites(good), skipped=list(self.skipped), notes=notes
-        )
+        return ReadResult(crystals=drop_empty_sites(good), skipped=list(self.skipped), notes=notes)
 
     def _slots(
         self, offsets: npt.NDArray[np.int64]

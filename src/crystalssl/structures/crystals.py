@@ -282,8 +282,8 @@ def _unite(tables: Sequence[pa.Table]) -> pa.Table:
         pass
     kinds: dict[str, set[str]] = {}
     for table in tables:
-        for field in table.schema:
-            kinds.setdefault(field.name, set()).add(str(field.type))
+        for entry in table.schema:
+            kinds.setdefault(entry.name, set()).add(str(entry.type))
     mixed = {name for name, found in kinds.items() if len(found - {"null"}) > 1}
     as_text = []
     for table in tables:

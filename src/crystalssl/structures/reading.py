@@ -26,7 +26,8 @@ from crystalssl.structures.formats.poscar import read_poscar
 from crystalssl.structures.ids import storable, unique_ids
 from crystalssl.structures.sniffing import kind_of_content
 from crystalssl.structures.sources import ARCHIVES, Member, is_archive, members
-from crystalssl.structures.table import check_size, from_arrow, read_table
+from crystalssl.structures.table import from_arrow, read_table
+from crystalssl.structures.table_columns import check_size
 from crystalssl.structures.validity import SOURCE_COLUMN
 
 Reader = Callable[[bytes, str, str, Assembler], None]
@@ -166,7 +167,7 @@ def _read_member(member: Member, batch: _Batch, alone: bool) -> None:
         _read_file(member, kind, batch, alone)
     elif is_archive(name) and not member.explicit:
         batch.current.skip(name, member.name, "an archive inside an archive", "unpack it first")
-    elif suffix in _BESIDE and not member.explicit or _UNNAMED.match(name) and not suffix:
+    elif (suffix in _BESIDE and not member.explicit) or (_UNNAMED.match(name) and not suffix):
         return
     elif suffix in ("", *_BESIDE) and (sniffed := _sniffed(member)):
         _read_file(member, sniffed, batch, alone)

@@ -190,7 +190,7 @@ def _tar(path: Path) -> Iterator[Member]:
                 yield Member(name=name, data=handle.read())
 
 
-def _unpacked(path: Path) -> IO[bytes]:
+def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
     """The plain tar stream of an archive, by its first bytes."""
     with path.open("rb") as handle:
         head = handle.read(6)
@@ -206,7 +206,7 @@ def _unpacked(path: Path) -> IO[bytes]:
 class _Counted(io.RawIOBase):
     """A stream that ends in an error after so many bytes."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, limit: int) -> None:
         super().__init__()
         self._stream, self._left = stream, limit
 

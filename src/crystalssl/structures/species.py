@@ -19,7 +19,6 @@ from crystalssl.errors import InputError
 from crystalssl.structures.crystals import SLOTS, Crystals
 from crystalssl.structures.elements import SYMBOLS, is_vacancy, symbol_to_number
 
-
 TRACE = 1e-4
 """Occupancies below this are left out: four decimals are what two fillings are compared by."""
 _KEY = 1000

@@ -16,26 +16,43 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.errors import InputError, Skip
 from crystalssl.files import atomic
-from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.assembly import LONGEST_VECTOR
+from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import storable, unique_ids
 from crystalssl.structures.species import decode_species, encode_species
+from crystalssl.structures.table_columns import (
+    ID,
+    LATTICE,
+    POSITIONS,
+    REQUIRED,
+    SPECIES,
+    SPECIES_AT_SITES,
+    check_columns,
+    check_size,
+    nested,
+    numbers,
+    texts,
+    triples,
+)
 from crystalssl.structures.validity import MIN_VOLUME
 
-ID, LATTICE, POSITIONS, SPECIES_AT_SITES, SPECIES = (
-    "immutable_id",
-    "lattice_vectors",
-    "cartesian_site_positions",
-    "species_at_sites",
-    "species",
-)
+__all__ = [
+    "ID",
+    "LATTICE",
+    "POSITIONS",
+    "REQUIRED",
+    "SPECIES",
+    "SPECIES_AT_SITES",
+    "from_arrow",
+    "iter_tables",
+    "read_table",
+    "to_arrow",
+    "write_table",
+]
+
 _FARTHEST = 1e6
-_SAFE_VALUES = 50_000_000
-_MOST_VALUES_A_BYTE = 50
-REQUIRED = (ID, LATTICE, POSITIONS, SPECIES_AT_SITES)
-"""Columns without which a file is no structure table."""
 
 
 def read_table(path: str | Path) -> ReadResult:
@@ -100,7 +117,13 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
     """
     try:
         return _from_arrow(table, source, first_row)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError, np.linalg.LinAlgError) as error:
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        OverflowError,
+        np.linalg.LinAlgError,
+    ) as error:
         raise InputError(
             f"{source} has columns of kinds that cannot be read ({error}). Write the table with "
             "crystalssl convert, or as OPTIMADE describes it."
@@ -108,8 +131,8 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
 
 
 def _from_arrow(table: pa.Table, source: str, first_row: int) -> ReadResult:
-    _check_columns(table, source)
-    rows = _Rows(_nested(table), source, first_row)
+    check_columns(table, source)
+    rows = _Rows(nested(table), source, first_row)
     rows.drop(_null(table[ID]), "its immutable_id is empty", "give every row an id")
     for name, kind in ((LATTICE, "lattice"), (POSITIONS, "site list"), (SPECIES_AT_SITES, "list")):
         lengths = pc.fill_null(pc.list_value_length(rows.table[name]), 0).to_numpy()
@@ -118,7 +141,7 @@ def _from_arrow(table: pa.Table, source: str, first_row: int) -> ReadResult:
     _drop_uneven(rows)
     for name in (LATTICE, POSITIONS):
         _drop_not_finite(rows, name)
-    lattice = _numbers(rows.table[LATTICE]).reshape(-1, 3, 3)
+    lattice = numbers(rows.table[LATTICE]).reshape(-1, 3, 3)
     volume = np.abs(np.linalg.det(lattice))
     rows.drop(
         volume < MIN_VOLUME,
@@ -148,33 +171,17 @@ def write_table(crystals: Crystals, path: str | Path) -> Path:
     return path
 
 
-def check_size(metadata: pq.FileMetaData, packed: int, source: str) -> None:
-    """Refuse a Parquet file that unpacks to far more than its size.
-
-    Raises:
-        InputError: if its columns hold more values than any table of that size.
-    """
-    values = sum(
-        metadata.row_group(group).column(column).num_values
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    )
-    most = max(_SAFE_VALUES, _MOST_VALUES_A_BYTE * packed)
-    if values > most or metadata.num_rows > most:
-        raise InputError(f"{source} claims {values} values in {packed} bytes; it is damaged.")
-
-
 def to_arrow(crystals: Crystals) -> pa.Table:
     """The structure table of some crystals, in memory."""
     offsets = pa.array(crystals.offsets, type=pa.int32())
     names, species = encode_species(crystals)
-    lattice = _triples(crystals.lattice.reshape(-1, 3))
+    lattice = triples(crystals.lattice.reshape(-1, 3))
     columns = {
         ID: pa.array(crystals.ids.tolist(), type=pa.string()),
         LATTICE: pa.ListArray.from_arrays(
             pa.array(np.arange(0, 3 * len(crystals) + 1, 3), type=pa.int32()), lattice
         ),
-        POSITIONS: pa.ListArray.from_arrays(offsets, _triples(crystals.cart_coords)),
+        POSITIONS: pa.ListArray.from_arrays(offsets, triples(crystals.cart_coords)),
         SPECIES_AT_SITES: pa.ListArray.from_arrays(offsets, names),
     }
     if species is not None:
@@ -219,77 +226,13 @@ class _Rows:
         return [self._skipped[number] for number in sorted(self._skipped)]
 
 
-def _check_columns(table: pa.Table, source: str) -> None:
-    for name in REQUIRED:
-        if name not in table.column_names:
-            hint = str(unknown_name("column", name, table.column_names)).split(" Valid:")[0]
-            raise InputError(
-                f"{source} has no column {name!r}.{hint.partition('.')[2]} It has: "
-                f"{', '.join(table.column_names)}. A structure table needs {', '.join(REQUIRED)}."
-            )
-    for name in (LATTICE, POSITIONS, SPECIES_AT_SITES):
-        kind = table.schema.field(name).type
-        if not _fits(kind, text=name == SPECIES_AT_SITES):
-            raise InputError(
-                f"{source}: column {name!r} is {kind}, expected a list. "
-                "Write the table with crystalssl convert, or as OPTIMADE describes it."
-            )
-
-
-def _fits(kind: pa.DataType, *, text: bool) -> bool:
-    """Whether a column is a list of texts, or of numbers or lists of numbers."""
-    if not (pa.types.is_list(kind) or _other_list(kind)):
-        return False
-    inner = kind.value_type
-    if pa.types.is_dictionary(inner):
-        inner = inner.value_type
-    if text:
-        return bool(
-            pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_null(inner)
-        )
-    if pa.types.is_list(inner) or _other_list(inner):
-        inner = inner.value_type
-    return bool(
-        pa.types.is_floating(inner)
-        or pa.types.is_integer(inner)
-        or pa.types.is_decimal(inner)
-        or pa.types.is_null(inner)
-    )
-
-
-def _other_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _nested(table: pa.Table) -> pa.Table:
-    """The same table where plain rows of numbers in lattice and positions became triples.
-
-    Nine numbers of a lattice, row after row, and three for each position are taken as meant; a
-    row of another length becomes an empty list, which is refused like any other.
-    """
-    for name in (LATTICE, POSITIONS):
-        kind = table.schema.field(name).type
-        if pa.types.is_list(kind.value_type) or _other_list(kind.value_type):
-            continue
-        column = table[name].combine_chunks()
-        column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-        fits = lengths % 3 == 0
-        flat = pc.list_flatten(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-        triples = flat[np.repeat(fits, lengths)].reshape(-1, 3)
-        ends = np.concatenate([[0], np.cumsum(np.where(fits, lengths // 3, 0))])
-        nested = pa.ListArray.from_arrays(pa.array(ends, type=pa.int32()), _triples(triples))
-        table = table.set_column(table.column_names.index(name), name, nested)
-    return table
-
-
 def _unbounded(
     rows: _Rows, lattice: npt.NDArray[np.float64]
 ) -> Iterator[tuple[npt.NDArray[np.bool_], str]]:
     """Rows whose cell or positions are beyond reason, one kind after the other."""
     long = np.abs(lattice).max(axis=(1, 2), initial=0) > LONGEST_VECTOR
     yield long, f"a lattice vector is longer than {LONGEST_VECTOR:g} angstrom"
-    far = np.abs(_numbers(rows.table[POSITIONS])).max(axis=1, initial=0) > _FARTHEST
+    far = np.abs(numbers(rows.table[POSITIONS])).max(axis=1, initial=0) > _FARTHEST
     outside = _any_in_row(far, _parents(rows.table[POSITIONS]), rows.table.num_rows)
     yield outside, f"a position is more than {_FARTHEST:g} angstrom away from the origin"
 
@@ -297,15 +240,6 @@ def _unbounded(
 def _null(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     mask: npt.NDArray[np.bool_] = pc.is_null(column).to_numpy()
     return mask
-
-
-def texts(column: pa.ChunkedArray) -> list[str]:
-    """Values of a column as texts; bytes that are not UTF-8 are replaced."""
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
-        values = column.cast(pa.large_binary()).to_pylist()
-        return [value.decode("utf-8", "replace") if value is not None else "" for value in values]
-    return [str(value) for value in column.to_pylist()]
 
 
 def _parents(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -333,7 +267,7 @@ def _drop_uneven(rows: _Rows) -> None:
 
 
 def _drop_not_finite(rows: _Rows, name: str) -> None:
-    bad = np.asarray(~np.isfinite(_numbers(rows.table[name])).all(axis=1))
+    bad = np.asarray(~np.isfinite(numbers(rows.table[name])).all(axis=1))
     marked = _any_in_row(bad, _parents(rows.table[name]), rows.table.num_rows)
     rows.drop(
         marked,
@@ -342,28 +276,13 @@ def _drop_not_finite(rows: _Rows, name: str) -> None:
     )
 
 
-def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """(vectors, 3) numbers of a list of triples; a null number becomes NaN."""
-    flat = pc.list_flatten(pc.list_flatten(column))
-    if isinstance(flat, pa.ChunkedArray):
-        flat = flat.combine_chunks()
-    values = flat.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float64).reshape(-1, 3)
-
-
-def _triples(vectors: npt.NDArray[np.float64]) -> pa.Array:
-    offsets = np.arange(0, vectors.size + 1, 3, dtype=np.int32)
-    flat = np.ascontiguousarray(vectors, dtype=np.float64).reshape(-1)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
-
-
 def _assemble(rows: _Rows, lattice: npt.NDArray[np.float64]) -> Crystals:
     decoded = decode_species(rows.table[SPECIES_AT_SITES], _species_column(rows.table))
     good = np.array([not reason for reason in decoded.reasons], dtype=bool)
     keep_site = good[_parents(rows.table[POSITIONS])] & (decoded.numbers[:, 0] > 0)
     counts = pc.list_value_length(rows.table[POSITIONS]).to_numpy()
     owner = np.repeat(np.arange(len(counts)), counts)
-    cart = _numbers(rows.table[POSITIONS])
+    cart = numbers(rows.table[POSITIONS])
     frac = np.einsum("si,sij->sj", cart, np.linalg.inv(lattice)[owner])
     rows.drop(~good, list(decoded.reasons), "use element symbols, or describe names in species")
     left = np.bincount(owner[keep_site], minlength=len(counts))[good]

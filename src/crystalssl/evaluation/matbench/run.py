@@ -22,7 +22,7 @@ from crystalssl.evaluation.matbench.task import TaskData
 from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.results import MEAN, Cell, Results, Summary, Verdict, prediction_table
 from crystalssl.evaluation.statistics import IntervalRule, analyse, rows_of
-from crystalssl.features.container import Features
+from crystalssl.features.features import Features
 from crystalssl.models.contract import Head
 from crystalssl.structures.formulas import reduced_formulas
 

@@ -37,7 +37,7 @@ def from_atoms(atoms: Any, label: str, columns: Mapping[str, Any] | None = None)
     )
 
 
-def with_occupancy(  # noqa: PLR0913, PLR0917  the parts of one Atoms
+def with_occupancy(
     label: str,
     lattice: Any,
     frac_coords: Any,

@@ -177,7 +177,7 @@ def _table(properties: str, atoms: Sequence[str]) -> dict[str, list[Any]]:
     """Columns of the atoms by name: a list of text columns for each property."""
     words = properties.split(":")
     if len(words) % 3 or len(words) > 3 * _MOST_COLUMNS:
-        raise InputError(f"its Properties are {properties[:60]!r}, expected name:kind:count triples")
+        raise InputError(f"its Properties are {properties[:50]!r}, expected name:kind:count")
     places: dict[str, tuple[int, int]] = {}
     width = 0
     for name, _, count in zip(words[0::3], words[1::3], words[2::3], strict=True):

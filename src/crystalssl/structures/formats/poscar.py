@@ -104,10 +104,9 @@ def _scale(line: str) -> list[float]:
     """One factor or three, whatever words follow."""
     scale: list[float] = []
     for word in _COMMENT.sub("", line).split()[:3]:
-        try:
-            scale.append(float(word))
-        except ValueError:
+        if not re.fullmatch(_NUMBER, word):
             break
+        scale.append(float(re.sub("[dD]", "e", word)))
     if len(scale) not in (1, 3) or not all(np.isfinite(scale)) or 0.0 in scale:
         raise InputError(f"the second line is {line.strip()[:40]!r}, expected a scale factor")
     return scale

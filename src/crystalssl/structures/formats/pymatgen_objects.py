@@ -1,12 +1,10 @@
 """pymatgen's structures, as objects or as their dictionaries, to entries and back.
 
-Also asks pymatgen's CIF reader for what gemmi cannot follow. pymatgen is imported only when an
-object or such a CIF turns up; dictionaries are read without it.
+pymatgen itself is imported only for the way back; dictionaries are read without it.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,30 +91,6 @@ def from_structure(structure: Any, name: str) -> Entry:
         numbers=[entry[1] for entry in entries],
         amounts=[entry[2] for entry in entries],
     )
-
-
-def cif_with_pymatgen(text: str, label: str) -> list[Entry]:
-    """Read CIF text with pymatgen's ``CifParser``.
-
-    Raises:
-        InputError: if it cannot read it either, or is not installed.
-    """
-    try:
-        from pymatgen.io.cif import CifParser
-    except ImportError:
-        hint = missing_extra("pymatgen", "pymatgen", "A second reader for such files")
-        raise InputError(str(hint)) from None
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            parser = CifParser.from_str(text, occupancy_tolerance=1.01)
-            structures = parser.parse_structures(primitive=False)
-        except Exception as error:  # pymatgen raises whatever its parsing meets
-            raise InputError(f"pymatgen: {type(error).__name__} {error}") from error
-    if len(structures) == 1:
-        return [from_structure(structures[0], label)]
-    return [from_structure(s, f"{label}-{i + 1}") for i, s in enumerate(structures)]
 
 
 def to_pymatgen(crystals: Crystals) -> Sequence[Any]:

@@ -130,9 +130,7 @@ def _expanded(
     return expand(lattice, rows.frac, setting.group, tolerance, multiplicity)
 
 
-def _without_formula(
-    rows: Rows, lattice: Floats, symmetry: Symmetry, stated: Stated
-) -> Reading:
+def _without_formula(rows: Rows, lattice: Floats, symmetry: Symmetry, stated: Stated) -> Reading:
     """The first reading that the file means whose atoms keep apart; the first if none does."""
     first: Reading | None = None
     apart: Reading | None = None

@@ -1,65 +1,66 @@
-"""CIF text that gemmi refuses to entries, through pymatgen's reader; checked as any other.
+"""CIF text that gemmi refuses to text that it takes: quotes are put in, stray lines left out.
 
-pymatgen forgives missing quotes and the like, but takes what it cannot understand for P1: so a
-text that speaks of magnetic or superspace symmetry is not given to it, and what it reads must be
-what the formula in the text says. Called by ``reading.py`` after a syntax error.
+A line is left out only where no site or operation can be lost by it. What is read afterwards passes
+the same checks as any other file. Called by ``reading.py`` after a syntax error.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import replace
 
-import numpy as np
+from gemmi import cif
 
-from crystalssl.errors import InputError
-from crystalssl.structures.assembly import Entry
-from crystalssl.structures.formats.cif.stated import (
-    Stated,
-    Verdict,
-    compare,
-    formula_of,
-    positive,
-)
+MOST_REPAIRS = 20
+"""Lines that are mended before a file is given up."""
 
-LONGEST = 300_000
-"""Characters of a text that pymatgen is asked to read."""
-MOST_LINES = 3_000
-"""Lines of such a text; its time grows with sites times operations."""
-
-_UNFIT = re.compile(r"_ssg|magn_|_modulation|_wave_vector", re.IGNORECASE)
-_FORMULA = re.compile(r"^\s*_chemical_formula_sum\s+('[^'\n]*'|\"[^\"\n]*\"|\S+)", re.I | re.M)
-_UNITS = re.compile(r"^\s*_cell_formula_units_Z\s+(\S+)", re.I | re.M)
+_PLACE = re.compile(r":(\d+):\d+\(\d+\): (.*)")
+_PAIR = re.compile(r"^(\s*_\S+\s+)([^'\"#;\s].*?)\s*$")
+_LAST_TAG = re.compile(r"^\s*(_\S+)", re.MULTILINE)
+_NEEDED = re.compile(r"_atom_site|sym|_cell[_.]|_space_group", re.IGNORECASE)
 
 
-def entries_after_error(text: str, label: str) -> list[Entry]:
-    """What pymatgen makes of a text.
+def repaired(text: str) -> tuple[cif.Document, str] | None:
+    """The document of a text with slips, and what was mended; None where it cannot be."""
+    lines = text.splitlines()
+    mended: list[int] = []
+    for _ in range(MOST_REPAIRS):
+        try:
+            document = cif.read_string("\n".join(lines) + "\n", check_level=0)
+        except (ValueError, RuntimeError) as error:
+            row = _mend(lines, str(error))
+            if row is None or row in mended[-2:]:
+                return None
+            mended.append(row)
+            continue
+        places = ", ".join(str(row + 1) for row in dict.fromkeys(mended))
+        return document, f"its syntax was mended in line {places}"
+    return None
 
-    Raises:
-        InputError: if it cannot read it either, or reads what the text contradicts.
-    """
-    if "_cell_length_a" not in text.lower():
-        raise InputError("it holds no cell")
-    if len(text) > LONGEST or text.count("\n") > MOST_LINES:
-        raise InputError("too long to be read in spite of the error")
-    if _UNFIT.search(text):
-        raise InputError("its magnetic or superspace symmetry cannot be read in spite of the error")
-    from crystalssl.structures.formats.pymatgen_objects import cif_with_pymatgen
 
-    entries = cif_with_pymatgen(text, label)
-    formula, units = _FORMULA.search(text), _UNITS.search(text)
-    if not formula or len(entries) != 1:
-        note = "gemmi could not follow its syntax; read by pymatgen"
-        return [replace(entry, notes=(note,)) for entry in entries]
-    stated = Stated(formula_of(formula.group(1)), positive(units.group(1)) if units else 0.0, 0.0)
-    entry = entries[0]
-    content: Counter[int] = Counter()
-    amounts = np.ones(len(entry.numbers)) if entry.amounts is None else entry.amounts
-    for number, amount in zip(entry.numbers, amounts, strict=True):
-        content[number] += amount  # type: ignore[assignment]
-    match = compare(content, stated, partial=entry.amounts is not None)
-    if match.verdict > Verdict.UNKNOWN:
-        raise InputError(f"pymatgen reads it, but {match.text}")
-    notes = ["gemmi could not follow its syntax; read by pymatgen"]
-    return [replace(entry, notes=[*notes, match.text] if match.text else notes)]
+def _mend(lines: list[str], error: str) -> int | None:
+    """Change the line that an error speaks of; None where that might lose a site."""
+    match = _PLACE.search(error)
+    if match is None or "unterminated" in error or "Wrong number" in error:
+        return None
+    row = int(match.group(1)) - 1
+    if not 0 <= row < len(lines):
+        return None
+    if "block header" in error:
+        start = next((i for i, line in enumerate(lines) if line.startswith("data_")), None)
+        if start is None:
+            lines.insert(0, "data_")
+        else:
+            lines[:start] = [f"# {line}" for line in lines[:start]]
+        return row
+    pair = _PAIR.match(lines[row])
+    if pair:
+        number = re.match(r"[-+.\d()]+(?=\s)", pair.group(2))
+        quote = '"' if "'" in pair.group(2) else "'"
+        value = number.group() if number else f"{quote}{pair.group(2)}{quote}"
+        lines[row] = pair.group(1) + value
+        return row
+    tags = _LAST_TAG.findall("\n".join(lines[: row + 1]))
+    if tags and not _NEEDED.search(tags[-1]) and not lines[row].lstrip().startswith(("_", ";")):
+        lines[row] = f"# {lines[row]}"
+        return row
+    return None

@@ -58,7 +58,7 @@ def sure_label(text: str) -> int | None:
 
 @lru_cache(maxsize=8192)
 def readings(text: str) -> tuple[int, ...]:
-    """Atomic numbers that a label may stand for, the likelier first; none if it opens with no symbol.
+    """Atomic numbers that a label may stand for, the likelier first; none if it names nothing.
 
     Example:
         >>> readings("Oin"), readings("CA1"), readings("Wat1"), readings("M1")
@@ -94,7 +94,7 @@ def kind_of(text: str) -> str:
 
 def trials(
     names: Sequence[str], certain: Mapping[str, int | None], formula: Mapping[int, float]
-) -> Iterator[tuple[dict[str, int], str]]:
+) -> Iterator[tuple[Mapping[str, int | None], str]]:
     """Ways to read names with the help of the formula, the likeliest first.
 
     Args:
@@ -114,7 +114,7 @@ def trials(
             continue
         fitting = tuple(z for z in readings(name) if z == 0 or z in formula)
         others = tuple(z for z in sorted(formula, reverse=True) if z not in fitting)
-        kinds[kind_of(name)] = fitting + others if not fitting else fitting
+        kinds[kind_of(name)] = fitting or others
         if not fitting and number is not None:
             kinds[kind_of(name)] = (number, *others)
     options = list(kinds)

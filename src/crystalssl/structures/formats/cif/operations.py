@@ -27,7 +27,8 @@ MOST_OPERATIONS = 1536
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:/\d+)?"
 _TERM = rf"(?:{_NUMBER}\s*\*?\s*[xyz]|[xyz](?:\s*/\s*\d+)?|{_NUMBER})"
-_PART = rf"[+-]?\s*{_TERM}(?:\s*[+-]\s*{_TERM})*"
+# a sign with a blank before it alone opens the next operation: "z -x" is the end of one
+_PART = rf"[+-]?\s*{_TERM}(?:[+-]\s*{_TERM}|\s+[+-]\s+{_TERM})*"
 _TRIPLET = re.compile(rf"({_PART})\s*,\s*({_PART})\s*,\s*({_PART})", re.IGNORECASE)
 
 

@@ -1,13 +1,15 @@
 """CIF bytes to entries: one for each block with a cell and atom sites.
 
 Blocks in P1 without disorder, which is what databases write by the million, take a short path
-without any search. Where gemmi cannot follow the syntax pymatgen's reader is asked. Called by
+without any search. Slips of syntax are mended where no site can be lost. Called by
 ``structures/reading.py`` for every .cif file or archive member.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
@@ -19,6 +21,7 @@ from crystalssl.structures.assembly import Assembler, Entry
 from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.formats.cif import labels
 from crystalssl.structures.formats.cif.choice import Rows, choose, on_sites
+from crystalssl.structures.formats.cif.forgiving import repaired
 from crystalssl.structures.formats.cif.settings import is_p1, symmetry_of
 from crystalssl.structures.formats.cif.sites import Listed, holds_sites, listed_sites
 from crystalssl.structures.formats.cif.stated import Stated, Verdict, compare, stated_by
@@ -28,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 
 LONGEST_CELL = 10_000.0
 """Largest cell length in angstrom that a file may give."""
+LONGEST_MENDED = 2_000_000
+"""Characters of a text whose syntax is mended."""
 MOST_SITES = 50_000
 """Rows of an atom list that are read."""
 
@@ -50,22 +55,41 @@ def read_cif(data: bytes, name: str, stem: str, into: Assembler) -> None:
         into: receives structures and skips.
     """
     text = data.decode("utf-8", errors="replace").lstrip("\ufeff")
+    mended = ""
     try:
         document = cif.read_string(text, check_level=0)
     except (ValueError, RuntimeError) as error:
-        _after_syntax_error(text, name, stem, str(error), into)
-        return
+        repair = repaired(text) if len(text) < LONGEST_MENDED else None
+        if repair is None:
+            into.skip(stem, name, _syntax(str(error), text), _REMEDY)
+            return
+        document, mended = repair
     blocks = [(block.name, tags) for block in document if holds_sites(tags := tags_of(block))]
     if not blocks:
         reason = "it holds no cell and no atom sites" if text.strip() else "the file is empty"
         into.skip(stem, name, reason, _REMEDY)
     for title, tags in blocks:
         label = stem if len(blocks) == 1 else title
-        into.read(label, name, _REMEDY, entry_of, tags, label)
+        into.read(label, name, _REMEDY, entry_of, tags, label, mended)
 
 
-def entry_of(tags: Tags, label: str) -> Entry:
+def _syntax(error: str, text: str) -> str:
+    """What to say about a text that is no CIF; one that is cut off is named as such."""
+    if not text.strip():
+        return "the file is empty"
+    where = error.removeprefix("string:")
+    if "Wrong number" in error or "unterminated" in error:
+        return f"the file is cut off or damaged (line {where})"
+    return f"CIF cannot be read: line {where}"
+
+
+def entry_of(tags: Tags, label: str, mended: str = "") -> Entry:
     """One block as an entry.
+
+    Args:
+        tags: what the block says.
+        label: id.
+        mended: note on slips of its syntax.
 
     Raises:
         InputError: if something is missing, wrong, or contradicts the rest.
@@ -84,7 +108,7 @@ def entry_of(tags: Tags, label: str) -> Entry:
             content = Counter(numbers)
             match = compare(content, stated, partial=False)  # type: ignore[arg-type]
             if match.verdict <= Verdict.UNKNOWN:
-                notes = _hydrogen_notes(listed, [match.text] if match.text else [])
+                notes = _hydrogen_notes(listed, [n for n in (mended, match.text) if n])
                 return Entry(
                     id=label,
                     lattice=lattice,
@@ -92,7 +116,8 @@ def entry_of(tags: Tags, label: str) -> Entry:
                     numbers=numbers,  # type: ignore[arg-type]
                     notes=notes,
                 )
-    return _searched(tags, label, np.array(lattice), listed, certain, stated)
+    entry = _searched(tags, label, np.array(lattice), listed, certain, stated)
+    return replace(entry, notes=[mended, *entry.notes]) if mended else entry
 
 
 def _searched(
@@ -132,7 +157,7 @@ def _rows(listed: Listed, certain: dict[str, int | None], stated: Stated) -> Row
         raise InputError(
             f"{cif.as_string(doubtful)!r} is no element's symbol, and no formula says what it is"
         )
-    ways = [(certain, "")]
+    ways: list[tuple[Mapping[str, int | None], str]] = [(certain, "")]
     if stated.formula and (not listed.typed or doubtful is not None):
         strange = any(z and z not in stated.formula for z in certain.values() if z is not None)
         if doubtful is not None or strange or not listed.typed:
@@ -164,7 +189,7 @@ def _cell(tags: Tags) -> list[float]:
         cell = [float(pairs[tag]) for tag in (*_LENGTHS, *_ANGLES)]
     except (KeyError, ValueError):  # a standard uncertainty in brackets, ? or .
         cell = [_cell_number(tags, tag) for tag in (*_LENGTHS, *_ANGLES)]
-    if 0 <= min(cell) and max(cell[:3]) <= LONGEST_CELL and max(cell[3:]) < 180:
+    if min(cell) >= 0 and max(cell[:3]) <= LONGEST_CELL and max(cell[3:]) < 180:
         return cell
     for tag, value, most in zip((*_LENGTHS, *_ANGLES), cell, _MOST, strict=True):
         if not 0 <= value <= most:
@@ -185,21 +210,3 @@ def _hydrogen_notes(listed: Listed, notes: list[str]) -> list[str]:
     if listed.hydrogens and not any("hydrogen" in note for note in notes):
         return [*notes, f"{listed.hydrogens:g} attached hydrogen atoms are stated and not placed"]
     return notes
-
-
-def _after_syntax_error(text: str, name: str, stem: str, error: str, into: Assembler) -> None:
-    """A cut-off file must not pass as a smaller crystal; other slips pymatgen may forgive."""
-    from crystalssl.structures.formats.cif.forgiving import entries_after_error
-
-    where = error.removeprefix("string:")
-    if "Wrong number" in error or "unterminated" in error:
-        into.skip(stem, name, f"the file is cut off or damaged (line {where})", _REMEDY)
-        return
-    before = len(into.skipped)
-    try:
-        for entry in entries_after_error(text, stem):
-            into.add(entry, name)
-    except InputError as problem:
-        del into.skipped[before:]
-        reason = f"CIF cannot be read: line {where}; {problem}"
-        into.skip(stem, name, reason, _REMEDY)

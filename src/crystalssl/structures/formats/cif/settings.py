@@ -127,7 +127,8 @@ def symmetry_of(block: Tags, metric: npt.NDArray[np.float64]) -> Symmetry:
     modulated = [text for text in said.texts.get(tags.MODULATED, []) if text != "0"]
     if modulated:
         raise InputError("it is a modulated structure (superspace group), which no cell can hold")
-    problem, listed = "", ()
+    problem = ""
+    listed: Group = ()
     try:
         listed = listed_group(block)
     except UnreadableError as error:
@@ -136,19 +137,23 @@ def symmetry_of(block: Tags, metric: npt.NDArray[np.float64]) -> Symmetry:
     if not named and not listed:
         _refuse_unnamed(said, problem)
         return Symmetry([Setting(P1, "P 1")])
-    return _fitting(_ways(listed, named), _agreed(listed, named), metric, _notes(listed, named))
+    notes = [*([problem] if problem else []), *_notes(listed, named)]
+    return _fitting(_ways(listed, named), _agreed(listed, named), metric, notes)
 
 
 def _named(said: _Said, code: str) -> list[Named]:
     """The groups named, those of the number that most of them agree on first."""
-    by: list[Named | None] = []
-    for text in said.texts.get(tags.HALL, []):
-        by.append(symbols.named_by_hall(text) or symbols.named_by_symbol(text, code))
+    by: list[Named | None] = [
+        symbols.named_by_hall(text) or symbols.named_by_symbol(text, code)
+        for text in said.texts.get(tags.HALL, [])
+    ]
     for text in said.texts.get(tags.SYMBOL, []):
         known = symbols.named_by_symbol(text, code) or symbols.named_by_number(text, code)
         by.append(known or symbols.named_by_hall(text))
-    for text in said.texts.get(tags.NUMBER, []):
-        by.append(symbols.named_by_number(text, code) or symbols.named_by_symbol(text, code))
+    by += [
+        symbols.named_by_number(text, code) or symbols.named_by_symbol(text, code)
+        for text in said.texts.get(tags.NUMBER, [])
+    ]
     if not any(by):
         by += [symbols.named_by_symbol(text) for text in said.texts.get(tags.UNKNOWN, [])]
     known_groups = [named for named in by if named is not None]
@@ -211,9 +216,7 @@ def _notes(listed: Group, named: Sequence[Named]) -> list[str]:
         notes.append(f"its space groups contradict each other ({texts})")
     if listed and named and not _agreed(listed, named):
         order = len(named[0].settings[0][0])
-        notes.append(
-            f"it lists {len(listed)} operations beside {named[0].text}, which has {order}"
-        )
+        notes.append(f"it lists {len(listed)} operations beside {named[0].text}, which has {order}")
     return notes
 
 
@@ -229,7 +232,7 @@ def _fitting(
     for limit in (STRAIN, WIDE_STRAIN):
         fits = [way for way, changed in measured.values() if changed <= limit]
         meant = [way for way in fits if way.meant]
-        if meant and limit == STRAIN or meant and first_strain <= limit:
+        if (meant and limit == STRAIN) or (meant and first_strain <= limit):
             wide = [f"its cell keeps {first.text} only within {first_strain:.1%}"]
             return Symmetry(fits, agreed, notes + (wide if limit > STRAIN else []))
         if fits and limit == STRAIN and first_strain > WIDE_STRAIN:

@@ -124,7 +124,7 @@ def compare(content: Mapping[int, float], stated: Stated, *, partial: bool) -> M
     if not formula:
         return _by_mass(content, stated)
     if stated.units:
-        if stated.units > 1.0 and content == formula:
+        if content == formula and _of_the_cell(formula, stated.units):
             return _EXACT
         match = _by_formula(content, formula, stated.units, partial)
         if match.verdict > Verdict.LOOSE and _of_the_cell(formula, stated.units):

@@ -14,7 +14,9 @@ import gemmi
 
 from crystalssl.structures.formats.cif.operations import Group
 
-_CHOICE = re.compile(r"(?:origin|choice|setting|orig\.?|o)\s*(?:choice|at|no\.?|=|:)?\s*#?\s*([12])\b")
+_CHOICE = re.compile(
+    r"(?:origin|choice|setting|orig\.?|o)\s*(?:choice|at|no\.?|=|:)?\s*#?\s*([12])\b"
+)
 _AXES = re.compile(r"\b(hex|rhomb|h\b|r\b)")
 _UNIQUE = re.compile(r"(?:unique\s*(?:axis)?|axis)\s*[:=]?\s*([abc])\b")
 _SCREW = re.compile(r"[(\[{<~_]+\s*(?:sub>)?\s*([1-6])\s*(?:</sub>)?[)\]}>~_]*")
@@ -68,13 +70,17 @@ def named_by_symbol(text: str, code: str = "") -> Named | None:
     hints = {code.lower()} if code else set()
     for match in _CHOICE.finditer(plain):
         hints.add(match.group(1))
-    aside = " ".join(re.findall(r"\(([^)]*)\)|[,;#](.*)", plain)[0]) if re.search(
-        r"\(|[,;#]", plain
-    ) else ""
+    aside = (
+        " ".join(re.findall(r"\(([^)]*)\)|[,;#](.*)", plain)[0])
+        if re.search(r"\(|[,;#]", plain)
+        else ""
+    )
     hints |= {match.group(1)[0] for match in _AXES.finditer(aside)}
     hints |= {aside.strip()} if aside.strip() in ("1", "2", "h", "r") else set()
     unique = _UNIQUE.search(plain)
-    stem = re.sub(r"\([^)]*\)|[,;#].*|\borigin.*|\bchoice.*|\baxis.*|\bhexagonal.*|\brhomb.*", "", plain)
+    stem = re.sub(
+        r"\([^)]*\)|[,;#].*|\borigin.*|\bchoice.*|\baxis.*|\bhexagonal.*|\brhomb.*", "", plain
+    )
     symbol, _, ext = stem.partition(":")
     hints |= set(ext.strip()[:1])
     symbol = _short(re.sub(r"[_~$]+", " ", symbol))
@@ -130,9 +136,7 @@ def named_by_hall(text: str) -> Named | None:
     return Named(text, number, ((operations, f"Hall symbol {text}"), *others), 1)
 
 
-def _named(
-    text: str, groups: list[gemmi.SpaceGroup], hints: frozenset[str], axis: str
-) -> Named:
+def _named(text: str, groups: list[gemmi.SpaceGroup], hints: frozenset[str], axis: str) -> Named:
     """Settings of a symbol, those with the hints first, then all others of its number."""
     hinted = [g for g in groups if g.ext.strip("\0").lower() in hints and g.ext.strip("\0")]
     ordered = hinted + [g for g in groups if g not in hinted]
@@ -153,7 +157,5 @@ def _named(
 def _others(number: int, without: set[Group]) -> list[tuple[Group, str]]:
     if number <= 2:  # a centred triclinic cell is meant only where it is named
         return []
-    made = {
-        operations_of(g): g.xhm() for g in gemmi.spacegroup_table() if g.number == number
-    }
+    made = {operations_of(g): g.xhm() for g in gemmi.spacegroup_table() if g.number == number}
     return [(group, name) for group, name in made.items() if group not in without]

@@ -62,7 +62,7 @@ def tags_of(block: cif.Block) -> Tags:
     symmetry: list[tuple[str, str]] = []
     symmetry_loops: list[tuple[str, str]] = []
     for item in block:
-        pair = item.pair
+        pair: list[str] | None = item.pair  # type: ignore[assignment]
         if pair is not None:
             tag, about = _known(pair[0])
             if tag not in pairs:

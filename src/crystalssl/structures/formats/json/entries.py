@@ -23,7 +23,9 @@ def is_structure(value: Any) -> bool:
     """Whether a value looks like a structure of any known kind."""
     if isinstance(value, Mapping):
         return (
-            is_structure_dict(value) or "lattice_vectors" in value or {"lattice_mat"} <= value.keys()
+            is_structure_dict(value)
+            or "lattice_vectors" in value
+            or {"lattice_mat"} <= value.keys()
         )
     return isinstance(value, str) and ("_cell_length_a" in value or value.startswith('{"@module"'))
 

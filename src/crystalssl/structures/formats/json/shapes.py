@@ -94,8 +94,10 @@ def _record(entry: Any, label: str) -> Item:
 
 
 def _names_itself(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and "lattice_vectors" in entry and bool(
-        entry.keys() & {"immutable_id", "id"}
+    return (
+        isinstance(entry, Mapping)
+        and "lattice_vectors" in entry
+        and bool(entry.keys() & {"immutable_id", "id"})
     )
 
 
@@ -128,7 +130,9 @@ def _is_by_column(document: Mapping[str, Any]) -> bool:
         return False
     rows = set(columns[0])
     same = all(set(column) == rows for column in columns)
-    return same and (bool(_FIELDS & document.keys()) or len(columns) > len(whole) or len(whole) == 1)
+    return same and (
+        bool(_FIELDS & document.keys()) or len(columns) > len(whole) or len(whole) == 1
+    )
 
 
 def _by_column(document: Mapping[str, Any], stem: str) -> Iterator[Item]:
@@ -173,7 +177,9 @@ def _split_table(document: Mapping[str, Any], stem: str) -> Iterator[Item]:
             for i, (name, value) in enumerate(zip(names, cells, strict=False))
             if i not in places and _is_label(value)
         }
-        structure = next((cells[i] for i in places if i < len(cells) and cells[i] is not None), None)
+        structure = next(
+            (cells[i] for i in places if i < len(cells) and cells[i] is not None), None
+        )
         yield id_of(others, fallback), structure, others
 
 
@@ -186,7 +192,9 @@ def _structure_places(names: list[str], rows: list[Any]) -> list[int]:
     ]
     order = {name: place for place, name in enumerate(FIELDS)}
     late = [i for i in held if names[i] in _BEFORE]
-    first = sorted((i for i in held if i not in late), key=lambda i: order.get(names[i], len(order)))
+    first = sorted(
+        (i for i in held if i not in late), key=lambda i: order.get(names[i], len(order))
+    )
     return first[:1] or late[:1]
 
 
