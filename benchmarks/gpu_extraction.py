@@ -19,8 +19,8 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.generate import write_corpus
 from crystalssl.features import extract as extraction
-from crystalssl.features.features import Features
 from crystalssl.features.extractor import ExtractorConfig
+from crystalssl.features.features import Features
 from crystalssl.features.stream import pieces, prepare, stream_features
 from crystalssl.hub.weights import load_run
 from crystalssl.processes import usable_cores

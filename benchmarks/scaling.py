@@ -42,7 +42,9 @@ def run_one(count: int, workers: int = 1, dtype: str = "float16") -> dict[str, A
         )
         out = Path(folder) / "features.parquet"
         middle = time.perf_counter()
-        done = stream_features(table, out, ExtractorConfig(device="cpu"), dtype=dtype, workers=workers)
+        done = stream_features(
+            table, out, ExtractorConfig(device="cpu"), dtype=dtype, workers=workers
+        )
         end = time.perf_counter()
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         # of its children a process knows the peak of the largest only

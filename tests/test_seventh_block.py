@@ -153,7 +153,7 @@ def test_its_features_stand_behind_the_others_under_its_name(run: Path) -> None:
     assert features.names[-1] == "volume_63"
     assert features.matrix.shape == (CRYSTALS, 2112)
     assert features.blocks["volume"].std(axis=0).min() > 0
-    assert "volume" in features.features[0].sha256
+    assert "volume" in features.origins[0].sha256
 
 
 def test_the_card_of_its_weights_is_shown_with_its_rank(run: Path) -> None:

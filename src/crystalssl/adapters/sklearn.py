@@ -27,8 +27,8 @@ from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
-from crystalssl.features.features import feature_names
 from crystalssl.features.extractor import ExtractorConfig
+from crystalssl.features.features import feature_names
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]

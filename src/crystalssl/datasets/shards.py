@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus, Reader
 from crystalssl.datasets.neighbours import Neighbours
 from crystalssl.errors import InputError, Skip
@@ -28,8 +29,8 @@ from crystalssl.files import atomic, check, check_version, describe, exclusive, 
 
 from crystalssl.files import read_json, remove, write_json  # isort: skip
 from crystalssl.representation.batch import BlockBatch
-from crystalssl.representation.panel import PanelSource
-from crystalssl.structures.canonical import SYMPREC, canonicalize
+from crystalssl.representation.panel_source import PanelSource
+from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.formulas import reduced_formulas
 from crystalssl.structures.table import from_arrow

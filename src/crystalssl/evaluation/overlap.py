@@ -3,7 +3,7 @@
 No label is ever seen there, but a crystal that is not new to an encoder is not a fair test of how
 it carries over to new ones. Every scenario asks once and says the counts:
 
-    overlap = find_overlap(features.features, crystals)
+    overlap = find_overlap(features.origins, crystals)
     split = overlap.drop(split, drop_seen)          # test rows; training rows stay
     record = overlap.noted(record, tested_rows, formulas, drop_seen)
     say(overlap.words(record.counts))
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from crystalssl.errors import CrystalSSLError, InputError, unknown_name
 from crystalssl.evaluation.results import Record
 from crystalssl.evaluation.splits import Index, Split
-from crystalssl.features.features import UNTRAINED, Origin
+from crystalssl.features.origins import UNTRAINED, Origin
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_seen, run_folders

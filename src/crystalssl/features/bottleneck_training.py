@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.bottleneck import LIMIT, Bottleneck, BottleneckCard, save_bottleneck
-from crystalssl.features.features import Features
+from crystalssl.features.origins import Features
 
 Index = npt.NDArray[np.int64]
 
@@ -276,7 +276,7 @@ def train_and_save(
         widths=features.widths,
         width=config.width,
         linear=outcome.bottleneck.linear,
-        encoders=features.features[0].sha256 if len(features.origins) == 1 else {},
+        encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
         training=asdict(config),
         data={"train_crystals": len(train), "val_crystals": len(val)},
         figures=outcome.figures,

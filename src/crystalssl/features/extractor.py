@@ -14,7 +14,9 @@ from pathlib import Path
 
 from crystalssl.blocks.contract import Block
 from crystalssl.blocks.registry import resolve_blocks
+from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.devices import choose_device
 from crystalssl.errors import InputError
 from crystalssl.features.bottleneck import (
     AUTO,
@@ -24,10 +26,10 @@ from crystalssl.features.bottleneck import (
     load_bottleneck,
     load_card,
 )
-from crystalssl.features.extract import choose_device, extract
+from crystalssl.features.extract import extract
 from crystalssl.features.features import Features, Origin, origin_of
 from crystalssl.hub.weights import load_cards, load_run, run_folders
-from crystalssl.structures.canonical import SYMPREC, CanonicalResult
+from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
 
@@ -63,18 +65,25 @@ class Extractor:
         self,
         source: CanonicalResult | Corpus | Crystals,
         progress: Callable[[int, int], None] | None = None,
+        max_crystals: int | None = None,
     ) -> Features:
-        """Features of every crystal, in order."""
-        return self.mix(self.encode(source, progress))
+        """Features of every crystal, in order; at most ``max_crystals`` are encoded at a time."""
+        return self.mix(self.encode(source, progress, max_crystals))
 
     def encode(
         self,
         source: CanonicalResult | Corpus | Crystals,
         progress: Callable[[int, int], None] | None = None,
+        max_crystals: int | None = None,
     ) -> Features:
         """Features of the blocks, not mixed."""
         return extract(
-            source, self.encoders, device=self.device, origins=self.origins, progress=progress
+            source,
+            self.encoders,
+            device=self.device,
+            max_crystals=max_crystals,
+            origins=self.origins,
+            progress=progress,
         )
 
     def mix(self, features: Features) -> Features:

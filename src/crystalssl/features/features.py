@@ -233,7 +233,7 @@ def blocks_behind(features: Features) -> tuple[str, ...]:
     Baselines without training must be of the same blocks. Features of unknown origin are compared
     with all blocks there are.
     """
-    named = {name for origin in features.features for name in origin.sha256} or set(features.blocks)
+    named = {name for origin in features.origins for name in origin.sha256} or set(features.blocks)
     known = [block.name for block in known_blocks() if block.name in named]
     return tuple(known or [block.name for block in list_blocks()])
 

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 import torch
 
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, Skip, worker_died
 from crystalssl.features.bottleneck import MIX_ROWS
-from crystalssl.features.extract import choose_device, whole_batches
+from crystalssl.features.extract import whole_batches
 from crystalssl.features.extractor import Extractor, ExtractorConfig
 from crystalssl.features.features import ID, Features, regroup
 from crystalssl.features.writer import write_features

@@ -35,7 +35,7 @@ def generator_for(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
+class PretextTraining(pl.LightningModule):
     """A block in training: one step is ``block.pretext``, whatever the block."""
 
     def __init__(
@@ -168,7 +168,7 @@ class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
                 f"{self.settings.learning_rate:g})."
             )
         self.log_dict(losses, prog_bar=True)
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         for figure in self.figures:
             values = {"loss": figure.loss, "model": figure.model, **figure.baselines}
             for key, value in values.items():

@@ -192,8 +192,9 @@ class Crystals:
         for array in (self.lattice, self.offsets, *sites):
             state.update(array.tobytes())
         state.update("\n".join(self.ids.tolist()).encode())
-        for name in sorted([] if self.columns is None else self.columns.column_names):
-            state.update(f"{name}={self.columns[name].to_pylist()!r}".encode())
+        table = self.columns
+        for name in sorted([] if table is None else table.column_names):
+            state.update(f"{name}={table[name].to_pylist()!r}".encode())  # type: ignore[index]
         return state.hexdigest()
 
     @staticmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from crystalssl.errors import InputError, missing_extra
+from crystalssl.errors import InputError
 from crystalssl.structures.assembly import Entry
 from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.crystals import Crystals
