@@ -22,7 +22,7 @@ import numpy.typing as npt
 from crystalssl.errors import CrystalSSLError, InputError, unknown_name
 from crystalssl.evaluation.results import Record
 from crystalssl.evaluation.splits import Index, Split
-from crystalssl.features.origins import UNTRAINED, Origin
+from crystalssl.features.features import UNTRAINED, Origin
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_seen, run_folders

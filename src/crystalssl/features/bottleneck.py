@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.extract import one_thread_each
-from crystalssl.features.origins import Features
+from crystalssl.features.features import Features
 from crystalssl.files import atomic_set, check_version, json_text, read_json
 from crystalssl.hub.card import record_of
 from crystalssl.hub.tensors import pack_tensors, read_tensors

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.bottleneck import LIMIT, Bottleneck, BottleneckCard, save_bottleneck
-from crystalssl.features.origins import Features
+from crystalssl.features.features import Features
 
 Index = npt.NDArray[np.int64]
 
