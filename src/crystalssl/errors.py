@@ -8,9 +8,8 @@ recorded so that the good ones in the same batch go on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 
 class CrystalSSLError(Exception):
@@ -118,22 +117,3 @@ def worker_died() -> CrystalSSLError:
         "A worker process was ended from outside, most likely for want of memory. Use fewer "
         "--threads or --workers; the same command goes on where it was."
     )
-
-
-def write_skipped(skips: Sequence[Skip], path: Path) -> Path:
-    """Write skipped structures as CSV (id, file, reason, remedy), atomically.
-
-    Control characters are escaped, and text that a spreadsheet would run as a formula is quoted.
-    """
-    import csv
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["id", "file", "reason", "remedy"])
-        writer.writerows(
-            map(cell_text, (skip.id, skip.file, skip.reason, skip.remedy)) for skip in skips
-        )
-    partial.replace(path)
-    return path

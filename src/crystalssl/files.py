@@ -8,18 +8,19 @@ removal and new folder is a point at which the tests kill the process.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, Skip, cell_text
 from crystalssl.locks import (
     FAULT,
     FOR_OPEN_FILES,
@@ -35,7 +36,7 @@ from crystalssl.locks import (
 __all__ = [
     "FAULT", "LOCK", "atomic", "atomic_set", "cannot_write", "check", "check_target",
     "check_version", "describe", "exclusive", "json_text", "make_folder", "read_json", "remove",
-    "scratch", "sha256", "write_bytes", "write_json", "write_text",
+    "scratch", "sha256", "write_bytes", "write_json", "write_skipped", "write_text",
 ]  # fmt: skip
 
 ASIDE = ".partial"
@@ -318,3 +319,17 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
+
+
+def write_skipped(skips: Sequence[Skip], path: str | Path) -> Path:
+    """Write skipped structures as CSV (id, file, reason, remedy), atomically.
+
+    Control characters are escaped, and text that a spreadsheet would run as a formula is quoted.
+    """
+    with atomic(path) as aside, aside.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["id", "file", "reason", "remedy"])
+        writer.writerows(
+            map(cell_text, (skip.id, skip.file, skip.reason, skip.remedy)) for skip in skips
+        )
+    return Path(path)

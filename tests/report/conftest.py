@@ -9,10 +9,11 @@ import pytest
 from stored_results import linear_probe, write_scenarios
 
 from crystalssl.blocks.registry import list_blocks
-from crystalssl.errors import Skip, write_skipped
+from crystalssl.errors import Skip
 from crystalssl.features.bottleneck import BottleneckCard
 from crystalssl.features.features import Features
 from crystalssl.features.store import save_parquet
+from crystalssl.files import write_skipped
 from crystalssl.hub.card import ModelCard, TaskFigure
 
 CRYSTALS = 400

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crystalssl.errors import Skip, write_skipped
+from crystalssl.errors import Skip
+from crystalssl.files import write_skipped
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.ids import LONGEST, from_line, storable, to_line, unique_ids

@@ -7,7 +7,7 @@ else, and objects of pymatgen and ASE; every command and every stage starts here
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,15 +15,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from crystalssl.errors import InputError, Skip
+from crystalssl.errors import InputError, Note, Skip
 from crystalssl.representation.ftcp import decode, load_array
 from crystalssl.representation.ftcp_files import ID_COLUMNS
-from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.objects import from_objects
 from crystalssl.structures.reading import read_structures
-from crystalssl.structures.validity import MAX_SITES, SOURCE_COLUMN, check
+from crystalssl.structures.validity import SOURCE_COLUMN, check
 
 Structures: TypeAlias = Crystals | str | Path | Sequence[Any]
 """Crystals, a path, or a list of paths, pymatgen Structures, ASE Atoms or dictionaries of these."""
@@ -62,10 +61,12 @@ class Loaded:
     Attributes:
         crystals: the valid ones, in input order.
         skipped: the others.
+        notes: what readers chose or found to differ.
     """
 
     crystals: Crystals
     skipped: list[Skip]
+    notes: list[Note] = field(default_factory=list)
 
 
 def load_valid(structures: Structures) -> Loaded:
@@ -76,14 +77,10 @@ def load_valid(structures: Structures) -> Loaded:
     """
     result = read_any(structures)
     valid, invalid = check(result.crystals, max_sites=None)
-    crystals = result.crystals.take(valid)
-    # A large cell is fine if the crystal's reduced cell is small enough.
-    large = crystals.site_counts > MAX_SITES
-    too_large = canonicalize(crystals.take(large)).skipped if large.any() else []
-    gone = {skip.id for skip in too_large}
     return Loaded(
-        crystals=crystals.take([name not in gone for name in crystals.ids.tolist()]),
-        skipped=[*result.skipped, *invalid, *too_large],
+        crystals=result.crystals.take(valid),
+        skipped=[*result.skipped, *invalid],
+        notes=result.notes,
     )
 
 

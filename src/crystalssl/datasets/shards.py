@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus, Reader
@@ -254,7 +255,7 @@ def joined(corpora: Sequence[Corpus]) -> Corpus:
     """Several corpora as one, in order; the statistics of the targets are those of the first."""
     first = corpora[0]
     panel = {
-        f.name: torch.cat([getattr(each.panel, f.name) for each in corpora])
+        f.name: _stacked([getattr(each.panel, f.name) for each in corpora])
         for f in fields(PanelSource)
         if f.name != "offsets"
     }
@@ -310,6 +311,14 @@ def _origin(table: Path, seed: int, symprec: float) -> dict[str, float]:
         "bytes": state.st_size, "modified": state.st_mtime, "seed": seed, "symprec": symprec,
         "rows_in_a_shard": SHARD, "row_groups_mixed": MIX,
     }  # fmt: skip
+
+
+def _stacked(arrays: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other; those with fewer slots a site get empty ones."""
+    if arrays[0].ndim < 2:
+        return torch.cat(list(arrays))
+    width = max(array.shape[-1] for array in arrays)
+    return torch.cat([functional.pad(array, (0, width - array.shape[-1])) for array in arrays])
 
 
 def _chained(offsets: Sequence[Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra, write_skipped
+from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.precision import check_dtype
 from crystalssl.features.stream import stream_features
@@ -30,6 +30,7 @@ from crystalssl.files import (
     read_json,
     remove,
     write_json,
+    write_skipped,
 )
 
 TABLES = (".parquet", ".pq")

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from crystalssl.errors import InputError, Skip, write_skipped
-from crystalssl.files import remove
+from crystalssl.errors import InputError, Note, Skip, printable
+from crystalssl.files import remove, write_skipped
 from crystalssl.pipeline.progress import Progress
 
 SKIPPED = "skipped.csv"
@@ -125,6 +125,7 @@ def report_skipped(
         _refuse_foreign(path)
         where = f" All: {write_skipped(skipped, path)}"
     first = f"First: {skipped[0].id}: {_sentence(skipped[0].reason)} {_sentence(skipped[0].remedy)}"
+    first = printable(first)
     if len(skipped) >= total:
         none = f"None of {total:,} structures can" if total > 1 else "The only structure cannot"
         raise InputError(f"{none} be used. {first}{where}")
@@ -135,6 +136,15 @@ def report_skipped(
         )
     told = where.replace(" All: ", "; reasons in ") or f". {first}"
     progress.note(f"Skipped {len(skipped):,} of {total:,} structures{told}", warning=True)
+
+
+def report_notes(notes: Sequence[Note], progress: Progress, most: int = 20) -> None:
+    """Say what readers chose or found to differ in structures that were read."""
+    for note in notes[:most]:
+        named = f"{note.id} ({note.file})" if note.id else note.file
+        progress.note(printable(f"Note on {named}: {note.text}"), warning=True)
+    if len(notes) > most:
+        progress.note(f"{len(notes) - most:,} more notes of this kind", warning=True)
 
 
 def _sentence(text: str) -> str:

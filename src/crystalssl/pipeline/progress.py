@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
+from crystalssl.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -58,6 +60,7 @@ class Screen:
     def note(self, text: str, *, warning: bool = False) -> None:
         """Print a line as it is; paths and names are not cut."""
         style = "yellow" if warning else None
+        text = "\n".join(map(printable, text.split("\n")))
         self.console.print(text, style=style, markup=False, soft_wrap=True)
 
     @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.files import atomic, write_text
-from crystalssl.pipeline.outputs import check_file, forget_skipped, report_skipped
+from crystalssl.pipeline.outputs import check_file, forget_skipped, report_notes, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
 
 if TYPE_CHECKING:
@@ -105,16 +105,21 @@ def write_panel(
     """
     import numpy as np
 
-    from crystalssl.representation.panel import build_panel
+    from crystalssl.representation.panel import build_panel, holdable
 
     path = check_file(out, [".npy"])
     forget_skipped(path)
     canonical = load_canonical(structures, path, strict=strict, symprec=symprec, progress=progress)
+    fits, unfit = holdable(canonical.crystals)
+    left_out = [*canonical.skipped, *unfit]
+    total = len(canonical.crystals) + len(canonical.skipped)
+    report_skipped(left_out, total, path, strict=strict, progress=progress)
+    crystals = canonical.crystals.take(fits)
     with progress.step("Building the panel"):
-        array = build_panel(canonical.crystals)
+        array = build_panel(crystals)
     with atomic(path) as aside, aside.open("wb") as handle:
         np.save(handle, array, allow_pickle=False)
-    return _write_ids(canonical.crystals.ids, path, progress)
+    return _write_ids(crystals.ids, path, progress)
 
 
 def generate(
@@ -189,6 +194,7 @@ def load_canonical(
     left_out = [*skipped, *result.skipped, *canonical.skipped]
     total = len(canonical.crystals) + len(left_out)
     report_skipped(left_out, total, out, strict=strict, progress=progress)
+    report_notes([*result.notes, *canonical.notes], progress)
     number = counted(len(canonical.crystals), "canonical crystal")
     progress.note(f"{number} (symmetry within {symprec:g} angstrom)")
     return replace(canonical, skipped=left_out)
@@ -213,12 +219,15 @@ def _load(
             loaded = load_valid(structures)
     total = len(loaded.crystals) + len(loaded.skipped)
     report_skipped([*loaded.skipped, *unfit], total, out, strict=strict, progress=progress)
+    report_notes(loaded.notes, progress)
     return loaded
 
 
 def _write_ids(ids: Any, out: Path, progress: Progress) -> Path:
     """Write ids as ``<stem>_ids.txt`` beside an array, where every reader of arrays looks."""
+    from crystalssl.structures.ids import to_line
+
     sidecar = out.with_name(f"{out.stem}_ids.txt")
-    write_text("".join(f"{name}\n" for name in ids), sidecar)
+    write_text("".join(f"{to_line(str(name))}\n" for name in ids), sidecar)
     progress.note(f"{counted(len(ids), 'row')}: {out}\nIds: {sidecar}")
     return out

@@ -26,8 +26,8 @@ from crystalssl.config import TrainConfig
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index
 from crystalssl.datasets.shards import ShardedCorpus
-from crystalssl.errors import CrystalSSLError, InputError, Skip, write_skipped
-from crystalssl.files import make_folder, read_json, remove, write_json
+from crystalssl.errors import CrystalSSLError, InputError, Skip
+from crystalssl.files import make_folder, read_json, remove, write_json, write_skipped
 from crystalssl.hub.card import CARD_FILE, ModelCard, TaskFigure
 from crystalssl.hub.seen import SEEN_FILE
 from crystalssl.hub.weights import WEIGHTS_FILE
