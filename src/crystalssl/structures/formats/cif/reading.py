@@ -22,6 +22,7 @@ from crystalssl.structures.cells import lattice_from_parameters
 from crystalssl.structures.formats.cif import labels
 from crystalssl.structures.formats.cif.choice import Rows, choose, on_sites
 from crystalssl.structures.formats.cif.forgiving import repaired
+from crystalssl.structures.formats.cif.quick import quick_tags
 from crystalssl.structures.formats.cif.settings import is_p1, symmetry_of
 from crystalssl.structures.formats.cif.sites import Listed, holds_sites, listed_sites
 from crystalssl.structures.formats.cif.stated import Stated, Verdict, compare, stated_by
@@ -54,6 +55,10 @@ def read_cif(data: bytes, name: str, stem: str, into: Assembler) -> None:
         stem: file name without folder and suffix.
         into: receives structures and skips.
     """
+    quick = quick_tags(data)
+    if quick is not None and holds_sites(quick):
+        into.read(stem, name, _REMEDY, entry_of, quick, stem)
+        return
     text = data.decode("utf-8", errors="replace").lstrip("\ufeff")
     mended = ""
     try:
@@ -101,21 +106,24 @@ def entry_of(tags: Tags, label: str, mended: str = "") -> Entry:
         raise InputError(f"it lists {len(listed.names)} sites, expected at most {MOST_SITES}")
     stated = stated_by(tags, abs(lattice[0][0] * lattice[1][1] * lattice[2][2]))
     sure = labels.sure_type if listed.typed else labels.sure_label
-    certain = {text: sure(text) for text in set(listed.names)}
-    if is_p1(tags) and listed.occupancy is None and listed.dummy is None:
-        numbers = [certain[text] for text in listed.names]
-        if None not in numbers:
-            content = Counter(numbers)
-            match = compare(content, stated, partial=False)  # type: ignore[arg-type]
-            if match.verdict <= Verdict.UNKNOWN:
-                notes = _hydrogen_notes(listed, [n for n in (mended, match.text) if n])
-                return Entry(
-                    id=label,
-                    lattice=lattice,
-                    frac_coords=listed.frac,
-                    numbers=numbers,  # type: ignore[arg-type]
-                    notes=notes,
-                )
+    counts = Counter(listed.names)
+    certain = {text: sure(text) for text in counts}
+    whole = listed.occupancy is None and listed.dummy is None
+    if whole and None not in certain.values() and is_p1(tags):
+        content: dict[int, float] = {}
+        for text, count in counts.items():
+            if number := certain[text]:
+                content[number] = content.get(number, 0) + count
+        match = compare(content, stated, partial=False)
+        if match.verdict <= Verdict.UNKNOWN:
+            notes = _hydrogen_notes(listed, [n for n in (mended, match.text) if n])
+            return Entry(
+                id=label,
+                lattice=lattice,
+                frac_coords=listed.frac,
+                numbers=[certain[text] or 0 for text in listed.names],
+                notes=notes,
+            )
     entry = _searched(tags, label, np.array(lattice), listed, certain, stated)
     return replace(entry, notes=[mended, *entry.notes]) if mended else entry
 

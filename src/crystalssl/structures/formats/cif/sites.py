@@ -7,16 +7,17 @@ together. Values that are no numbers are quoted in the reason. Used by ``reading
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from gemmi import cif
 
 from crystalssl.errors import InputError
-from crystalssl.structures.formats.cif.tags import Tags
+from crystalssl.structures.formats.cif.tags import Loop, Tags
 
 Columns = dict[str, list[str]]
 
@@ -31,8 +32,7 @@ _JOINED = (_TYPE, _OCCUPANCY, _FLAG, _HYDROGENS, *_MULTIPLICITY)
 _FARTHEST = 1e4
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """The sites as a block lists them.
 
     Attributes:
@@ -108,7 +108,7 @@ def _columns(tags: Tags) -> Columns:
     return columns
 
 
-def _of_loop(names: Sequence[str], loop: cif.Loop) -> Columns:
+def _of_loop(names: Sequence[str], loop: Loop) -> Columns:
     values, width = loop.values, len(names)
     return {name: values[place::width] for place, name in enumerate(names)}
 
@@ -140,7 +140,8 @@ def _coordinates(columns: Columns) -> npt.NDArray[np.float64]:
     if not all(texts) or len({len(column) for column in texts}) != 1:
         raise InputError("it has no complete _atom_site_fract_x, _y, _z columns")
     try:
-        return np.array([list(map(float, column)) for column in texts]).T
+        flat = np.fromiter(map(float, chain.from_iterable(texts)), np.float64)
+        return flat.reshape(3, -1).T
     except ValueError:  # standard uncertainties in brackets, ? or .
         values = np.array([[cif.as_number(text) for text in column] for column in texts])
     with np.errstate(invalid="ignore"):

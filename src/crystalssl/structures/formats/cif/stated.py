@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from gemmi import Element, cif
 
@@ -39,8 +39,7 @@ class Verdict(IntEnum):
     DIFFERS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A verdict with its reason.
 
     Attributes:
@@ -57,8 +56,7 @@ class Match:
 _EXACT = Match(Verdict.EXACT)
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """What the file states.
 
     Attributes:

@@ -7,8 +7,9 @@ First step of ``reading.py``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from gemmi import cif
 
@@ -33,8 +34,18 @@ _BESIDE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tags:
+class Loop(Protocol):
+    """What is asked of a loop, gemmi's or another."""
+
+    @property
+    def values(self) -> list[str]:
+        """All values, row after row."""
+
+    def length(self) -> int:
+        """Number of rows."""
+
+
+class Tags(NamedTuple):
     """What a block holds.
 
     Attributes:
@@ -45,7 +56,7 @@ class Tags:
     """
 
     pairs: dict[str, str]
-    loops: list[tuple[list[str], cif.Loop]]
+    loops: list[tuple[list[str], Loop]]
     symmetry: tuple[tuple[str, str], ...]
     symmetry_loops: list[tuple[str, str]]
 
@@ -56,29 +67,31 @@ class Tags:
 
 
 def tags_of(block: cif.Block) -> Tags:
-    """Gather the tags of a block; of a repeated one the first counts."""
+    """Gather the tags of a parsed block; of a repeated one the first counts."""
+    items: list[Any] = [item.pair or item.loop for item in block]
+    return gathered([item for item in items if item is not None])
+
+
+def gathered(items: Sequence[Any]) -> Tags:
+    """Gather tags from pairs (tag, value) and loops, in their order."""
     pairs: dict[str, str] = {}
-    loops: list[tuple[list[str], cif.Loop]] = []
+    loops: list[tuple[list[str], Loop]] = []
     symmetry: list[tuple[str, str]] = []
     symmetry_loops: list[tuple[str, str]] = []
-    for item in block:
-        pair: list[str] | None = item.pair  # type: ignore[assignment]
-        if pair is not None:
-            tag, about = _known(pair[0])
+    for item in items:
+        if not hasattr(item, "length"):
+            tag, about = _known(item[0])
             if tag not in pairs:
-                pairs[tag] = pair[1]
+                pairs[tag] = item[1]
                 if about:
-                    symmetry.append((about, pair[1]))
+                    symmetry.append((about, item[1]))
             continue
-        loop = item.loop
-        if loop is None:
-            continue
-        names, kinds = _known_loop(tuple(loop.tags))
-        loops.append((names, loop))
+        names, kinds = _known_loop(tuple(item.tags))
+        loops.append((names, item))
         if names[0].startswith("_atom"):
             continue
-        if loop.length() == 1:
-            for tag, about, value in zip(names, kinds, loop.values, strict=False):
+        if item.length() == 1:
+            for tag, about, value in zip(names, kinds, item.values, strict=False):
                 if tag not in pairs:
                     pairs[tag] = value
                     if about:
