@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from crystalssl.evaluation.ablation import Ablation
-from crystalssl.evaluation.linear_probe import LinearProbe
 from typer.testing import CliRunner
 
 from crystalssl.blocks.registry import get_block, list_blocks, resolve_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import CrystalSSLError, InputError, UnknownNameError
+from crystalssl.evaluation.results import Results
 from crystalssl.features.bottleneck import load_card
 from crystalssl.features.store import load_features
 from crystalssl.hub.weights import BUNDLED
@@ -167,7 +166,7 @@ def test_the_card_of_its_weights_is_shown_with_its_rank(run: Path) -> None:
 def test_the_probes_and_the_ablation_count_it_in(run: Path) -> None:
     given = (run / "features.parquet", "--structures", run / "structures.parquet")
     invoke("evaluate", "ablation", *given, "--target", TARGET, "--out", run / "ablation")
-    rows = Ablation.load(run / "ablation").table.rows
+    rows = Results.load(run / "ablation", "ablation").rows
     sets = {row.feature_set for row in rows}
     assert {"ssl: only volume", "ssl: without volume"} <= sets
     assert {"untrained: only volume", "untrained: only lattice"} <= sets
@@ -181,7 +180,7 @@ def test_a_probe_of_chosen_blocks_has_baselines_of_the_same_blocks(
         "evaluate", "linear-probe", tmp_path / "two.parquet", "--protocol", "held-out",
         "--structures", run / "structures.parquet", "--target", TARGET, "--out", run / "probe",
     )  # fmt: skip
-    LinearProbe.load(run / "probe")
+    Results.load(run / "probe", "linear_probe")
     untrained = load_features(run / "probe" / "cache" / "untrained_features.parquet")
     assert list(untrained.blocks) == ["lattice", "volume"]
 

@@ -32,10 +32,14 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
         raise InputError(
             f"Got device {str(device)!r}, expected 'cpu', 'cuda' or 'cuda:1'."
         ) from error
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+    counts = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if (chosen.index or 0) >= counts.get(chosen.type, 0):
         raise InputError(
-            f"Got device {str(device)!r}, but PyTorch finds {count} CUDA GPUs. Use 'cpu', leave "
-            "the device out, or install PyTorch with CUDA."
+            f"Got device {str(device)!r}, but PyTorch finds {counts['cuda']} CUDA GPUs. Use 'cpu', "
+            "leave the device out, or install PyTorch with CUDA."
         )
     return chosen

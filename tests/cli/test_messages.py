@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,16 +46,6 @@ def cif(sites: Sites, a: float = 4.2, name: str = "bad") -> str:
 SALT: Sites = [("Na", 0, 0, 0), ("Cl", 0.5, 0.5, 0.5)]
 
 
-def many_sites() -> Sites:
-    """150 sites without translational symmetry."""
-    generator = np.random.default_rng(0)
-    grid = list(itertools.product(range(5), range(5), range(6)))
-    return [
-        ("Na" if generator.random() < 0.5 else "Cl", *(np.array(g) / [5, 5, 6]).round(4))
-        for g in grid
-    ]
-
-
 BAD = {
     "empty file": "",
     "truncated": cif(SALT)[:-60].rsplit("\n", 1)[0] + "\nCl Cl2 0.5",
@@ -65,7 +54,6 @@ BAD = {
     "zero volume": cif(SALT, a=0.0),
     "unknown element": cif([("Na", 0, 0, 0), ("Xx", 0.5, 0.5, 0.5)]),
     "overlapping": cif([("Na", 0, 0, 0), ("Cl", 0.01, 0, 0)]),
-    "150 sites": cif(many_sites(), a=20.0),
 }
 
 

@@ -42,11 +42,8 @@ def read_any(structures: Structures) -> ReadResult:
         return ReadResult(crystals=structures, skipped=[])
     if isinstance(structures, str | Path):
         return load_crystals([structures])
-    if (
-        hasattr(structures, "lattice")
-        or hasattr(structures, "cell")
-        or isinstance(structures, dict)
-    ):
+    single = isinstance(structures, dict) or hasattr(structures, "species_and_occu")
+    if single or hasattr(structures, "get_scaled_positions"):
         raise InputError("Got a single structure, expected a list. Put it in brackets: [structure]")
     items = list(structures)
     if all(isinstance(item, str | Path) for item in items):

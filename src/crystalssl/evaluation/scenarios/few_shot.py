@@ -77,7 +77,7 @@ def few_shot(
     cache: Cache | None = None,
     progress: Progress | None = None,
 ) -> Results:
-    """Compare feature sets with few labels.
+    """Compare feature sets few-shot.
 
     Split: one test part for all; training rows drawn from the pool, no formula on both sides.
     Heads: ridge, LightGBM, a perceptron with dropout; each stops early or chooses its strength
@@ -98,8 +98,7 @@ def few_shot(
         progress: called with steps done, steps in all, and what was done.
 
     Raises:
-        InputError: if there are too few labels, a split would leak labels, or seen crystals are to
-            be dropped where they are not known.
+        InputError: if there are too few labels, or seen crystals to drop are not known.
         UnknownNameError: if a head does not exist.
         MissingExtraError: if a head's package is not installed.
     """
@@ -124,8 +123,8 @@ def few_shot(
     rows, rule = rows_of(cells), IntervalRule()
     proposed = [name for name in chosen.proposed if name in dataset.hashes]
     summary, differences = analyse(cells, rows, rule, against_all(proposed, chosen.baseline))
-    second = sorted(residual.second, key=experiment.order())
-    explained = rows_of([replace(cell, figures={}) for cell in second], _contribution)
+    second = [replace(cell, figures={}) for cell in sorted(residual.second, key=experiment.order())]
+    explained = rows_of(second, _contribution)
     contributions, _ = analyse(second, explained, rule, metrics={CONTRIBUTION: "r2"})
     shown = {each.name: each.label for each in dataset.sets}
     record = experiment.record(
