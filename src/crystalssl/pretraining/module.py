@@ -35,7 +35,7 @@ def generator_for(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-class PretextTraining(pl.LightningModule):
+class PretextTraining(pl.LightningModule):  # type: ignore[misc]  # untyped base
     """A block in training: one step is ``block.pretext``, whatever the block."""
 
     def __init__(
