@@ -85,8 +85,8 @@ def run(name: str, command: Sequence[str]) -> Proof:
         name=name,
         command=" ".join(["python" if word == sys.executable else word for word in command]),
         passed=passed,
-        seconds=round(seconds, 1),
-        cpu_seconds=round(after - before, 1),
+        seconds=round(seconds, 3),
+        cpu_seconds=round(after - before, 3),
         figures=figures if isinstance(figures, dict) else {},
         summary=last if passed else "\n".join(lines[-20:]),
     )

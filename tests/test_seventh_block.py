@@ -181,7 +181,7 @@ def test_a_probe_of_chosen_blocks_has_baselines_of_the_same_blocks(
         "--structures", run / "structures.parquet", "--target", TARGET, "--out", run / "probe",
     )  # fmt: skip
     Results.load(run / "probe", "linear_probe")
-    untrained = load_features(run / "probe" / "cache" / "untrained_features.parquet")
+    untrained = load_features(run / "probe" / ".cache" / "untrained_features.parquet")
     assert list(untrained.blocks) == ["lattice", "volume"]
 
 

@@ -113,9 +113,8 @@ def test_a_full_disk_is_found_before_the_work(
 
 
 def test_a_second_process_in_the_same_folder_is_refused_in_words(
-    table: Path, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("crystalssl.files.WAIT_SECONDS", 0.1)
     out = tmp_path / "run"
     out.mkdir()
     holder = (

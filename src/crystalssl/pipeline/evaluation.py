@@ -142,10 +142,7 @@ def evaluate(
     from crystalssl.evaluation.data import RESERVED, labelled
     from crystalssl.features.features import blocks_behind
 
-    if isinstance(scenario, str):
-        if scenario not in SCENARIOS:
-            raise unknown_name("scenario", scenario, SCENARIOS, "crystalssl evaluate --help")
-        scenario = SCENARIOS[scenario]()
+    scenario = _options(scenario)
     names = [targets] if isinstance(targets, str) else list(targets)
     for name in also or {}:
         if name in RESERVED:
@@ -176,6 +173,15 @@ def evaluate(
             how["progress"] = advance
             results = _experiment(scenario, dataset, protocol, order, seed, threads, how)
         return _finished(results, cache, overlap, folder, progress)
+
+
+def _options(scenario: str | Scenario) -> Scenario:
+    """Options of a scenario, the defaults where only its name is given."""
+    if not isinstance(scenario, str):
+        return scenario
+    if scenario not in SCENARIOS:
+        raise unknown_name("scenario", scenario, SCENARIOS, "crystalssl evaluate --help")
+    return SCENARIOS[scenario]()
 
 
 def _read(source: Features | str | Path) -> Features:

@@ -7,7 +7,7 @@ Source: Efron, Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -145,20 +145,10 @@ def shap_share(
     rows, hybrid = rows_of(cells), dataset.named(HYBRID)
     summary, differences = analyse(cells, rows, IntervalRule(), against_all((SSL, HYBRID)))
     tables = []
-    for work in experiment.work:
-        (split,) = work.splits
-        varying = fit_scaler(hybrid.matrix, split.train).columns
-        for cell in cells:
-            arrays = experiment.explained.get((cell.target, cell.head))
-            wanted = {target.name for target in work.targets}
-            if cell.feature_set != HYBRID or cell.target not in wanted or arrays is None:
-                continue
-            shares = _shares(hybrid, arrays["absolute"], varying, chosen)
-            more = _summaries(cell, hybrid, shares) + _checks(cell, arrays["gaps"], len(varying))
-            summary += more
-            rows += [_row_of(cell, entry) for entry in more]
-            ids = dataset.ids[_sampled(split.test, chosen.explained, chosen.seed)]
-            tables.append(_explained_table(cell, hybrid, ids, arrays["absolute"]))
+    for cell, more, table in _explained(experiment, cells, hybrid, chosen):
+        summary += more
+        rows += [_row_of(cell, entry) for entry in more]
+        tables.append(table)
     record = experiment.record(
         question=QUESTION,
         failure=FAILURE,
@@ -182,6 +172,24 @@ def shap_share(
         predictions=prediction_table(cells),
         tables={"explained": pa.concat_tables(tables)} if tables else {},
     )
+
+
+def _explained(
+    experiment: Experiment, cells: Sequence[Cell], hybrid: FeatureSet, config: ShapConfig
+) -> Iterator[tuple[Cell, list[Summary], pa.Table]]:
+    """Each explained model with its shares and checks, and |SHAP| by section and test row."""
+    for work in experiment.work:
+        (split,) = work.splits
+        varying = fit_scaler(hybrid.matrix, split.train).columns
+        wanted = {target.name for target in work.targets}
+        ids = experiment.dataset.ids[_sampled(split.test, config.explained, config.seed)]
+        for cell in cells:
+            arrays = experiment.explained.get((cell.target, cell.head))
+            if cell.feature_set != HYBRID or cell.target not in wanted or arrays is None:
+                continue
+            shares = _shares(hybrid, arrays["absolute"], varying, config)
+            more = _summaries(cell, hybrid, shares) + _checks(cell, arrays["gaps"], len(varying))
+            yield cell, more, _explained_table(cell, hybrid, ids, arrays["absolute"])
 
 
 def _head(name: str, config: ShapConfig, threads: int) -> Head:
