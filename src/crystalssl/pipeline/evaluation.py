@@ -1,4 +1,4 @@
-"""Features and labels to a comparison with every baseline, and to a page: evaluate, report.
+"""Features and labels to a comparison with every baseline: evaluate.
 
 Each scenario is a small record of its options; what they share (reading, untrained encoders,
 baselines, what the weights have seen) stands once here, and the experiments are in ``evaluation``.
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from crystalssl.errors import InputError, Skip, unknown_name
 from crystalssl.files import exclusive
-from crystalssl.pipeline.outputs import check_folder, forget_skipped, report_skipped
+from crystalssl.pipeline.outputs import check_folder, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
-from crystalssl.pipeline.structures import MANY, load_canonical
+from crystalssl.pipeline.structures import MANY
 from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def evaluate(
         total = len(loaded.crystals) + len(skipped)
         protocol = _protocol(scenario, crystals, names, seed, progress)
         trained = [found for name, found in proposed.items() if name != UNTRAINED]
-        overlap = _overlap(trained, crystals, weights, progress)
+        overlap = overlap_of(trained, crystals, weights, progress)
         overlap.seen(drop_seen)  # type: ignore[arg-type]  # any word; a wrong one is an error
         keep = folder / FOLDER if shared is None else check_folder(shared)
         if untrained and UNTRAINED not in proposed and not isinstance(scenario, ShapShare):
@@ -172,7 +172,7 @@ def evaluate(
         with progress.step(scenario.name.replace("-", " ").capitalize()) as advance:
             how["progress"] = advance
             results = _experiment(scenario, dataset, protocol, order, seed, threads, how)
-        return _finished(results, cache, overlap, folder, progress)
+        return finished(results, cache, overlap, folder, progress)
 
 
 def _options(scenario: str | Scenario) -> Scenario:
@@ -216,7 +216,7 @@ def _protocol(
     return fractions
 
 
-def _overlap(
+def overlap_of(
     features: Sequence[Features], crystals: Crystals, weights: str | None, progress: Progress
 ) -> Overlap:
     """Which crystals the weights behind any features have seen; ``weights`` if they do not say."""
@@ -326,7 +326,7 @@ def _experiment(
     return ablation.ablation(dataset, protocol, **how)
 
 
-def _finished(
+def finished(
     results: Results, cache: Cache, overlap: Overlap, folder: Path, progress: Progress
 ) -> Results:
     """Store results, and say what they rest on."""
@@ -396,7 +396,7 @@ def probe_run(
     def work() -> list[Path]:
         chosen = labelled(crystals, targets)
         proposed = [key for key in features if key != UNTRAINED]
-        overlap = _overlap([features[key] for key in proposed], chosen, None, progress)
+        overlap = overlap_of([features[key] for key in proposed], chosen, None, progress)
         cache = Cache(folder / FOLDER)
         dataset = _dataset(LinearProbe(), chosen, targets, features, cache, progress)
         with progress.step("Linear probe") as advance:
@@ -404,7 +404,7 @@ def probe_run(
                 dataset, run_protocol(chosen, seed), proposed=proposed, overlap=overlap,
                 cache=cache, progress=advance,
             )  # fmt: skip
-        _finished(results, cache, overlap, folder, progress)
+        finished(results, cache, overlap, folder, progress)
         return sorted(folder.glob(f"{name}*"))
 
     settings = {
@@ -415,131 +415,3 @@ def probe_run(
     inputs = [stages.outcome(stage) for stage in ("structures", "features", "bottleneck")]
     stages.once(name, settings, inputs, work)
     return Results.load(folder, name)
-
-
-def matbench(
-    file: str | Path,
-    out: str | Path,
-    *,
-    weights: str | Path = "default",
-    head: str = "ridge",
-    target: str | None = None,
-    task: str | None = None,
-    block: str | Sequence[str | int] = "all",
-    strict: bool = False,
-    symprec: float = 0.01,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress = SILENT,
-) -> Results:
-    """Matbench: the five official folds of a task, frozen features, one head.
-
-    Args:
-        file: ``matbench_*.json.gz`` as matminer has it, or a structure table.
-        out: folder for rows, predictions and the benchmark's record ``results.json``.
-        weights: folder of a run, or a name.
-        head: ridge, lightgbm, mlp or random_forest.
-        target: label column, if it is not clear.
-        task: name of the task, if the file has another name.
-        block: all, or names and numbers.
-        strict: whether a structure that cannot be used is an error.
-        symprec: tolerance of the symmetry search in angstrom.
-        seed: seed of the head.
-        threads: threads to use; all cores by default.
-        progress: told what is done.
-
-    Raises:
-        InputError: if something cannot be read or written.
-        UnknownNameError: if there is no such head, block, weights or column.
-    """
-    from crystalssl.evaluation.cache import FOLDER, Cache
-    from crystalssl.evaluation.matbench.record import save_record
-    from crystalssl.evaluation.matbench.run import matbench as run_folds
-    from crystalssl.evaluation.matbench.run import task_features
-    from crystalssl.evaluation.matbench.task import read_task
-    from crystalssl.features.extractor import ExtractorConfig
-    from crystalssl.features.store import load_features, save_features
-    from crystalssl.models.registry import build_head
-    from crystalssl.pipeline.stages import Stages
-
-    folder = check_folder(out)
-    with exclusive(folder), limited_threads(threads):
-        config = ExtractorConfig.of(weights, block, output="blocks", symprec=symprec)
-        with progress.step("Reading the task"):
-            data = read_task(Path(file), target, task)
-        model = build_head(head, kind=data.kind, threads=threads or 0)
-        rows = counted(len(data.labels), "row")
-        progress.note(f"{data.name}: {rows}, {data.kind} of {data.target}")
-        if not data.official:
-            progress.note(
-                "This is not a task of Matbench v0.1 as published (name, target and number of "
-                "rows): its folds are made the same way, but scores do not belong on the "
-                "leaderboard.",
-                warning=True,
-            )
-        path = folder / FOLDER / "features.parquet"
-
-        def work() -> list[Path]:
-            forget_skipped(folder)
-            canonical = load_canonical(
-                data.crystals, folder, strict=strict, symprec=symprec, progress=progress,
-                skipped=data.skipped,
-            )  # fmt: skip
-            with progress.step("Features") as advance:
-                made = config.extractor().features_of(canonical, advance)
-            return [save_features(made, path)]
-
-        inputs = [data.crystals.digest(), *config.checksums()]
-        settings = {"strict": strict, "symprec": symprec}
-        Stages(folder).once("features", settings, inputs, work)
-        made = load_features(path)
-        features = task_features(data, made)
-        lacking = int((~features.valid).sum())
-        if lacking:
-            progress.note(
-                f"{lacking:,} of {rows} have no features; they are predicted by the mean of the "
-                "training labels",
-                warning=True,
-            )
-        overlap, cache = _overlap([made], data.crystals, None, progress), Cache(folder / FOLDER)
-        details = {"weights": str(weights), "blocks": ",".join(config.blocks)}
-        with progress.step(f"Matbench, {data.name}") as advance:
-            results = run_folds(
-                data, features, model, seed=seed, details=details, overlap=overlap, cache=cache,
-                progress=advance,
-            )  # fmt: skip
-        save_record(results, folder)
-        return _finished(results, cache, overlap, folder, progress)
-
-
-def report(
-    folder: str | Path,
-    *,
-    features: str | Path | None = None,
-    structures: str | Path | None = None,
-    umap: bool = True,
-    progress: Progress = SILENT,
-) -> Path:
-    """Write report.html from what is stored; nothing is trained or evaluated.
-
-    Args:
-        folder: folder of a run, or of evaluations.
-        features: features for the map; those of the folder by default.
-        structures: table of their structures, with labels; that of the folder by default.
-        umap: whether to show UMAP beside principal components, where it is installed.
-        progress: told what is done.
-
-    Raises:
-        InputError: if there is nothing to show, or the page cannot be written.
-    """
-    from crystalssl.report.html import write_report
-    from crystalssl.report.projection import has_umap
-
-    shown, table = (None if path is None else Path(path) for path in (features, structures))
-    page = write_report(Path(folder), features=shown, structures=table, umap=umap)
-    if umap and not has_umap():
-        progress.note(
-            "The map shows principal components alone; for UMAP: pip install 'crystalssl[plots]'"
-        )
-    progress.note(f"Report: {page}")
-    return page

@@ -19,6 +19,7 @@ from crystalssl.files import exclusive, write_json
 from crystalssl.pipeline import evaluation
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
+from crystalssl.pipeline.report_page import report
 from crystalssl.pipeline.structures import load_canonical
 from crystalssl.pipeline.training import (
     Plan,
@@ -136,7 +137,7 @@ def run(
             probe = evaluation.probe_run(
                 stages, crystals, sets, labels, seed=seed, progress=progress
             )
-        page = evaluation.report(folder)
+        page = report(folder)
     return RunResult(
         folder=folder, features=features, bottleneck=mixed, linear_probe=probe, report=page
     )

@@ -124,14 +124,9 @@ def shap_share(
         MissingExtraError: if an optional package is not installed.
     """
     chosen = config or ShapConfig()
-    if not {RAW, SSL, HYBRID} <= set(dataset.hashes):
-        raise InputError(
-            f"Got the feature sets {', '.join(dataset.hashes)}; expected {RAW}, {SSL} and {HYBRID} "
-            "(build_dataset with these baselines)."
-        )
     experiment = Experiment(
         scenario=SCENARIO,
-        dataset=replace(dataset, sets=tuple(dataset.named(n) for n in (RAW, SSL, HYBRID))),
+        dataset=_joint(dataset),
         protocol=protocol,
         heads=[_head(name, chosen, threads) for name in chosen.heads],
         cache=cache or Cache(),
@@ -154,10 +149,7 @@ def shap_share(
         failure=FAILURE,
         proposed=[SSL, HYBRID],
         protocol=f"{PROTOCOL} {protocol.words()}",
-        config={
-            "settings": asdict(chosen),
-            "sections": [asdict(section) for section in hybrid.sections],
-        },
+        config={"settings": asdict(chosen), "sections": list(map(asdict, hybrid.sections))},
         labels={s.name: s.name.replace("_", " ") for s in hybrid.sections if s.learned},
     )
     verdicts = _verdicts(summary, record.labels)
@@ -172,6 +164,20 @@ def shap_share(
         predictions=prediction_table(cells),
         tables={"explained": pa.concat_tables(tables)} if tables else {},
     )
+
+
+def _joint(dataset: Dataset) -> Dataset:
+    """Raw FTCP, features and both, of a dataset that may hold more.
+
+    Raises:
+        InputError: if one of them is missing.
+    """
+    if not {RAW, SSL, HYBRID} <= set(dataset.hashes):
+        raise InputError(
+            f"Got the feature sets {', '.join(dataset.hashes)}; expected {RAW}, {SSL} and {HYBRID} "
+            "(build_dataset with these baselines)."
+        )
+    return replace(dataset, sets=tuple(dataset.named(name) for name in (RAW, SSL, HYBRID)))
 
 
 def _explained(
