@@ -63,7 +63,7 @@ def flush(path: Path) -> None:
 
 
 def write_text(text: str, path: str | Path) -> Path:
-    """Write UTF-8 text with ``\\n`` line ends, atomically."""
+    """Write UTF-8 text, atomically, with the line ends of Unix."""
     path = Path(path)
     with atomic(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
@@ -72,9 +72,7 @@ def write_text(text: str, path: str | Path) -> Path:
 
 def write_json(value: Mapping[str, Any], path: str | Path) -> Path:
     """Write a JSON object, atomically and always the same way."""
-    return write_text(
-        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path
-    )
+    return write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features.bottleneck import (
     BOTTLENECK,
@@ -27,6 +26,7 @@ from crystalssl.features.bottleneck_training import (
     train_bottleneck,
 )
 from crystalssl.features.container import Features
+from crystalssl.files import read_json, write_json
 
 CONFIG = BottleneckConfig(width=32, epochs=30, batch_size=50, least_steps=1)
 TRAIN, VAL = np.arange(300), np.arange(300, 400)

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from crystalssl.files import read_json, write_json
 from crystalssl.datasets.corpus import Corpus, Neighbours, Reader
 from crystalssl.errors import InputError, Skip
+from crystalssl.files import read_json, write_json
 from crystalssl.representation.batch import BlockBatch
 from crystalssl.representation.panel import PanelSource
 from crystalssl.structures.canonical import SYMPREC, canonicalize

@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from crystalssl.files import read_json
 from crystalssl.errors import InputError
+from crystalssl.files import read_json
 
 BENCHMARK = "matbench_v0.1"
 """Name of the benchmark."""

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError
+from crystalssl.files import read_json, write_json
 
 DIGEST_ROWS = 4096
 """Rows of a view that are copied at a time for its digest."""

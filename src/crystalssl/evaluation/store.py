@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError
 from crystalssl.evaluation.scenario import (
     ScenarioResult,
@@ -37,6 +36,7 @@ from crystalssl.evaluation.scenario import (
     read_table,
     write_table,
 )
+from crystalssl.files import read_json, write_json
 
 FOLDER = ".parts"
 """Folder of parts beside the results they are for."""

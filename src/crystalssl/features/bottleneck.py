@@ -23,9 +23,9 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.container import Features
+from crystalssl.files import read_json, write_json
 from crystalssl.hub.weights import find_run
 
 BOTTLENECK = "bottleneck"

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from crystalssl.files import read_json, write_json
 from crystalssl.errors import CrystalSSLError, InputError, Skip, missing_extra, write_skipped
 from crystalssl.features.precision import check_dtype
 from crystalssl.features.recipe import Recipe
 from crystalssl.features.stream import count_rows, stream_features
+from crystalssl.files import read_json, write_json
 
 TABLES = (".parquet", ".pq")
 """Endings of structure tables."""

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crystalssl.files import read_json
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features, Origin, feature_names
 from crystalssl.features.origins import ORIGINS, read_origins
 from crystalssl.features.precision import Steps
 from crystalssl.features.writing import ID, FeatureWriter, matrix_of
+from crystalssl.files import read_json
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
 __all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]

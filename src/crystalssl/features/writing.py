@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crystalssl.files import write_json
 from crystalssl.errors import InputError
 from crystalssl.features.container import Features
 from crystalssl.features.origins import ORIGINS, record_origins
 from crystalssl.features.precision import Span, Steps, check_dtype, stored
+from crystalssl.files import write_json
 
 ID = "immutable_id"
 """Column of the ids."""

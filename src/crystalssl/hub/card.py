@@ -9,8 +9,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from crystalssl.files import read_json, write_json
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.files import read_json, write_json
 
 CARD_FILE = "card.json"
 """File name of a card."""

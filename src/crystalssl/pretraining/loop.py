@@ -22,11 +22,11 @@ from torch import Tensor
 from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._contract import Block, BlockBatch
 from crystalssl.config import TrainConfig
-from crystalssl.files import write_json
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import BatchSampler, Index
 from crystalssl.errors import InputError
+from crystalssl.files import write_json
 from crystalssl.hub.card import ModelCard, TaskFigure
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_weights, new_card, save_weights

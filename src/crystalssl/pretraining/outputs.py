@@ -18,11 +18,11 @@ from typing import Any
 from crystalssl import __version__
 from crystalssl.blocks._contract import Block
 from crystalssl.config import TrainConfig
-from crystalssl.files import read_json, write_json
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.parts import PartedCorpus
 from crystalssl.datasets.samplers import Index
 from crystalssl.errors import InputError
+from crystalssl.files import read_json, write_json
 from crystalssl.hub.card import CARD_FILE, TaskFigure
 from crystalssl.hub.seen import SEEN_FILE
 from crystalssl.hub.weights import WEIGHTS_FILE

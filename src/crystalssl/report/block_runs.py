@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from crystalssl.blocks._registry import known_blocks, list_blocks
-from crystalssl.files import read_json
 from crystalssl.errors import CrystalSSLError
 from crystalssl.features.bottleneck import BottleneckCard, find_bottlenecks, load_card
+from crystalssl.files import read_json
 from crystalssl.hub.card import CARD_FILE, ModelCard, TaskFigure
 from crystalssl.hub.weights import find_run, load_cards
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from crystalssl.files import read_json
 from crystalssl.errors import InputError
 from crystalssl.features.store import load_features
+from crystalssl.files import read_json
 from crystalssl.report.block_runs import Weights, read_weights
 from crystalssl.report.embedding import EmbeddingMap, read_embedding
 from crystalssl.report.stored import Evaluations, read_evaluations
