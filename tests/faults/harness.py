@@ -173,9 +173,11 @@ def _difference(ended: Ended, made: dict[str, str], expected: dict[str, str]) ->
 
 
 def sample(count: int, size: int) -> list[int]:
-    """Points from the first to the last, evenly spaced."""
+    """Points from the first to the last, evenly spaced; a single one is in the middle."""
     if count <= size:
         return list(range(1, count + 1))
+    if size == 1:
+        return [(count + 1) // 2]
     return sorted({1 + round(i * (count - 1) / (size - 1)) for i in range(size)})
 
 
