@@ -22,14 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from crystalssl.files import FAULT
 
 from .commands import Command, prepare
 
 TIMES = ("seconds", "per_second")
 """Endings of names of numbers that tell of times."""
-ONLY_RESUME = ("checkpoints", "tensorboard")
-"""Folders that no one reads but a run that goes on."""
+ONLY_RESUME = ("checkpoints", "tensorboard", ".stages", ".cache")
+"""Folders that no one reads but a run that goes on; they keep times as well."""
 REFUSED = "Another crystalssl command writes to"
 _RECORD = 256
 
@@ -92,14 +94,18 @@ def _without_times(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".json":
         return json.dumps(_clean(json.loads(content)), sort_keys=True).encode()
-    if path.name == "metrics.csv":
+    if path.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(content.decode())))
         return json.dumps(_clean(rows)).encode()
+    if path.suffix == ".parquet" and b"fit_seconds" in content:
+        return json.dumps(_clean(pq.read_table(path).to_pylist())).encode()
     return content
 
 
 def _clean(value: Any) -> Any:
     if isinstance(value, dict):
+        if str(value.get("metric", "")).endswith(TIMES):
+            return None  # a tidy row that tells of a time
         return {k: _clean(v) for k, v in value.items() if not k.endswith(TIMES)}
     return [_clean(entry) for entry in value] if isinstance(value, list) else value
 
@@ -126,13 +132,13 @@ class Harness:
     def place(self) -> Path:
         """A new folder for results."""
         self._number += 1
-        return self.folder / f"out-{self._number}"
+        return self.folder / f"out-{self._number}" / "out"  # one name, since reports show it
 
     def undisturbed(self, command: Command) -> tuple[dict[str, str], list[str]]:
         """Results of a command, and the points at which files change in it."""
         out, log = self.place(), self.folder / "points"
         log.unlink(missing_ok=True)
-        out.mkdir()
+        out.mkdir(parents=True)
         ended = self.run(lambda: command.work(self.inputs, out), f"0:{log}")
         points = log.read_text().splitlines() if log.exists() else []
         if ended.code or not points:
@@ -143,7 +149,7 @@ class Harness:
         """Kill a command at a point and give it again; what is wrong, empty if nothing is."""
         out, log = self.place(), self.folder / "points"
         log.unlink(missing_ok=True)
-        out.mkdir()
+        out.mkdir(parents=True)
         first = self.run(lambda: command.work(self.inputs, out), f"{point}:{log}")
         if first.code == 0:
             return f"was not killed at point {point}"
@@ -153,7 +159,7 @@ class Harness:
     def two_at_once(self, command: Command, expected: dict[str, str]) -> str:
         """Give a command twice at the same time; what is wrong, empty if nothing is."""
         out = self.place()
-        out.mkdir()
+        out.mkdir(parents=True)
         logs = [self.folder / f"output-{number}.txt" for number in (1, 2)]
         processes = [start(lambda: command.work(self.inputs, out), log) for log in logs]
         ended = [wait(number, log) for number, log in zip(processes, logs, strict=True)]

@@ -251,8 +251,14 @@ def percent(value: float, digits: int = 0) -> str:
     return f"{100 * value:.{digits}f}".replace("-", MINUS) + " %"
 
 
+TERMS = {"few_shot": "Few-shot", "shap_share": "SHAP share"}
+"""Names of the field that are not their letters with blanks."""
+
+
 def words(name: str) -> str:
     """A column or task name as words, first letter large."""
+    if name in TERMS:
+        return TERMS[name]
     text = name.replace("_", " ")
     if text.startswith("log10(") and text.endswith(")"):
         text = f"log10 of {text[6:-1]}"

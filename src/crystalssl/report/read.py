@@ -136,10 +136,12 @@ def _read_results(folder: Path) -> tuple[tuple[Results, ...], tuple[str, ...]]:
 
 
 def _folders(folder: Path, scenario: str) -> Iterator[Path]:
-    """Folders that hold the record of a scenario, the nearest first."""
+    """Folders with the record of a scenario, the nearest first; hidden ones are a run's own."""
     for depth in range(DEPTH + 1):
         pattern = "/".join([*(["*"] * depth), f"{scenario}.json"])
-        yield from (path.parent for path in sorted(folder.glob(pattern)))
+        for path in sorted(folder.glob(pattern)):
+            if not any(name.startswith(".") for name in path.relative_to(folder).parts):
+                yield path.parent
 
 
 def _named_or(named: str | Path | None, usual: Path) -> Path | None:
