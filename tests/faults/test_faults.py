@@ -14,14 +14,14 @@ from .harness import sample
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = 1
-"""Points a command; the whole has all of them."""
+"""Points of every third command; the whole has all points of all."""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="forks and kills processes")
 def test_commands_that_are_killed_end_with_the_same_bytes_when_given_again():
     # in a process without threads of its own, which may be forked
     code = "from tests.faults.harness import prove; from tests.faults.commands import COMMANDS; "
-    code += f"import sys; sys.exit(prove(COMMANDS, pairs=2, size={SAMPLE}))"
+    code += f"import sys; sys.exit(prove(COMMANDS[::3], pairs=2, size={SAMPLE}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -31,7 +31,7 @@ def test_commands_that_are_killed_end_with_the_same_bytes_when_given_again():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(f"{command.name}: " in done.stdout for command in COMMANDS)
+    assert all(f"{command.name}: " in done.stdout for command in COMMANDS[::3])
     assert "2 of 2 clean" in done.stdout
 
 
