@@ -212,6 +212,7 @@ def prove(commands: Sequence[Command], pairs: int, size: int | None = None) -> i
     with harness() as place:
         expected = {}
         for command in commands:
+            start_of_command = time.monotonic()
             expected[command.name], points = place.undisturbed(command)
             chosen = sample(len(points), size or len(points))
             faults = []
@@ -220,7 +221,10 @@ def prove(commands: Sequence[Command], pairs: int, size: int | None = None) -> i
                 if fault:
                     faults.append(f"  point {point} ({points[point - 1]}): {fault}")
             kills, wrong = kills + len(chosen), wrong + len(faults)
-            print(f"{command.name}: {len(chosen) - len(faults)} of {len(chosen)} kill points")  # noqa: T201
+            print(  # noqa: T201
+                f"{command.name}: {len(chosen) - len(faults)} of {len(chosen)} kill points "
+                f"({len(points)} in all), {time.monotonic() - start_of_command:.0f} s"
+            )
             print("\n".join(faults), end="\n" if faults else "", flush=True)  # noqa: T201
         for number in range(pairs):
             command = commands[number % len(commands)]

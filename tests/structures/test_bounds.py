@@ -179,3 +179,22 @@ def test_crystals_beyond_the_size_of_training_are_flagged() -> None:
     )
     assert result.beyond_training.tolist() == [True]
     assert "130 sites" in result.notes[0].text
+
+
+@pytest.mark.parametrize("occupancy", [1.0, 0.005])
+def test_many_sites_at_one_place_are_no_search_without_end(occupancy: float) -> None:
+    # moyo takes the cube of them; alternatives are searched by a process with a limit of time
+    count = 300
+    numbers, filled = np.zeros((count, 4), dtype=np.int16), np.zeros((count, 4), dtype=np.float32)
+    numbers[:, 0], filled[:, 0] = 11, occupancy
+    crystals = Crystals(
+        ids=np.array(["a"]),
+        lattice=np.diag([5.0, 6.0, 7.0])[None],
+        offsets=np.array([0, count]),
+        frac_coords=np.zeros((count, 3)),
+        numbers=numbers,
+        occupancy=filled,
+    )
+    start = time.monotonic()
+    assert len(canonicalize(crystals).crystals) == (occupancy < 1)
+    assert time.monotonic() - start < 3 * SECONDS  # wall time, with the other process

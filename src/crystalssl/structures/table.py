@@ -21,6 +21,7 @@ from crystalssl.files import atomic
 from crystalssl.structures.assembly import LONGEST_VECTOR
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import storable, unique_ids
+from crystalssl.structures.parquet_footer import check_size
 from crystalssl.structures.species import decode_species, encode_species
 from crystalssl.structures.table_columns import (
     ID,
@@ -30,7 +31,6 @@ from crystalssl.structures.table_columns import (
     SPECIES,
     SPECIES_AT_SITES,
     check_columns,
-    check_size,
     nested,
     numbers,
     texts,
@@ -70,8 +70,8 @@ def read_table(path: str | Path) -> ReadResult:
     """
     path = Path(path)
     try:
-        with pq.ParquetFile(path) as file:
-            check_size(file.metadata, path.stat().st_size, str(path))
+        with path.open("rb") as file:
+            check_size(file, str(path))
         table = pq.read_table(path)
     except FileNotFoundError:
         raise InputError(f"No file {path}. Give the path of a structure table.") from None
@@ -92,8 +92,9 @@ def iter_tables(path: str | Path) -> Iterator[ReadResult]:
         InputError: as :func:`read_table`.
     """
     try:
+        with Path(path).open("rb") as content:
+            check_size(content, str(path))
         file = pq.ParquetFile(path)
-        check_size(file.metadata, Path(path).stat().st_size, str(path))
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}).") from error
     first = 0

@@ -133,23 +133,12 @@ def _first_near(lattice: Floats, frac_coords: Floats) -> Integers:
 
 def clash(lattice: Floats, frac_coords: Floats, filled: Floats) -> bool:
     """Whether two sites are closer than half an angstrom and cannot be alternatives."""
-    from crystalssl.structures._overlap import shortest_overlap
-    from crystalssl.structures.validity import MIN_DISTANCE, OCCUPANCY_TOLERANCE
+    from crystalssl.structures.validity import MIN_DISTANCE, shortest_distance
 
     if len(frac_coords) > 5000:
         return False
-    reach = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    if (reach > 10).any():
-        return True
-    shortest = shortest_overlap(
-        np.ascontiguousarray(lattice[None]),
-        np.array([0, len(frac_coords)], dtype=np.int64),
-        np.ascontiguousarray(frac_coords),
-        filled.astype(np.float64),
-        reach[None],
-        MIN_DISTANCE,
-        1.0 + OCCUPANCY_TOLERANCE,
-    )
+    offsets = np.array([0, len(frac_coords)], dtype=np.int64)
+    shortest = shortest_distance(lattice[None], offsets, frac_coords, filled.astype(np.float64))
     return bool(shortest[0] < MIN_DISTANCE)
 
 
