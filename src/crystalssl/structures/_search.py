@@ -54,7 +54,11 @@ def doubtful(lattice: npt.NDArray[np.float64], frac_coords: npt.NDArray[np.float
         return False
     # boxes half an angstrom wide, which hold one atom or a few alternatives
     boxes = np.maximum(np.ceil(np.sqrt(squares) / _NARROW), 1)
-    box = np.floor((frac_coords - np.floor(frac_coords)) * boxes) @ [1, boxes[0], boxes[0] * boxes[1]]
+    box = np.floor((frac_coords - np.floor(frac_coords)) * boxes) @ [
+        1,
+        boxes[0],
+        boxes[0] * boxes[1],
+    ]
     return bool(np.unique(box, return_counts=True)[1].max() >= _CROWDED)
 
 

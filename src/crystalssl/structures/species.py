@@ -173,8 +173,7 @@ _SPECIES_TYPE = pa.struct(
 def _elements() -> list[dict[str, object]]:
     """OPTIMADE species of a site that one element fills, by atomic number."""
     return [
-        {"name": symbol, "chemical_symbols": [symbol], "concentration": [1.0]}
-        for symbol in SYMBOLS
+        {"name": symbol, "chemical_symbols": [symbol], "concentration": [1.0]} for symbol in SYMBOLS
     ]
 
 
