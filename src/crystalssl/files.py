@@ -20,6 +20,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from crystalssl.errors import InputError, Skip, cell_text
 from crystalssl.locks import (
     FAULT,
@@ -35,8 +38,8 @@ from crystalssl.locks import (
 
 __all__ = [
     "FAULT", "LOCK", "atomic", "atomic_set", "cannot_write", "check", "check_target",
-    "check_version", "describe", "exclusive", "json_text", "make_folder", "read_json", "remove",
-    "scratch", "sha256", "write_bytes", "write_json", "write_skipped", "write_text",
+    "check_version", "describe", "exclusive", "json_text", "load_npy", "make_folder", "read_json",
+    "remove", "scratch", "sha256", "write_bytes", "write_json", "write_skipped", "write_text",
 ]  # fmt: skip
 
 ASIDE = ".partial"
@@ -162,6 +165,28 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a {type(value).__name__}, expected a JSON object.")
     return value
+
+
+def load_npy(path: str | Path) -> npt.NDArray[np.generic]:
+    """An array of a ``.npy`` file, mapped into memory and read-only; pickles are never read.
+
+    NumPy raises errors of many kinds on damaged headers, and trusts the size that they claim where
+    a file is not mapped.
+
+    Raises:
+        OSError: if the system refuses.
+        ValueError: if the file is no ``.npy`` array, or is cut off.
+    """
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is no .npy array ({error!r})") from error
+    if not isinstance(stored, np.ndarray):
+        stored.close()
+        raise ValueError(f"{path} is an archive, expected one .npy array")
+    return stored
 
 
 def check_version(version: object, newest: int, path: str | Path) -> int:

@@ -192,19 +192,16 @@ def sample(count: int, size: int) -> list[int]:
 
 def import_all() -> None:
     """Load what commands need, once for all processes; nothing here may start a thread."""
-    import lightgbm
-    import moyopy
-    import pandas
-    import shap  # noqa: F401
     import torch
 
     torch.set_num_threads(1)
     import crystalssl
     from crystalssl.structures.validity import shortest_distance
 
-    for module in pkgutil.walk_packages(crystalssl.__path__, "crystalssl."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    inside = pkgutil.walk_packages(crystalssl.__path__, "crystalssl.")
+    names = [module.name for module in inside if not module.name.endswith("__main__")]
+    for name in (*names, "lightgbm", "moyopy", "pandas", "shap"):
+        importlib.import_module(name)
     one = np.zeros((1, 3))
     shortest_distance(np.eye(3)[None], np.array([0, 1]), one, np.ones(1))  # numba, compiled
 

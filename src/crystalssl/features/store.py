@@ -28,7 +28,7 @@ from crystalssl.features.writer import (
     sidecars,
     write_features,
 )
-from crystalssl.files import check, check_version, read_json
+from crystalssl.files import check, check_version, load_npy, read_json
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
 __all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
@@ -119,17 +119,16 @@ def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
 
 def _load_npy(path: Path) -> Features:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError, MemoryError) as error:
+        array = np.array(load_npy(path))
+    except (OSError, ValueError, MemoryError) as error:
         raise InputError(
             f"Cannot read the features {path}: it is no .npy array of numbers, cut off, or holds "
             "Python objects, which are never loaded. Save it with numpy.save after "
             "array.astype('float32'), or extract again."
         ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(
-            f"{path} holds {got}, expected numbers of shape (crystals, features). "
+            f"{path} holds {array.dtype} {array.shape}, expected numbers of shape (crystals, features). "
             "Save one row for each crystal."
         )
     told = _read_names(path, array.shape[1])

@@ -134,6 +134,8 @@ def mixture_codes(
     rounded = np.round(crystals.occupancy.astype(np.float64), decimals)
     code = crystals.numbers[:, 0].astype(np.int64)
     mixed = np.flatnonzero((crystals.numbers[:, 1] > 0) | (rounded[:, 0] != 1.0))
+    if not len(mixed):
+        return code, mixtures
     numbers = np.where(rounded[mixed] > 0, crystals.numbers[mixed], 0)
     table = np.concatenate([numbers.astype(np.float64), rounded[mixed]], axis=1)
     found, index = np.unique(table, axis=0, return_inverse=True)

@@ -79,15 +79,18 @@ def _merge_images(
     """Average the images of one row that fall together."""
     apart = image[:, None] - image[None]  # (group, group, 3)
     apart -= np.rint(apart)
-    distance = np.linalg.norm(apart @ lattice, axis=-1)
+    cartesian = apart @ lattice
+    square = np.einsum("ijk,ijk->ij", cartesian, cartesian)
     merged: dict[int, tuple[Integers, npt.NDArray[np.bool_]]] = {}
     for tolerance in tolerances:
-        same = distance < tolerance
+        same = square < tolerance**2
         first = np.unique(same.argmax(axis=1))
         merged.setdefault(len(first), (first, same))
         if not stated or len(first) == stated:
             break
     first, same = merged.get(stated, next(iter(merged.values())))
+    if len(first) == len(image):  # a general position
+        return image
     return np.array([image[k] - apart[k][same[k]].mean(axis=0) for k in first])
 
 

@@ -84,7 +84,7 @@ def named_by_symbol(text: str, code: str = "") -> Named | None:
     symbol, _, ext = stem.partition(":")
     hints |= set(ext.strip()[:1])
     symbol = _short(re.sub(r"[_~$]+", " ", symbol))
-    groups = _table().get(symbol)
+    groups = _table().get(plain.replace(" ", "")) or _table().get(symbol)
     marked = re.match(r"(.+?)(o?[12]|[szhr])$", symbol)
     if not groups and marked and marked.group(1) in _table():
         mark = marked.group(2)[-1]
