@@ -128,8 +128,8 @@ def _load_npy(path: Path) -> Features:
         ) from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(
-            f"{path} holds {array.dtype} {array.shape}, expected numbers of shape (crystals, features). "
-            "Save one row for each crystal."
+            f"{path} holds {array.dtype} {array.shape}, expected numbers of shape (crystals, "
+            "features). Save one row for each crystal."
         )
     told = _read_names(path, array.shape[1])
     if sum(told.widths.values()) != array.shape[1]:
