@@ -27,7 +27,13 @@ PAIRS = 4_096
 SLACK = 2e-5
 """Rounding of the bound, in units of the largest length."""
 
+HELD = 2**28
+"""Numbers of the first table in memory at a time (1 GiB)."""
+MOST_PAIRS = 20_000_000
+"""Pairs that are kept; so many take 0.5 GiB."""
+
 Distances = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +62,12 @@ class Pairs:
         distances = np.concatenate([each.distances for each in listed])
         order = np.lexsort((second, first))
         return Pairs(first=first[order], second=second[order], distances=distances[order])
+
+    def moved(self, first: int, second: int) -> Pairs:
+        """The same where rows are counted from so many rows before."""
+        return Pairs(
+            first=self.first + first, second=self.second + second, distances=self.distances
+        )
 
     @staticmethod
     def none() -> Pairs:
@@ -172,3 +184,129 @@ class Finder:
             close = distances <= threshold
             if close.any():
                 yield Pairs(first=first[close], second=second[close], distances=distances[close])
+
+
+Watch = Callable[[int, int], None]
+"""Told of rows done and rows in all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duplicates:
+    """Pairs of near-duplicates by id.
+
+    Attributes:
+        first: (c,) ids of the first table.
+        second: (c,) ids of the second, or of later rows of the first.
+        distances: (c,) root mean square differences.
+        rows: number of rows compared of each table.
+        skipped: crystals left out because their features are not finite.
+    """
+
+    first: Ids
+    second: Ids
+    distances: Distances
+    rows: tuple[int, int]
+    skipped: list[Skip]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def find_duplicates(
+    first: Source,
+    second: Source | None = None,
+    *,
+    threshold: float,
+    axes: Axes,
+    held: int = HELD,
+    watch: Watch = lambda done, total: None,
+) -> Duplicates:
+    """All pairs of crystals no farther apart than a threshold.
+
+    Args:
+        first: features, or their file.
+        second: likewise; None for pairs within ``first``.
+        threshold: largest distance of a pair.
+        axes: how features become coordinates.
+        held: numbers of the first table in memory at a time; a larger one is done in pieces.
+        watch: told how far it is.
+
+    Raises:
+        InputError: if features are of other widths, or there are more than ``MOST_PAIRS`` pairs.
+    """
+    within = second is None
+    other = first if second is None else second
+    rows = max(1, held // max(1, axes.count))
+    counts = row_count(first), row_count(other)
+    total = -(-counts[0] // rows) * counts[1]
+    pairs: list[Pairs] = []
+    ids: list[Ids] = []
+    others: list[Ids] = []
+    skipped: list[Skip] = []
+    done = kept = start = 0
+    for piece in _pieces(first, rows, axes):
+        ids.append(piece.ids)
+        skipped += piece.skipped
+        finder = Finder(piece.coordinates)
+        others, before = [], 0
+        for batch in batches(other):
+            compared = project([batch], axes)
+            others.append(compared.ids)
+            numbers = np.arange(before, before + len(compared.ids))
+            before += len(compared.ids)
+            done += len(batch)
+            if not within or before > start:
+                after = numbers - start if within else None
+                for close in finder.pairs(compared.coordinates, threshold, after):
+                    pairs.append(close.moved(start, int(numbers[0])))
+                    kept += len(close)
+                    _check_count(kept, threshold)
+            watch(done, total)
+        start += len(piece.ids)
+    joined = Pairs.joined(pairs)
+    names, theirs = _together(ids), _together(others)
+    return Duplicates(
+        first=names[joined.first],
+        second=theirs[joined.second],
+        distances=joined.distances,
+        rows=(len(names), len(theirs)),
+        skipped=skipped,
+    )
+
+
+def _pieces(source: Source, rows: int, axes: Axes) -> Iterator[Points]:
+    """Points, so many at a time; their coordinates are written where they stay."""
+    room = min(rows, row_count(source))
+    coordinates = np.empty((room, axes.count), np.float32)
+    ids: list[Ids] = []
+    skipped: list[Skip] = []
+    filled = 0
+    for batch in batches(source):
+        points = project([batch], axes)
+        skipped += points.skipped
+        start = 0
+        while start < len(points.ids):
+            stop = start + min(room - filled, len(points.ids) - start)
+            coordinates[filled : filled + stop - start] = points.coordinates[start:stop]
+            ids.append(points.ids[start:stop])
+            filled, start = filled + stop - start, stop
+            if filled == room:
+                yield Points(
+                    ids=np.concatenate(ids), coordinates=coordinates, axes=axes, skipped=skipped
+                )
+                ids, skipped, filled = [], [], 0
+    if filled:
+        held = coordinates[:filled]
+        yield Points(ids=np.concatenate(ids), coordinates=held, axes=axes, skipped=skipped)
+
+
+def _together(names: list[Ids]) -> Ids:
+    return np.concatenate([np.zeros(0, np.str_), *names])
+
+
+def _check_count(count: int, threshold: float) -> None:
+    if count > MOST_PAIRS:
+        raise InputError(
+            f"More than {MOST_PAIRS:,} pairs are within {threshold:g}; that is no threshold for "
+            "duplicates. Give a smaller --threshold."
+        )
