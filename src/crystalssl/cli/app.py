@@ -175,6 +175,7 @@ add("matbench", command(pipeline.matbench, show=show_results), to=evaluate)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=LOOK)
 report = command(pipeline.report, features=options.MAP_FEATURES, structures=options.MAP_FILE)
 add("report", report, LOOK)
+add("map", command(pipeline.write_map, out=options.MAP_OUT, structures=options.MAP_STRUCTURES), LOOK)
 app.add_typer(info.app, name="info", rich_help_panel=LOOK)
 app.add_typer(info.settings, name="config", rich_help_panel=LOOK)
 

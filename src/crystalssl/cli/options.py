@@ -44,6 +44,11 @@ LABELLED = several(Path, "Structures with labels", "--structures", "-s")
 BUNDLED = argument(list[Path] | None, f"{FILES}; the bundled crystals if none are given.")
 MAP_FILE = option(File, "Their table, with labels; that of DIR if none.", "--structures", "-s")
 MAP_FEATURES = option(File, "Features for the map; those of DIR if none.")
+MAP_OUT = option(Path, "Page, .html; needs nothing else, also offline.", "--out", "-o")
+MAP_STRUCTURES = option(
+    list[Path] | None, f"{FILES}; those the features are of.", "--structures", "-s",
+    show_default=False,
+)  # fmt: skip
 PRESET = option(str, "quick, paper or large.", "--preset", "-p")
 BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
@@ -106,6 +111,12 @@ OPTIONS: dict[str, Any] = {
         File, "Folder shared by scenarios of the same structures and features: baselines are made "
         "and models on all labels fitted once.",
     ),
+    "color": several(
+        str, "Column of the structures that colours the map; space_group and crystal_system too",
+        "--color", "-c",
+    ),
+    "title": option(Text, "Heading of the page."),
+    "most_structures": option(int, "Crystals that can be seen in 3D, at most.", min=0),
     "umap": option(bool, "Show UMAP beside principal components, where it is installed."),
     "strict": option(bool, "Stop if any structure cannot be used.", "--strict"),
     "symprec": option(float, "Symmetry tolerance in angstrom.", min=1e-6, max=0.5),
