@@ -6,6 +6,8 @@ those of ``report/projection.py``; neighbours are nearest in the features, not o
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +24,11 @@ from crystalssl.report.page import percent
 from crystalssl.report.projection import Points, neighbour_map, principal_plane
 from crystalssl.structures.canonical import CRYSTAL_SYSTEMS, Symmetry
 from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.elements import symbol_to_number
 from crystalssl.structures.formulas import reduced_formulas
 
+WHOLE = 5e-4
+"""Relative difference from a whole amount that rounding leaves."""
 MOST_COLUMNS = 12
 """Columns on a map that names none, at most."""
 SYSTEM, GROUP = "crystal_system", "space_group"
@@ -96,10 +101,29 @@ def planes_of(matrix: npt.NDArray[np.floating], cache: Path | None, umap: bool) 
 
 
 def formulas_of(crystals: Crystals, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
-    """(n,) reduced formulas of crystals by row, empty where the row is negative."""
-    formulas = np.append(reduced_formulas(crystals), "")
-    chosen: npt.NDArray[np.str_] = formulas[rows]
+    """(n,) formulas of crystals by row, empty where the row is negative.
+
+    Of a disordered crystal, amounts are in units of the elements of whole amount, as chemists
+    write it: ``Li0.41Al0.08Ge0.59PO4``, not the smallest whole numbers that come near.
+    """
+    formulas = reduced_formulas(crystals).astype(object)
+    mixed = (crystals.numbers[:, 1] > 0) | (crystals.occupancy[:, 0] < 1.0 - WHOLE)
+    for row in np.unique(crystals.crystal_of_site[mixed]).tolist():
+        sites = slice(int(crystals.offsets[row]), int(crystals.offsets[row + 1]))
+        numbers, shares = crystals.numbers[sites].ravel(), crystals.occupancy[sites].ravel()
+        amounts = np.bincount(numbers, weights=shares)  # (Z,) atoms of each element in the cell
+        formulas[row] = _in_whole_units(re.findall("[A-Z][a-z]?", formulas[row]), amounts)
+    chosen: npt.NDArray[np.str_] = np.append(formulas, "")[rows].astype(np.str_)
     return chosen
+
+
+def _in_whole_units(symbols: Sequence[str], amounts: npt.NDArray[np.float64]) -> str:
+    """A formula of which the elements of whole amount have the smallest whole numbers."""
+    of = {symbol: float(amounts[symbol_to_number(symbol)]) for symbol in symbols}
+    whole = [round(x) for x in of.values() if round(x) and abs(x - round(x)) < WHOLE * x]
+    unit = math.gcd(*whole) if whole else max(of.values())
+    texts = {symbol: f"{x / unit:.3g}" for symbol, x in of.items()}
+    return "".join(s if text == "1" else f"{s}{text}" for s, text in texts.items())
 
 
 def columns_of(
@@ -157,7 +181,7 @@ def _symmetry_columns(symmetry: Symmetry, rows: npt.NDArray[np.int64]) -> dict[s
 
     known = rows >= 0
     numbers = np.where(known, symmetry.space_group[rows], 0)
-    names = {n: f"{gemmi.find_spacegroup_by_number(n).hm} ({n})" for n in set(numbers.tolist()) - {0}}
+    names = {n: f"{gemmi.find_spacegroup_by_number(n).short_name()} ({n})" for n in set(numbers.tolist()) - {0}}
     groups = [names.get(number) for number in numbers.tolist()]
     codes = np.where(known, symmetry.crystal_system[rows], -1).tolist()
     systems = [CRYSTAL_SYSTEMS[code] if code >= 0 else None for code in codes]

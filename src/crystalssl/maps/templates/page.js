@@ -126,13 +126,17 @@ function tip(row, x, y) {
 }
 
 function choose(row, fromAddress = false) {
-  if (!fromAddress) history.pushState(null, "", `#${encodeURIComponent(ids[row])}`);
+  if (!fromAddress) {
+    try { history.pushState(null, "", `#${encodeURIComponent(ids[row])}`); } catch { /* a notebook's frame has no address */ }
+  }
   scatter.chosen = row;
   scatter.near = near ? Array.from(near.subarray(row * meta.near, (row + 1) * meta.near)) : [];
   scatter.reveal(row); scatter.paintAbove();
   get("hint").hidden = true; get("crystal").hidden = false;
   get("formula").replaceChildren(subscripts(formulas[row] || ids[row]));
   get("id").textContent = ids[row];
+  get("below").hidden = false;
+  get("below").replaceChildren(subscripts(formulas[row] || ids[row]), ` (${ids[row]}): crystal and neighbours below`);
   get("said").textContent = `${formulas[row]}, ${ids[row]}`;
   const isKnown = column => column.kind === "category" ? column.values[row] >= 0 : Number.isFinite(column.values[row]);
   const known = columns.filter(isKnown), unknown = columns.filter(column => !isKnown(column));
@@ -193,6 +197,7 @@ async function start() {
   get("colour-label").hidden = !columns.length;
   const setPlane = () => { const plane = planes[get("plane").value || 0]; scatter.setPoints(plane.x, plane.y); get("axes").textContent = plane.note; };
   const setColour = () => { current = columns[get("colour").value || 0] || null; only = -1; recolour(); legend(); filter(); if (scatter.chosen >= 0) choose(scatter.chosen, true); };
+  get("below").onclick = () => get("crystal").scrollIntoView({behavior: "smooth"});
   get("plane").onchange = setPlane; get("colour").onchange = setColour;
   get("fit").onclick = () => scatter.fit(); get("closer").onclick = () => scatter.zoomBy(1.5); get("farther").onclick = () => scatter.zoomBy(1 / 1.5);
   let typing; get("find").oninput = event => { query = event.target.value; clearTimeout(typing); typing = setTimeout(filter, 120); };
