@@ -90,19 +90,24 @@ class Scatter {
   paint() {
     const started = performance.now();
     const {width, height} = this.canvas, context = this.canvas.getContext("2d");
-    const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+    if (!this.image || this.image.width !== width || this.image.height !== height) {
+      this.image = context.createImageData(width, height);
+      this.pixels = new Uint32Array(this.image.data.buffer);
+    }
+    this.pixels.fill(0);
+    const {x, y, order, colours, missing, shown, pixels} = this;
     const full = disc(this.radius * this.ratio), small = disc(this.radius * this.ratio * 0.7);
-    const faded = pass => {
-      for (const i of this.order) {
-        const dim = this.shown && !this.shown[i], none = this.missing && this.missing[i];
+    const scale = this.scale * this.ratio, left = width / 2 - this.centre[0] * scale, top = height / 2 + this.centre[1] * scale;
+    for (let pass = 0; pass < 2; pass++) { // what is faded or has no value lies below
+      for (let k = 0; k < order.length; k++) {
+        const i = order[k], dim = shown !== null && !shown[i], none = missing[i] === 1;
         if ((dim || none ? 0 : 1) !== pass) continue;
-        const [x, y] = this.toScreen(i);
-        if (x < -20 || y < -20 || x > width + 20 || y > height + 20) continue;
-        stamp(pixels, width, height, x, y, none || dim ? small : full, dim ? theme.faded : this.colours[i]);
+        const px = Math.round(left + x[i] * scale), py = Math.round(top - y[i] * scale);
+        if (px < -20 || py < -20 || px > width + 20 || py > height + 20) continue;
+        stamp(pixels, width, height, px, py, none || dim ? small : full, dim ? theme.faded : colours[i]);
       }
-    };
-    faded(0); faded(1);
-    context.putImageData(image, 0, 0);
+    }
+    context.putImageData(this.image, 0, 0);
     this.frame = performance.now() - started;
   }
 
@@ -244,16 +249,17 @@ function disc(radius) { // offsets of a disc's pixels and how far each is covere
 }
 
 function stamp(pixels, width, height, px, py, cells, colour) {
-  const x0 = Math.round(px), y0 = Math.round(py);
   for (let k = 0; k < cells.length; k += 3) {
-    const x = x0 + cells[k], y = y0 + cells[k + 1], cover = cells[k + 2];
+    const x = px + cells[k], y = py + cells[k + 1], cover = cells[k + 2];
     if (x < 0 || y < 0 || x >= width || y >= height) continue;
     const at = y * width + x, below = pixels[at];
-    if (cover === 255 || below === 0) { pixels[at] = (colour & 0xffffff) | (cover << 24); continue; }
-    const mix = shift => {
-      const a = (below >>> shift) & 255, b = (colour >>> shift) & 255;
-      return Math.round(a + (b - a) * cover / 255) << shift;
-    };
-    pixels[at] = mix(0) | mix(8) | mix(16) | (Math.max(below >>> 24, cover) << 24);
+    if (cover === 255) pixels[at] = colour;
+    else if (below === 0) pixels[at] = (colour & 0xffffff) | (cover << 24);
+    else { // the edge of a disc above another: red and blue at once, in 256 steps, then green
+      const rest = 256 - cover;
+      const sides = (((colour & 0xff00ff) * cover + (below & 0xff00ff) * rest) >>> 8) & 0xff00ff;
+      const green = (((colour & 0xff00) * cover + (below & 0xff00) * rest) >>> 8) & 0xff00;
+      pixels[at] = sides | green | (Math.max(below >>> 24, cover) << 24);
+    }
   }
 }
