@@ -38,6 +38,7 @@ from crystalssl.pipeline import (
 from crystalssl.pipeline import (
     train_bottleneck as train_bottleneck,
 )
+from crystalssl.search import CrystalIndex as CrystalIndex
 from crystalssl.structures.canonical import canonicalize as canonicalize
 from crystalssl.structures.crystals import Crystals as Crystals
 from crystalssl.structures.reading import read_structures as read_structures

@@ -9,6 +9,7 @@ Features may be stored as float16 or int8 (``precision.py``) and are float32 onc
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,10 @@ from crystalssl.features.writer import (
 from crystalssl.files import check, check_version, read_json
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
-__all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
+__all__ = [
+    "Features", "count_features", "iter_features", "load_features", "save_features", "save_npy",
+    "save_parquet",
+]  # fmt: skip
 
 UNNAMED = "features"
 """Name of the only block of an array that came without names."""
@@ -83,11 +87,59 @@ def load_features(path: Path) -> Features:
     raise InputError(f"Got features {path.name!r}, expected a file that ends in .parquet or .npy.")
 
 
+def iter_features(path: Path, rows: int = 8192) -> Iterator[Features]:
+    """What :func:`load_features` gives, a few rows at a time, for files larger than memory.
+
+    Args:
+        path: the file.
+        rows: rows of every batch but the last; a file without rows gives one empty batch.
+
+    Raises:
+        InputError: as :func:`load_features`.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet" or not path.is_file():
+        whole = load_features(path)
+        for start in range(0, max(len(whole), 1), rows):
+            yield whole.between(start, start + rows)
+        return
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            schema, empty = file.schema_arrow, True
+            for batch in file.iter_batches(rows):
+                empty = False
+                yield _of_table(pa.Table.from_batches([batch], schema=schema), path)
+            if empty:
+                yield _of_table(schema.empty_table(), path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"Cannot read the features {path}: {error}. Extract again.") from error
+
+
+def count_features(path: Path) -> tuple[int, int]:
+    """Rows and columns of a features file.
+
+    Raises:
+        InputError: as :func:`load_features`.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet" or not path.is_file():
+        whole = load_features(path)
+        return len(whole), len(whole.names)
+    first = next(iter_features(path, 1))
+    with pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows), len(first.names)
+
+
 def _load_parquet(path: Path) -> Features:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"Cannot read the features {path}: {error}. Extract again.") from error
+    return _of_table(table, path)
+
+
+def _of_table(table: pa.Table, path: Path) -> Features:
+    """Features of rows of a Parquet file."""
     notes = table.schema.metadata or {}
     version = notes.get(VERSION.encode(), b"0")
     check_version(int(version) if version.isdigit() else str(version), FEATURES_VERSION, path)
