@@ -155,9 +155,7 @@ class _Label:
     noise: float
 
 
-def project(
-    matrix: Features, rows: Index, scalers: list[Scaler], axes: list[Floats]
-) -> Floats:
+def project(matrix: Features, rows: Index, scalers: list[Scaler], axes: list[Floats]) -> Floats:
     """(m, d) scores of some rows along the axes of every view, side by side."""
     blocks = []
     for scaler, turned in zip(scalers, axes, strict=True):
@@ -219,7 +217,9 @@ def _maximise(
     total = [0.5 * float(np.log(2 * len(variances) * values.sum())) for values in variances]
     length = torch.tensor(total, dtype=torch.float64, requires_grad=True)
     exponent = torch.zeros(len(logs), dtype=torch.float64, requires_grad=True)
-    both = torch.tensor([0.0, -1.5], dtype=torch.float64, requires_grad=True)  # log amplitude, noise
+    both = torch.tensor(
+        [0.0, -1.5], dtype=torch.float64, requires_grad=True
+    )  # log amplitude, noise
     unit = torch.eye(len(labels), dtype=torch.float64)
     optimizer = torch.optim.LBFGS(
         [length, exponent, both], max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
@@ -252,7 +252,11 @@ def _maximise(
         amplitude, noise = torch.exp(both).tolist()
         scale: Floats = axis_scale().numpy()
     if not (np.isfinite(scale).all() and np.isfinite([amplitude, noise]).all()):
-        return np.exp(-np.concatenate([np.full(len(v), t) for v, t in zip(variances, total)])), 1.0, 0.3
+        return (
+            np.exp(-np.concatenate([np.full(len(v), t) for v, t in zip(variances, total)])),
+            1.0,
+            0.3,
+        )
     return scale, float(amplitude), float(noise)
 
 

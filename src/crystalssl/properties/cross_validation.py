@@ -120,9 +120,7 @@ def cluster_tasks(
     return tasks
 
 
-def cross_validate(
-    experiment: Experiment, plan: Plan, watch: Watch
-) -> Iterator[CrossValidation]:
+def cross_validate(experiment: Experiment, plan: Plan, watch: Watch) -> Iterator[CrossValidation]:
     """Every repeat, as it is done."""
     data = experiment.data()
     count = len(experiment.labels)
@@ -172,9 +170,7 @@ def predictions_of(
 def _fit_and_predict(experiment: Experiment, candidate: Candidate, task: Task) -> Floats:
     columns, _ = experiment.inputs.columns(candidate.kinds)
     matrix = experiment.inputs.matrix[:, columns]
-    fitted = candidate.head.fit(
-        matrix, task.train, experiment.labels, experiment.groups, task.seed
-    )
+    fitted = candidate.head.fit(matrix, task.train, experiment.labels, experiment.groups, task.seed)
     return fitted.predict(matrix, task.test)
 
 

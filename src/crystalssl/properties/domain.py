@@ -51,9 +51,7 @@ class Domain:
         """Distance at which the domain ends."""
         return float(np.percentile(self.own, PERCENTILE))
 
-    def place(
-        self, matrix: npt.NDArray[np.float32], elements: npt.NDArray[np.bool_]
-    ) -> Placement:
+    def place(self, matrix: npt.NDArray[np.float32], elements: npt.NDArray[np.bool_]) -> Placement:
         """Where crystals lie.
 
         Args:
@@ -135,9 +133,7 @@ def whitened_axes(inputs: Floats, most: int = AXES) -> Floats:
     return np.asarray(vectors / np.sqrt(values))
 
 
-def project(
-    matrix: npt.NDArray[np.float32], rows: Index, scaler: Scaler, axes: Floats
-) -> Floats:
+def project(matrix: npt.NDArray[np.float32], rows: Index, scaler: Scaler, axes: Floats) -> Floats:
     """(m, d) whitened scores of some rows."""
     scores = np.empty((len(rows), axes.shape[1]))
     for chunk in chunks(len(rows), len(axes)):

@@ -136,9 +136,7 @@ def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -
     )
 
 
-def _judged(
-    experiment: Experiment, run: CrossValidation, points: Floats, kind: Kind
-) -> OutOfFold:
+def _judged(experiment: Experiment, run: CrossValidation, points: Floats, kind: Kind) -> OutOfFold:
     """Outer predictions with intervals: stack and quantiles come from inner predictions alone."""
     labels, groups = experiment.labels, experiment.groups
     count = len(labels)
@@ -157,9 +155,7 @@ def _judged(
         own = nearest_of_others(points[train], groups[train], NEAREST)[1].mean(axis=1)
         residuals = np.abs(labels[train] - stack.predict(inner)).max(axis=1)
         intervals = fit_intervals(residuals, stack.disagreement(inner), own)
-        half_width[test] = intervals.half_width(
-            stack.disagreement(run.outer[test]), distance[test]
-        )
+        half_width[test] = intervals.half_width(stack.disagreement(run.outer[test]), distance[test])
         seen = experiment.inputs.elements[train].any(axis=0)
         unseen = (experiment.inputs.elements[test] & ~seen).any(axis=1)
         inside[test] = (distance[test] <= np.percentile(own, 95.0)) & ~unseen

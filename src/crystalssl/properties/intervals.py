@@ -43,9 +43,7 @@ class Intervals:
         inputs = _inputs(disagreement, distance)
         return np.maximum(inputs @ self.scale, self.floor)
 
-    def half_width(
-        self, disagreement: Floats, distance: Floats, level: float = LEVEL
-    ) -> Floats:
+    def half_width(self, disagreement: Floats, distance: Floats, level: float = LEVEL) -> Floats:
         """(m,) half width of intervals of a level; the largest ratio where residuals are few."""
         return self.quantile(level) * self.expected(disagreement, distance)
 

@@ -7,7 +7,7 @@ such as ``<1E-10`` are counted and listed: a bound is no measured value. First s
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,7 +172,7 @@ def _table_of(
             )
         return of_arrow(crystals.columns), np.arange(len(crystals)), [], []
     table = read_cells(source.file)
-    ids = column(table, source.id_column or _id_column(table, source.file), "id column")
+    ids = column(table, source.id_column or id_column_of(table, source.file), "id column")
     rows = match_ids(ids, crystals)
     matched = set(rows[rows >= 0].tolist())
     if not matched:
@@ -199,7 +199,7 @@ def _plain_target(target: str) -> str:
     return logarithm[1].strip() if logarithm else target
 
 
-def _id_column(table: Table, path: Path) -> str:
+def id_column_of(table: Table, path: Path) -> str:
     """The one column that is called like ids.
 
     Raises:
@@ -225,12 +225,12 @@ def match_ids(ids: Sequence[str], crystals: Crystals) -> npt.NDArray[np.int64]:
     names: dict[str, int] = {str(name): row for row, name in enumerate(crystals.ids)}
     files = crystals.columns
     if files is not None and SOURCE_COLUMN in files.column_names:
-        sources = [Path(str(file or "").rpartition("!")[2]) for file in files[SOURCE_COLUMN].to_pylist()]
-        stems = [file.stem for file in sources]
-        for row, (file, stem) in enumerate(zip(sources, stems, strict=True)):
-            names.setdefault(file.name, row)
-            if stems.count(stem) == 1 if len(stems) < 1000 else False:
-                names.setdefault(stem, row)
+        sources = [Path(str(file or "")) for file in files[SOURCE_COLUMN].to_pylist()]
+        often = Counter(name for file in sources for name in {file.name, file.stem})
+        for row, file in enumerate(sources):
+            for name in (file.name, file.stem):
+                if often[name] == 1:  # a file of several structures names none of them
+                    names.setdefault(name, row)
     folded: dict[str, int] = {}
     for name, row in names.items():
         folded[name.casefold()] = row if folded.setdefault(name.casefold(), row) == row else -1
@@ -317,8 +317,8 @@ def parse_number(text: str) -> float | None:
         [0.0015, 2.31, 0.5, 1.5, None]
     """
     text = UNCERTAINTY.sub("", text.strip()).replace("\u2212", "-")
-    if text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")  # a decimal comma; a cell with a thousands comma has no unit
+    if re.fullmatch(r"[+-]?\d+,(\d{1,2}|\d{4,})([eE][+-]?\d+)?", text):
+        text = text.replace(",", ".")  # a decimal comma; before three digits it may be thousands
     if not NUMBER.fullmatch(text):
         return None
     value = float(text)

@@ -193,7 +193,9 @@ def load_model(folder: Path, card: PropertyCard) -> StackedModel:
     try:
         return _unpacked(arrays, texts, card)
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise InputError(f"The model in {folder} does not fit its card ({error}). {REMEDY}") from error
+        raise InputError(
+            f"The model in {folder} does not fit its card ({error}). {REMEDY}"
+        ) from error
 
 
 def _unpacked(

@@ -87,7 +87,9 @@ def unpack(
         ) from error
 
 
-def _unpack(kind: str, own: Mapping[str, npt.NDArray[Any]], texts: Texts | Any, name: str) -> Fitted:
+def _unpack(
+    kind: str, own: Mapping[str, npt.NDArray[Any]], texts: Texts | Any, name: str
+) -> Fitted:
     if kind == "linear":
         scaler = unpack_scaler(own, "scaler")
         shape_of(own["coefficients"], len(scaler.columns), len(own["intercept"]))

@@ -54,7 +54,9 @@ def read_cells(path: str | Path) -> Table:
 
 def of_arrow(table: pa.Table) -> Table:
     """Columns of an Arrow table as texts; numbers in full precision."""
-    return {name: [_text(value) for value in table[name].to_pylist()] for name in table.schema.names}
+    return {
+        name: [_text(value) for value in table[name].to_pylist()] for name in table.schema.names
+    }
 
 
 def column(table: Table, name: str, kind: str = "column") -> list[str]:
