@@ -49,6 +49,9 @@ MAP_STRUCTURES = option(
     list[Path] | None, f"{FILES}; those the features are of.", "--structures", "-s",
     show_default=False,
 )  # fmt: skip
+PREDICTIONS = option(Path, "Predictions, .parquet or .csv.", "--out", "-o")
+MODEL_OUT = option(Path, "Folder for the model.", "--out", "-o")
+PROPERTY = option(str, "Label column to predict, or log10(COLUMN).", "--target", "-t")
 PRESET = option(str, "quick, paper or large.", "--preset", "-p")
 BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
@@ -88,6 +91,15 @@ OPTIONS: dict[str, Any] = {
     "targets": several(str, "Label column to predict, or log10(COLUMN)", "--target", "-t"),
     "target": option(Text, "Label column, if it is not clear.", "--target", "-t"),
     "task": option(Text, "Task name, if the file has another name."),
+    "model": argument(Path, "Folder of a property model.", metavar="MODEL"),
+    "labels": option(File, "Table of labels (.csv, .parquet, .xlsx); those of STRUCTURES if none."),
+    "id_column": option(Text, "Its column of ids or file names.", "--id"),
+    "unit": option(Text, "Unit of the label; read from the column's name if not given."),
+    "group": option(Text, "Column of groups that no split may divide; formulas if not given."),
+    "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
+    "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
+    "finetune": option(str, "Train encoders on with a head: auto, never or always."),
+    "level": option(float, "Share of crystals that intervals are to hold.", min=0.5, max=0.999),
     "head": option(str, "ridge, lightgbm, mlp or random_forest."),
     "also": several(str, "NAME=FILE: further features to compare, under this name"),
     "protocol": option(
