@@ -178,7 +178,7 @@ def test_wrong_input_is_answered_with_what_to_do(crystals, features, tmp_path):
     with pytest.raises(InputError, match="is among the 60 structures"):
         strange = Features(ids=np.array(["p", "q"]), blocks=features.take([0, 1]).blocks)
         write_map(strange, out, structures=crystals)
-    with pytest.raises(InputError, match="expected one of .html"):
+    with pytest.raises(InputError, match=r"expected one of \.html"):
         write_map(features, tmp_path / "m.pdf")
     assert not out.exists()
 

@@ -150,7 +150,8 @@ def test_the_page_is_drawn_without_request_complaint_or_sideways_scrolling(
     teller = """<script>
       const look = setInterval(() => {
         const box = document.querySelector("iframe").contentDocument.getElementById("seen");
-        if (box) { document.getElementById("seen").textContent = box.textContent; clearInterval(look); }
+        if (!box) return;
+        document.getElementById("seen").textContent = box.textContent; clearInterval(look);
       }, 50);
     </script>"""
     frame = f'<iframe width="{width}" height="800" srcdoc="{html.escape(inner)}"></iframe>'
@@ -213,7 +214,8 @@ def test_numbers_classes_and_gaps_have_their_colours(page_path, tmp_path, dark):
       const legendText = () => get("legend").innerText, out = {};
       out.energy = {low: pixel(1), gap: pixel(5), high: pixel(59), legend: legendText()};
       await setColour("Conductivity"); out.log = legendText();
-      await setColour("Family"); out.family = {first: pixel(0), missing: pixel(1), legend: legendText()};
+      await setColour("Family");
+      out.family = {first: pixel(0), missing: pixel(1), legend: legendText()};
       get("legend").querySelectorAll("button")[0].click(); await wait(100);
       out.alone = {first: pixel(0), second: pixel(4), matches: get("matches").innerText};
       await setColour("Many"); out.many = legendText();
@@ -251,7 +253,8 @@ def test_keys_and_the_search_field_lead_to_crystals(page_path, tmp_path):
       get("find").value = "Zz9"; get("find").dispatchEvent(new Event("input")); await wait(300);
       const none = get("matches").innerText;
       const focusable = [...document.querySelectorAll("button, select, input, [tabindex]")]
-        .filter(box => !box.innerText && !box.labels?.length && !box.getAttribute("aria-label")).length;
+        .filter(box => !box.innerText && !box.labels?.length && !box.getAttribute("aria-label"))
+        .length;
       return {first, second, right: scatter.x[second] > scatter.x[first], zoom, whole, turned,
         searched, none, focusable};""")  # fmt: skip
     assert seen["first"] >= 0

@@ -32,8 +32,10 @@ WHOLE = 5e-4
 MOST_COLUMNS = 12
 """Columns on a map that names none, at most."""
 SYSTEM, GROUP = "crystal_system", "space_group"
-"""Columns that come from the symmetry search; a column of the table by that name takes its place."""
-NOT_SHOWN = ("immutable_id", "source", "source_file", "split", "chemical_formula_reduced", "nsites")
+"""Columns of the symmetry search; a column of the table by that name takes their place."""
+NOT_SHOWN = (
+    "immutable_id", "source", "source_file", "split", "chemical_formula_reduced", "nsites",
+)  # fmt: skip
 """Columns that are not shown unless they are named."""
 
 
@@ -80,7 +82,9 @@ class CrystalMap:
         return len(self.ids)
 
 
-def planes_of(matrix: npt.NDArray[np.floating], cache: Path | None, umap: bool) -> tuple[Plane, ...]:
+def planes_of(
+    matrix: npt.NDArray[np.floating], cache: Path | None, umap: bool
+) -> tuple[Plane, ...]:
     """UMAP where it can be made, and the leading principal components.
 
     Args:
@@ -90,9 +94,7 @@ def planes_of(matrix: npt.NDArray[np.floating], cache: Path | None, umap: bool) 
     """
     points, (first, second) = principal_plane(matrix)
     text = f"Principal components of the features: across {percent(first)} of their variance, "
-    plane = Plane(
-        title="principal components", points=points, note=f"{text}up {percent(second)}."
-    )
+    plane = Plane(title="principal components", points=points, note=f"{text}up {percent(second)}.")
     neighbours = neighbour_map(matrix, cache) if umap else None
     if neighbours is None:
         return (plane,)
@@ -111,7 +113,9 @@ def formulas_of(crystals: Crystals, rows: npt.NDArray[np.int64]) -> npt.NDArray[
     for row in np.unique(crystals.crystal_of_site[mixed]).tolist():
         sites = slice(int(crystals.offsets[row]), int(crystals.offsets[row + 1]))
         numbers, shares = crystals.numbers[sites].ravel(), crystals.occupancy[sites].ravel()
-        amounts = np.bincount(numbers, weights=shares)  # (Z,) atoms of each element in the cell
+        amounts = np.bincount(numbers, weights=shares).astype(
+            np.float64
+        )  # (Z,) atoms of each element in the cell
         formulas[row] = _in_whole_units(re.findall("[A-Z][a-z]?", formulas[row]), amounts)
     chosen: npt.NDArray[np.str_] = np.append(formulas, "")[rows].astype(np.str_)
     return chosen
@@ -146,7 +150,7 @@ def columns_of(
     """
     carried = pa.table({}) if crystals.columns is None else crystals.columns
     computed = {} if symmetry is None else _symmetry_columns(symmetry, rows)
-    index = pa.array(np.where(rows < 0, None, rows), type=pa.int64())
+    index = pa.array(rows, mask=rows < 0)
     columns: dict[str, Column] = {}
     for name in named:
         if name in carried.column_names:
@@ -181,7 +185,10 @@ def _symmetry_columns(symmetry: Symmetry, rows: npt.NDArray[np.int64]) -> dict[s
 
     known = rows >= 0
     numbers = np.where(known, symmetry.space_group[rows], 0)
-    names = {n: f"{gemmi.find_spacegroup_by_number(n).short_name()} ({n})" for n in set(numbers.tolist()) - {0}}
+    names = {
+        n: f"{gemmi.find_spacegroup_by_number(n).short_name()} ({n})"
+        for n in set(numbers.tolist()) - {0}
+    }
     groups = [names.get(number) for number in numbers.tolist()]
     codes = np.where(known, symmetry.crystal_system[rows], -1).tolist()
     systems = [CRYSTAL_SYSTEMS[code] if code >= 0 else None for code in codes]

@@ -21,9 +21,10 @@ c88033 7d80b0 c28f8f 668f8f bd80e3 ffa100 a62929 5cb8d1 702eb0 00ff00 94ffff 94e
 b31fd4 b31fba b30da6 bd0d87 c70066
 """
 """Six hexadecimal digits an element, hydrogen first."""
-NONMETALS = frozenset(
-    "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe At Rn".split()
-)  # fmt: skip
+NONMETALS = frozenset({
+    "H", "He", "B", "C", "N", "O", "F", "Ne", "Si", "P", "S", "Cl", "Ar", "Ge", "As", "Se", "Br",
+    "Kr", "Te", "I", "Xe", "At", "Rn",
+})  # fmt: skip
 """Elements between which, and to which, bonds are drawn in a salt; metalloids are among them."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from crystalssl.errors import InputError
 from crystalssl.files import exclusive, write_text
@@ -138,6 +139,11 @@ def gather_map(
 
     if not len(features):
         raise InputError("Got features of no crystal, expected at least one. Extract some first.")
+    features, odd = features.finite()
+    if odd:
+        progress.note(
+            f"{len(odd):,} crystals whose features are not finite are not shown", warning=True
+        )
     if structures is None and color:
         raise InputError(
             f"Got the column {color[0]!r} to colour by but no structures that carry it. Give them "
@@ -146,10 +152,9 @@ def gather_map(
     crystals, rows, symmetry = None, np.full(len(features), -1), None
     if structures is not None:
         crystals, rows, symmetry = _matched(structures, features, symprec, progress)
-    matrix = features.matrix
     with progress.step("Planes and neighbours"):
-        planes = planes_of(matrix, cache, umap)
-        nearest = nearest_of(matrix, NEIGHBOURS)
+        planes = planes_of(features.matrix, cache, umap)
+        nearest = nearest_of(features, NEIGHBOURS)
     if crystals is None:
         blank = np.full(len(features), "", dtype=np.str_)
         return CrystalMap(
@@ -174,7 +179,7 @@ def gather_map(
 
 def _matched(
     structures: Structures, features: Features, symprec: float, progress: Progress
-) -> tuple[Crystals, np.ndarray, Symmetry]:
+) -> tuple[Crystals, npt.NDArray[np.int64], Symmetry]:
     """Structures that have features, the one of every row (negative: none), and their symmetry.
 
     Raises:
