@@ -103,8 +103,8 @@ def test_rock_salt_has_six_neighbours_at_right_angles(rock_salt: dict[str, float
     assert rock_salt["bond_angle_max_degrees"] == pytest.approx(180, abs=0.05)
     assert rock_salt["density_g_per_cm3"] == pytest.approx(2.163, abs=0.01)
     assert rock_salt["space_group"] == 225
-    assert rock_salt["steinhardt_q4_mean"] == pytest.approx(0.7638, abs=1e-3)
-    assert rock_salt["steinhardt_q6_mean"] == pytest.approx(0.3536, abs=1e-3)
+    assert rock_salt["steinhardt_q4_mean"] == pytest.approx(0.7638, abs=5e-3)
+    assert rock_salt["steinhardt_q6_mean"] == pytest.approx(0.3536, abs=5e-3)
     assert np.isnan(rock_salt["shortest_metal_hydrogen_angstrom"])
     assert rock_salt["shortest_metal_nonmetal_angstrom"] == pytest.approx(2.82, abs=1e-4)
     reduced = 22.98977 * 35.453 / (22.98977 + 35.453)
