@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.linalg import cho_factor, cho_solve
-from torch import Tensor
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.optimize import minimize
 
 from crystalssl.models.arrays import Features, Floats, Index, chunks
 from crystalssl.models.contract import Fitted, Head, Training
@@ -76,7 +76,7 @@ class GaussianProcess(Head):
     likelihood_rows: int = 600
     """Training rows whose marginal likelihood is maximised."""
     steps: int = 30
-    """Steps of the optimiser (L-BFGS) at most."""
+    """Steps of the optimiser (L-BFGS-B) at most."""
     widest: float = 5.0
     """Standard deviations at which inputs are clipped."""
 
@@ -212,52 +212,71 @@ def _maximise(
 
     A weak prior on the noise keeps few labels from being taken at their word.
     """
-    inputs, target = torch.from_numpy(scores), torch.from_numpy(labels)
-    logs = [torch.from_numpy(np.log(values)) for values in variances]
-    total = [0.5 * float(np.log(2 * len(variances) * values.sum())) for values in variances]
-    length = torch.tensor(total, dtype=torch.float64, requires_grad=True)
-    exponent = torch.zeros(len(logs), dtype=torch.float64, requires_grad=True)
-    both = torch.tensor(
-        [0.0, -1.5], dtype=torch.float64, requires_grad=True
-    )  # log amplitude, noise
-    unit = torch.eye(len(labels), dtype=torch.float64)
-    optimizer = torch.optim.LBFGS(
-        [length, exponent, both], max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
+    views = len(variances)
+    view = np.repeat(np.arange(views), [len(values) for values in variances])  # (d,)
+    logs = np.log(np.concatenate(variances))
+    start = np.zeros(2 * views + 2)  # log length and exponent of each view, log amplitude, noise
+    start[:views] = [0.5 * np.log(2 * views * values.sum()) for values in variances]
+    start[-1] = -1.5
+
+    def axis_scale(theta: Floats) -> Floats:
+        return np.asarray(np.exp(-theta[:views][view] - 0.5 * theta[views:-2][view] * logs))
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        scale = axis_scale(theta)
+        value, by_scale, by_amplitude, by_noise = _likelihood(
+            scores, labels, scale, float(np.exp(theta[-2])), float(np.exp(theta[-1]))
+        )
+        by_log = -by_scale * scale
+        exponent, noise = theta[views:-2], theta[-1]
+        gradient = np.concatenate(
+            [
+                np.bincount(view, by_log, views),
+                np.bincount(view, 0.5 * logs * by_log, views) + 0.05 * exponent,
+                [by_amplitude, by_noise + 0.05 * (noise + 2.0)],
+            ]
+        )
+        return value + 0.025 * ((noise + 2.0) ** 2 + float(exponent @ exponent)), gradient
+
+    bounds = [(-6.0, 12.0)] * views + [(-4.0, 4.0)] * views + [(-6.0, 6.0), (-7.0, 2.0)]
+    best = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+        options={"maxiter": steps, "maxfun": steps + steps // 3},
+    ).x  # fmt: skip
+    return axis_scale(best), float(np.exp(best[-2])), float(np.exp(best[-1]))
+
+
+def _likelihood(
+    scores: Floats, labels: Floats, scale: Floats, amplitude: float, noise: float
+) -> tuple[float, Floats, float, float]:
+    """Negative log marginal likelihood, and its derivatives.
+
+    Returns:
+        The value; its derivative by each axis scale, (d,); by log amplitude; by log noise.
+    """
+    scaled = scores * scale
+    root = np.sqrt(5.0 * _distances(scaled, scaled))  # s, (k, k)
+    decay = np.exp(-root)
+    kernel = amplitude**2 * (1.0 + root + root**2 / 3.0) * decay
+    system = kernel.copy()
+    system.flat[:: len(system) + 1] += noise**2 + JITTER
+    factor, failed = dpotrf(system, lower=1, overwrite_a=1)
+    if failed:
+        return 1e12, np.zeros_like(scale), 0.0, 0.0
+    alpha = cho_solve((factor, True), labels)
+    value = 0.5 * float(labels @ alpha) + float(np.log(factor.diagonal()).sum())
+    inverse = dpotri(factor, lower=1)[0]
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    by_kernel = 0.5 * (inverse - np.outer(alpha, alpha))
+    # d kernel / d squared distance = -5/6 a^2 (1 + s) exp(-s)
+    slope = by_kernel * (-5.0 / 6.0 * amplitude**2) * (1.0 + root) * decay
+    pairs = slope.sum(axis=1) @ np.square(scores) - np.einsum("ia,ia->a", scores, slope @ scores)
+    return (
+        value,
+        4.0 * scale * pairs,
+        2.0 * float((by_kernel * kernel).sum()),
+        2.0 * noise**2 * float(np.trace(by_kernel)),
     )
-
-    def axis_scale() -> Tensor:
-        return torch.cat(
-            [torch.exp(-length[v] - 0.5 * exponent[v] * log) for v, log in enumerate(logs)]
-        )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        scaled = inputs * axis_scale()
-        squares = scaled.square().sum(1)
-        distance = (squares[:, None] + squares - 2 * scaled @ scaled.T).clamp_min(1e-12).sqrt()
-        s = 5.0**0.5 * distance
-        kernel = torch.exp(2 * both[0]) * (1 + s + s * s / 3) * torch.exp(-s)
-        system = kernel + (torch.exp(2 * both[1]) + JITTER) * unit
-        factor, failed = torch.linalg.cholesky_ex(system)
-        half = torch.linalg.solve_triangular(factor, target[:, None], upper=False)
-        value = 0.5 * half.square().sum() + factor.diagonal().log().sum()
-        value = value + 0.025 * (both[1] + 2.0) ** 2 + 0.025 * exponent.square().sum()
-        if int(failed):
-            value = value.detach().new_full((), 1e12, requires_grad=True)
-        torch.autograd.backward(value)
-        return value
-
-    optimizer.step(loss)
-    with torch.no_grad():
-        amplitude, noise = torch.exp(both).tolist()
-        scale: Floats = axis_scale().numpy()
-    if not (np.isfinite(scale).all() and np.isfinite([amplitude, noise]).all()):
-        return (
-            np.exp(-np.concatenate([np.full(len(v), t) for v, t in zip(variances, total)])),
-            1.0,
-            0.3,
-        )
-    return scale, float(amplitude), float(noise)
 
 
 def _principal_axes(inputs: Floats, most: int) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError
@@ -16,7 +17,7 @@ from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Advance, Progress
 from crystalssl.pipeline.structures import load_canonical
-from crystalssl.processes import limited_threads
+from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
@@ -150,10 +151,11 @@ def _fit_folder(
         groups=labels.groups[rows][kept] if len(labels.groups) else inputs.formulas,
         cache=cache,
         seed=options.seed,
+        workers=options.threads or usable_cores(),
     )
-    plan = build_plan(inputs, len(kept), threads=options.threads)
+    plan = build_plan(inputs, len(kept))
     with progress.step("Fitting") as advance:
-        watch = _watch(advance)
+        watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
         fitted = fit_property(experiment, plan, "regression", watch)
         scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
     described = Described(
@@ -208,14 +210,15 @@ def _inputs(
     return inputs.inputs_of_arrays(arrays), plan, weights
 
 
-def _watch(advance: Advance) -> Callable[[int, int, str], None]:
-    """Steps of a fit on a bar; those outside of the count move nothing."""
-    last = (0, 0)
+def _watch(advance: Advance, total: int) -> Callable[[int, str], None]:
+    """Fits that were done, on a bar."""
+    done, lock = 0, Lock()
 
-    def watch(done: int, total: int, text: str) -> None:
-        nonlocal last
-        last = (done, total) if total else last
-        advance(*last, text)
+    def watch(count: int, text: str) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            advance(min(done, total), total, text)
 
     return watch
 

@@ -12,10 +12,16 @@ from dataclasses import dataclass, replace
 
 from crystalssl.models.boosting import LightGBM
 from crystalssl.models.contract import Head, Kind
+from crystalssl.models.ensemble import Ensemble
 from crystalssl.models.gaussian_process import GaussianProcess
 from crystalssl.models.linear import Logistic, Ridge
+from crystalssl.models.mlp import MLP
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, Inputs
 
+NETWORKS = 1_000
+"""Labels from which networks are tried; with fewer they lose to Gaussian processes."""
+LARGE = 10_000
+"""Labels from which there are four folds and three clusters, to be done in half an hour."""
 FEATURES, BOTH, VIEWS, ALL = "features", "both", "views", "all"
 """Names of what a candidate reads, beside ``physics``."""
 
@@ -68,7 +74,6 @@ def build_plan(inputs: Inputs, labels: int, *, kind: Kind = "regression", thread
         inputs: columns that there are.
         labels: number of labelled crystals.
         kind: what labels are.
-        threads: threads of trees; 0 for all cores.
     """
     views = {
         FEATURES: (ALSO, MIXED),
@@ -82,27 +87,45 @@ def build_plan(inputs: Inputs, labels: int, *, kind: Kind = "regression", thread
         views = {FEATURES: (ALSO, BLOCKS), PHYSICS: (PHYSICS, ALSO), BOTH: (PHYSICS, ALSO, BLOCKS)}
     if PHYSICS not in there:
         views = {FEATURES: views[FEATURES]}
+    widest = list(views)[-1]
     candidates: list[Candidate] = []
     for name, kinds in views.items():
-        wide = name in (VIEWS, ALL)
-        if not wide:
+        widths = inputs.columns(kinds)[1]
+        if name not in (VIEWS, ALL):
             ridge = Ridge() if kind == "regression" else Logistic()
             candidates.append(_candidate("ridge", name, ridge, kinds, 1.0))
-        if name != FEATURES or not wide:
-            widths = inputs.columns(kinds)[1]
-            gaussian = GaussianProcess(kind=kind, widths=widths)
-            candidates.append(_candidate("gaussian process", name, gaussian, kinds, 3.0))
-        if name in (PHYSICS, BOTH, FEATURES):
-            trees = boosting(labels, kind, threads)
-            candidates.append(_candidate("boosting", name, trees, kinds, 4.0))
-    folds, repeats = (5, 5) if labels < 500 else (5, 3) if labels < 2_000 else (5, 1)
-    return Plan(candidates=tuple(candidates), folds=folds, repeats=repeats, clusters=5)
+        if name != BOTH or widest == BOTH:
+            gaussian = gaussian_process(labels, kind, widths)
+            candidates.append(_candidate("gaussian process", name, gaussian, kinds, 4.0))
+        if name in (PHYSICS, BOTH) or widest == FEATURES:
+            trees = boosting(labels, kind)
+            candidates.append(_candidate("boosting", name, trees, kinds, 2.0))
+        if labels >= NETWORKS and name == widest:
+            networks = networks_of(labels, kind)
+            candidates.append(_candidate("networks", name, networks, kinds, 8.0))
+    folds, repeats = (5, 3) if labels < 1_000 else (5, 2) if labels < 2_000 else (5, 1)
+    if labels >= LARGE:
+        folds = 4
+    clusters = 5 if labels < LARGE else 3
+    return Plan(candidates=tuple(candidates), folds=folds, repeats=repeats, clusters=clusters)
 
 
-def boosting(labels: int, kind: Kind, threads: int) -> LightGBM:
+def gaussian_process(labels: int, kind: Kind, widths: tuple[int, ...]) -> GaussianProcess:
+    """More rows for the marginal likelihood, and more axes, where there are many labels."""
+    rows, axes = (600, 60) if labels < 1_500 else (1_200, 80)
+    return GaussianProcess(kind=kind, widths=widths, likelihood_rows=rows, axes=axes)
+
+
+def networks_of(labels: int, kind: Kind) -> Ensemble:
+    """Wider networks where there are many labels."""
+    hidden = (256, 64) if labels < LARGE else (512, 128)
+    return Ensemble(kind=kind, member=MLP(kind=kind, hidden=hidden))
+
+
+def boosting(labels: int, kind: Kind) -> LightGBM:
     """Trees with early stopping; few and small ones where labels are few."""
     rounds, rate = (300, 0.1) if labels < 1_000 else (800, 0.07)
-    return LightGBM(kind=kind, threads=threads, rounds=rounds, learning_rate=rate, patience=20)
+    return LightGBM(kind=kind, threads=1, rounds=rounds, learning_rate=rate, patience=20)
 
 
 def without(plan: Plan, dropped: Sequence[str], note: str) -> Plan:

@@ -8,9 +8,11 @@ After candidates.py, before fitting.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from crystalssl.datasets.splits import grouped_folds
 from crystalssl.errors import InputError
 from crystalssl.evaluation.cache import Cache, digest
 from crystalssl.models.contract import head_settings
+from crystalssl.processes import limited_threads
 from crystalssl.properties.candidates import Candidate, Plan
 from crystalssl.properties.inputs import Inputs
 
@@ -26,8 +29,9 @@ Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 FIT = "property"
 """Kind of the cache's entries."""
-Watch = Callable[[int, int, str], None]
-"""Told of fits done, of all fits, and of the candidate at work."""
+Watch = Callable[[int, str], None]
+"""Told of fits that were done, and of which candidate."""
+Job, Result = TypeVar("Job"), TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +77,7 @@ class Experiment:
         groups: (n,) what no split may divide.
         cache: keeps predictions.
         seed: seed of everything.
+        workers: fits at a time.
     """
 
     inputs: Inputs
@@ -80,6 +85,7 @@ class Experiment:
     groups: npt.NDArray[np.str_]
     cache: Cache
     seed: int
+    workers: int = 1
 
     def data(self) -> list[str]:
         """Digests of everything that fits depend on."""
@@ -122,29 +128,59 @@ def cluster_tasks(
 
 def cross_validate(experiment: Experiment, plan: Plan, watch: Watch) -> Iterator[CrossValidation]:
     """Every repeat, as it is done."""
-    data = experiment.data()
     count = len(experiment.labels)
     shape = (count, len(plan.candidates), experiment.labels.shape[1])
-    total, done = plan.fits_of_each * len(plan.candidates), 0
     for tasks in repeats(experiment, plan):
         outer = np.full(shape, np.nan)
         inner = [np.full(shape, np.nan) for _ in range(plan.folds)]
         fold_of = np.zeros(count, dtype=np.int64)
         for k in range(plan.folds):
             fold_of[tasks[k].test] = k
-        for task in tasks:
-            for at, candidate in enumerate(plan.candidates):
-                watch(done, total, candidate.name)
-                predictions = predictions_of(experiment, candidate, task, data)  # (m, t)
-                done += 1
-                held = np.unique(fold_of[task.test]).tolist()
-                if len(held) == 1:
-                    outer[task.test, at] = predictions
-                else:
-                    for k in held:  # without k, the rows of the other fold of the pair
-                        others = fold_of[task.test] != k
-                        inner[k][task.test[others], at] = predictions[others]
+        for task, predictions in zip(
+            tasks, predict_tasks(experiment, plan, tasks, watch), strict=True
+        ):
+            held = np.unique(fold_of[task.test]).tolist()
+            if len(held) == 1:
+                outer[task.test] = predictions
+            else:
+                for k in held:  # without k, the rows of the other fold of the pair
+                    others = fold_of[task.test] != k
+                    inner[k][task.test[others]] = predictions[others]
         yield CrossValidation(folds=fold_of, outer=outer, inner=tuple(inner))
+
+
+def predict_tasks(
+    experiment: Experiment, plan: Plan, tasks: Sequence[Task], watch: Watch
+) -> list[Floats]:
+    """(m, c, t) predictions of each task's test rows by every candidate.
+
+    Fits of one thread each run side by side; what they give does not depend on how many do.
+    """
+    data = experiment.data()
+    jobs = [(task, candidate) for task in tasks for candidate in plan.candidates]
+
+    def work(job: tuple[Task, Candidate]) -> Floats:
+        predictions = predictions_of(experiment, job[1], job[0], data)
+        watch(1, job[1].name)
+        return predictions
+
+    results = run_jobs(work, jobs, experiment.workers)
+    width = len(plan.candidates)
+    return [np.stack(results[at : at + width], axis=1) for at in range(0, len(results), width)]
+
+
+def run_jobs(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> list[Result]:
+    """Results of jobs in order, some of them worked on at a time, with one thread each."""
+    if not jobs:
+        return []
+    with limited_threads(1), ThreadPoolExecutor(max(1, workers)) as pool:
+        futures = [pool.submit(work, job) for job in jobs]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
 
 
 def predictions_of(
@@ -158,12 +194,12 @@ def predictions_of(
     key = cache.key(FIT, settings, data=[*data, rows], code=code)
     arrays = cache.get(key)
     if arrays is None:
-        arrays = {"predictions": _fit_and_predict(experiment, candidate, task)}
-        cache.put(key, arrays)
+        cache.put(key, {"predictions": _fit_and_predict(experiment, candidate, task)})
         cache.count(computed=1)
+        arrays = cache.get(key)
     else:
         cache.count(reused=1)
-    predictions: Floats = arrays["predictions"]
+    predictions: Floats = (arrays or {})["predictions"]
     return predictions
 
 

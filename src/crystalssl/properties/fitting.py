@@ -22,7 +22,8 @@ from crystalssl.properties.cross_validation import (
     Watch,
     cluster_tasks,
     cross_validate,
-    predictions_of,
+    predict_tasks,
+    run_jobs,
 )
 from crystalssl.properties.domain import (
     AXES,
@@ -33,7 +34,7 @@ from crystalssl.properties.domain import (
     nearest_of_others,
     project,
 )
-from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, Inputs
+from crystalssl.properties.inputs import BLOCKS, MIXED, Inputs
 from crystalssl.properties.intervals import LEVEL, Intervals, fit_intervals
 from crystalssl.properties.stacking import Stack, fit_stack
 
@@ -114,17 +115,7 @@ def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -
     stack = fit_stack(outer, np.concatenate([labels] * len(repeats)), kind)
     intervals = _final_intervals(repeats, stack, labels)
     left_out = _leave_clusters_out(experiment, plan, repeats, points, watch)
-    models = []
-    columns_of = {c.name: inputs.columns(c.kinds)[0] for c in plan.candidates}
-    rows = np.arange(len(labels))
-    for at, candidate in enumerate(plan.candidates):
-        if stack.weights[at] <= 0:
-            continue
-        view = inputs.matrix[:, columns_of[candidate.name]]
-        watch(0, 0, f"{candidate.name}, all crystals")
-        models.append(
-            (candidate, candidate.head.fit(view, rows, labels, experiment.groups, experiment.seed))
-        )
+    models = _fit_all(experiment, plan, stack, watch)
     return Fit(
         plan=plan,
         models=tuple(models),
@@ -134,6 +125,24 @@ def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -
         out_of_fold=repeats,
         clusters=left_out,
     )
+
+
+def _fit_all(
+    experiment: Experiment, plan: Plan, stack: Stack, watch: Watch
+) -> list[tuple[Candidate, Fitted]]:
+    """Candidates with a weight, fitted to all rows."""
+    inputs, rows = experiment.inputs, np.arange(len(experiment.labels))
+
+    def work(candidate: Candidate) -> tuple[Candidate, Fitted]:
+        matrix = inputs.matrix[:, inputs.columns(candidate.kinds)[0]]
+        fitted = candidate.head.fit(
+            matrix, rows, experiment.labels, experiment.groups, experiment.seed
+        )
+        watch(1, f"{candidate.name}, all crystals")
+        return candidate, fitted
+
+    used = [c for c, weight in zip(plan.candidates, stack.weights, strict=True) if weight > 0]
+    return run_jobs(work, used, experiment.workers)
 
 
 def _judged(experiment: Experiment, run: CrossValidation, points: Floats, kind: Kind) -> OutOfFold:
@@ -186,9 +195,11 @@ def _leave_clusters_out(
     watch: Watch,
 ) -> list[tuple[Index, Floats, Floats]]:
     """Predictions and half widths of whole clusters that neither fitted nor calibrated."""
-    labels, data = experiment.labels, experiment.data()
-    results = []
-    for rows, task in cluster_tasks(experiment, cluster(points, plan.clusters, experiment.seed)):
+    labels = experiment.labels
+    tasks = cluster_tasks(experiment, cluster(points, plan.clusters, experiment.seed))
+    predicted = predict_tasks(experiment, plan, [task for _, task in tasks], watch)
+    results: list[tuple[Index, Floats, Floats]] = []
+    for rows, task in tasks:
         others = task.train
         outer = np.concatenate([run.candidates[others] for run in repeats])
         stack = fit_stack(outer, np.concatenate([labels[others]] * len(repeats)))
@@ -197,11 +208,7 @@ def _leave_clusters_out(
         )
         distances = np.concatenate([run.distance[others] for run in repeats])
         intervals = fit_intervals(residuals, stack.disagreement(outer), distances, len(others))
-        columns = []
-        for candidate in plan.candidates:
-            watch(0, 0, f"{candidate.name}, {task.name} left out")
-            columns.append(predictions_of(experiment, candidate, task, data))
-        candidates = np.stack(columns, axis=1)  # (m, c, t)
+        candidates = predicted[len(results)]  # (m, c, t)
         distance = nearest(points[rows], points[others], NEAREST)[1].mean(axis=1)
         half = intervals.half_width(stack.disagreement(candidates), distance)
         results.append((rows, stack.predict(candidates), half))

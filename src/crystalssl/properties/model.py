@@ -156,19 +156,12 @@ class StackedModel:
         texts: dict[str, str] = {}
         kinds = []
         for at, (_, model) in enumerate(self.models):
-            kind, more, files = pack(model, f"{kind_of(model)}_{at}")
+            kind, more, files = pack(model, f"candidate_{at}")
             arrays |= more
             texts |= files
             kinds.append(kind)
         packed = {name: np.ascontiguousarray(values) for name, values in sorted(arrays.items())}
         return save_arrays(packed), texts, kinds
-
-
-def kind_of(model: Fitted) -> str:
-    """Short name of a fitted head, for files."""
-    return {"FittedLightGBM": "boosting", "LinearModel": "ridge"}.get(
-        type(model).__name__, type(model).__name__.removeprefix("Fitted").lower()
-    )
 
 
 def load_model(folder: Path, card: PropertyCard) -> StackedModel:
@@ -205,11 +198,10 @@ def _unpacked(
         if values.dtype.kind == "f" and not np.isfinite(values).all() and name != "stack.ends":
             raise ValueError(f"{name!r} holds NaN or infinity")
     used = [entry for entry in card.candidates if entry.stored]
-    names = {"linear": "ridge", "lightgbm": "boosting", "gaussian_process": "gaussianprocess"}
     models = tuple(
         (
             tuple(entry.kinds),
-            unpack(entry.stored, f"{names.get(entry.stored, entry.stored)}_{at}", arrays, texts),
+            unpack(entry.stored, f"candidate_{at}", arrays, texts),
         )
         for at, entry in enumerate(used)
     )

@@ -47,7 +47,7 @@ def score_cards(
         MODEL: _card(labels, predicted, groups, experiment.seed),
         MEAN: _card(labels, means, groups, experiment.seed),
     }
-    watch(0, 0, ELEMENTS)
+    watch(0, ELEMENTS)
     try:
         statistics = magpie_statistics(crystals, experiment.cache, processes=usable_cores())
     except MissingExtraError as error:

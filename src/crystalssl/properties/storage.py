@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from crystalssl.errors import InputError
 from crystalssl.models.boosting import FittedLightGBM, import_lightgbm
-from crystalssl.models.contract import Fitted
+from crystalssl.models.contract import Fitted, Kind
+from crystalssl.models.ensemble import FittedEnsemble
 from crystalssl.models.gaussian_process import FittedGaussianProcess
 from crystalssl.models.linear import FittedLogistic
+from crystalssl.models.mlp import FittedMLP
 from crystalssl.models.ridge import LinearModel
 from crystalssl.models.scaling import Scaler
 
@@ -63,6 +67,13 @@ def pack(model: Fitted, name: str) -> tuple[str, Arrays, Texts]:
             **pack_scaler(model.scaler, "scaler"),
         }
         return "logistic", _prefixed(arrays, name), {}
+    if isinstance(model, FittedMLP):
+        return "mlp", _prefixed(_pack_mlp(model), name), {}
+    if isinstance(model, FittedEnsemble):
+        arrays = {"size": np.array([len(model.members)])}
+        for number, member in enumerate(model.members):
+            arrays |= pack(member, f"member{number}")[1]
+        return "ensemble", _prefixed(arrays, name), {}
     raise InputError(f"A {type(model).__name__} cannot be stored; expected a head of a plan.")
 
 
@@ -74,13 +85,8 @@ def unpack(
     Raises:
         InputError: if a kind is unknown, an array is missing, or shapes do not fit.
     """
-    own = {
-        key.removeprefix(f"{name}."): values
-        for key, values in arrays.items()
-        if key.startswith(f"{name}.")
-    }
     try:
-        return _unpack(kind, own, texts, name)
+        return _unpack(kind, below(arrays, name), texts, name)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(
             f"The stored model {name!r} is incomplete or damaged ({error}). Fit it again."
@@ -106,16 +112,70 @@ def _unpack(
     if kind == "lightgbm":
         lightgbm = import_lightgbm()
         rounds = own["rounds"].tolist()
-        boosters = []
-        for label in range(len(rounds)):
-            try:
-                boosters.append(lightgbm.Booster(model_str=texts[f"{name}.{label}.txt"]))
-            except lightgbm.basic.LightGBMError as error:
-                raise ValueError(str(error)) from error
+        try:
+            boosters = [
+                lightgbm.Booster(model_str=texts[f"{name}.{label}.txt"])
+                for label in range(len(rounds))
+            ]
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(str(error)) from error
         return FittedLightGBM(boosters=boosters, rounds=rounds, label_shape=(len(rounds),))
     if kind == "logistic":
         return _logistic(own)
+    if kind == "mlp":
+        return _mlp(own)
+    if kind == "ensemble":
+        members = [_mlp(below(own, f"member{at}")) for at in range(int(own["size"][0]))]
+        return FittedEnsemble(members=list(members), label_shape=members[0].label_shape)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+def _pack_mlp(model: FittedMLP) -> Arrays:
+    """Scaler, labels' scale, and weights of each layer of each network."""
+    arrays = {"centre": model.centre, "scale": model.scale, **pack_scaler(model.scaler, "scaler")}
+    for label, network in enumerate(model.networks):
+        for number, layer in enumerate(linear_layers(network)):
+            arrays[f"{label}.{number}.weight"] = layer.weight.detach().numpy()
+            arrays[f"{label}.{number}.bias"] = layer.bias.detach().numpy()
+    arrays["classes"] = np.array([model.kind == "classification"])
+    return arrays
+
+
+def _mlp(own: Mapping[str, npt.NDArray[Any]]) -> FittedMLP:
+    """Networks of linear layers with ReLU between them."""
+    scaler = unpack_scaler(own, "scaler")
+    labels = len(own["centre"])
+    networks = []
+    for label in range(labels):
+        layers: list[nn.Module] = []
+        width = len(scaler.columns)
+        while f"{label}.{len(layers) // 2}.weight" in own:
+            number = len(layers) // 2
+            weight, bias = own[f"{label}.{number}.weight"], own[f"{label}.{number}.bias"]
+            shape_of(weight, len(bias), width)
+            layer = nn.Linear(width, len(bias), device="meta").to_empty(device="cpu")
+            layer.load_state_dict(
+                {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
+            )
+            layers += [layer, nn.ReLU()]
+            width = len(bias)
+        if width != 1:
+            raise ValueError(f"a network ends in {width} outputs, expected 1")
+        networks.append(nn.Sequential(*layers[:-1]).eval().requires_grad_(False))
+    kind: Kind = "classification" if bool(own["classes"][0]) else "regression"
+    return FittedMLP(
+        scaler=scaler,
+        networks=networks,
+        centre=own["centre"],
+        scale=own["scale"],
+        kind=kind,
+        label_shape=(labels,),
+    )
+
+
+def linear_layers(network: nn.Sequential) -> list[nn.Linear]:
+    """The layers of a network that have weights."""
+    return [layer for layer in network if isinstance(layer, nn.Linear)]
 
 
 def _gaussian_process(own: Mapping[str, npt.NDArray[Any]]) -> FittedGaussianProcess:
@@ -182,6 +242,12 @@ def shape_of(values: npt.NDArray[Any], rows: int, columns: int) -> None:
     """
     if values.shape != (rows, columns):
         raise ValueError(f"got an array of shape {values.shape}, expected {(rows, columns)}")
+
+
+def below(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Arrays:
+    """Arrays under a name, without it."""
+    start = f"{name}."
+    return {key[len(start) :]: values for key, values in arrays.items() if key.startswith(start)}
 
 
 def _prefixed(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Arrays:
