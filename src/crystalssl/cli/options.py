@@ -73,6 +73,7 @@ OPTIONS: dict[str, Any] = {
     "epochs": option(Number, "At most so many passes over the training crystals.", min=1),
     "init": option(Text, "Weights to go on from: folder of a run, or a name (info weights)."),
     "resume": option(bool, "Go on where an earlier run stopped.", "--resume"),
+    "pretrain": option(bool, "Train encoders on STRUCTURES instead.", "--pretrain"),
     "force": option(bool, "Replace trained weights that are there.", "--force"),
     "stream": option(bool, "Keep the corpus in shards on disk, not in memory.", "--stream"),
     "devices": option(Number, "Processes or GPUs on each host, under a launcher.", min=1),

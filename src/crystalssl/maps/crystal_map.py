@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from crystalssl.structures.formulas import reduced_formulas
 WHOLE = 5e-4
 """Relative difference from a whole amount that rounding leaves."""
 MOST_COLUMNS = 12
-"""Columns on a map that names none, at most."""
+"""Columns of the table on a map beside those named, at most."""
 SYSTEM, GROUP = "crystal_system", "space_group"
 """Columns of the symmetry search; a column of the table by that name takes their place."""
 NOT_SHOWN = (
@@ -135,6 +135,7 @@ def columns_of(
     symmetry: Symmetry | None,
     rows: npt.NDArray[np.int64],
     named: Sequence[str],
+    units: Mapping[str, str] | None = None,
 ) -> tuple[Column, ...]:
     """Columns that colour a map: those named, then known labels, then symmetry.
 
@@ -143,30 +144,31 @@ def columns_of(
         symmetry: their symmetry, or None.
         rows: (n,) crystal of each point, negative where there is none.
         named: columns that come first; without any, those that look useful.
+        units: units of columns beside those of the bundled labels.
 
     Raises:
         UnknownNameError: if there is no such column.
         InputError: if a named column cannot colour anything.
     """
     carried = pa.table({}) if crystals.columns is None else crystals.columns
+    unit_of = UNITS | dict(units or {})
     computed = {} if symmetry is None else _symmetry_columns(symmetry, rows)
     index = pa.array(rows, mask=rows < 0)
     columns: dict[str, Column] = {}
     for name in named:
         if name in carried.column_names:
-            columns[name] = column_of(name, carried[name].take(index), UNITS.get(name, ""))
+            columns[name] = column_of(name, carried[name].take(index), unit_of.get(name, ""))
         elif name not in computed:
             choices = [*carried.column_names, *computed]
             raise unknown_name("column", name, choices)
         else:
             columns[name] = computed[name]
     shown = [name for name in UNITS if name in carried.column_names]
-    if not named:
-        shown += [name for name in carried.column_names if name not in (*NOT_SHOWN, *shown)]
+    shown += [name for name in carried.column_names if name not in (*NOT_SHOWN, *shown)]
     for name in shown[:MOST_COLUMNS]:
         values = carried[name].take(index)
         if name not in columns and _is_telling(values):
-            columns[name] = column_of(name, values, UNITS.get(name, ""))
+            columns[name] = column_of(name, values, unit_of.get(name, ""))
     return tuple((columns | {n: c for n, c in computed.items() if n not in columns}).values())
 
 

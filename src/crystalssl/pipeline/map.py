@@ -5,7 +5,7 @@ Reads features and structures, finds symmetry, planes and neighbours, and writes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +92,7 @@ def write_map(
             known, structures, color=color, title=title or name.replace("_", " "),
             most_structures=most_structures, umap=umap, symprec=symprec, progress=progress,
         )  # fmt: skip
-        write_text(render_map(shown, _made_from(known)), path)
+        write_text(render_map(shown, made_from(known)), path)
     stored = 0 if shown.crystals is None else len(shown.crystals)
     if umap and not has_umap():
         progress.note(
@@ -110,6 +110,7 @@ def gather_map(
     structures: Structures | None,
     *,
     color: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
     title: str = "Crystals",
     most_structures: int = 50_000,
     umap: bool = True,
@@ -123,6 +124,7 @@ def gather_map(
         features: of n crystals.
         structures: as for :func:`write_map`, and so are the others.
         color: columns that come first.
+        units: units of columns beside those of the bundled labels.
         title: heading.
         most_structures: crystals that can be seen in 3D.
         umap: whether to make a UMAP.
@@ -170,7 +172,7 @@ def gather_map(
         ids=features.ids,
         formulas=formulas_of(crystals, rows),
         planes=planes,
-        columns=columns_of(crystals, symmetry, rows, color),
+        columns=columns_of(crystals, symmetry, rows, color, units),
         nearest=nearest,
         crystals=crystals.take(rows[stored]) if len(stored) else None,
         stored=stored,
@@ -219,7 +221,7 @@ def _matched(
     return crystals, position[wanted], result.symmetry
 
 
-def _made_from(features: Features) -> str:
+def made_from(features: Features) -> str:
     """Where features come from, in words."""
     paths = [Path(origin.weights) for origin in features.origins]
     weights = [path.parent.name if path.name == "blocks" else path.name for path in paths]
