@@ -18,7 +18,6 @@ from crystalssl.config import Settings
 from crystalssl.errors import InputError
 from crystalssl.files import exclusive, write_json
 from crystalssl.pipeline import evaluation
-from crystalssl.pipeline.answers import MAP, MODELS, Answers, LabelFile, check_property, slug
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
 from crystalssl.pipeline.report_page import report
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.results import Results
     from crystalssl.features.features import Features
+    from crystalssl.pipeline.answers import LabelFile
     from crystalssl.pipeline.stages import Stages
     from crystalssl.structures.crystals import Crystals
 
@@ -130,16 +130,17 @@ def run(
             of another command.
         UnknownNameError: if there is no such block, preset, setting, label or weights.
     """
-    from crystalssl.pipeline.answers import LabelFile
+    from crystalssl.pipeline.answers import MAP, MODELS, Answers, LabelFile, slug
     from crystalssl.pipeline.stages import Stages
 
-    training = structures is None or pretrain
-    if not training:
+    plan = None
+    if structures is None or pretrain:
+        plan = _plan(block, preset, settings, epochs, seed, threads)
+    else:
         _refuse_training_options(preset, block, epochs, settings, force)
     if labels is not None and not targets:
         raise InputError(f"Got labels {labels}; name the column to predict with --target.")
     file = LabelFile(path=None if labels is None else Path(labels), id_column=id_column)
-    plan = _plan(block, preset, settings, epochs, seed, threads) if training else None
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):
         stages = Stages(folder)
@@ -148,10 +149,9 @@ def run(
             wanted = _Wanted(targets=targets, labels=file, preset=preset, symprec=symprec)
             made = _on_own_weights(at, structures, wanted, force, strict)
         else:
-            assert structures is not None
             made = _on_given_weights(
-                stages, structures, weights, targets or (), file, strict=strict, symprec=symprec,
-                progress=progress,
+                stages, structures or [], weights, targets or (), file, strict=strict,
+                symprec=symprec, progress=progress,
             )  # fmt: skip
         answers = Answers(
             stages=stages, table=folder / TABLE, features=made.file, weights=made.weights,
@@ -249,6 +249,7 @@ def _on_own_weights(
 ) -> _Made:
     """Pre-train, extract, mix, and compare with every baseline."""
     from crystalssl.features.store import load_features
+    from crystalssl.pipeline.answers import check_property
 
     folder, plan, progress = at.folder, at.plan, at.progress
     from_file = wanted.labels.path is not None
@@ -316,6 +317,7 @@ def _on_given_weights(
     from crystalssl.datasets.load import load_valid
     from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.store import load_features, save_npy
+    from crystalssl.pipeline.answers import check_property
     from crystalssl.pipeline.extraction import extract_to
     from crystalssl.pipeline.structures import write_valid
 

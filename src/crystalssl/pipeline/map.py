@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from crystalssl.errors import InputError
 from crystalssl.files import exclusive, write_text
 from crystalssl.pipeline.outputs import check_file
@@ -21,6 +18,9 @@ from crystalssl.pipeline.structures import MANY
 from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from crystalssl.datasets.load import Structures
     from crystalssl.features.features import Features
     from crystalssl.maps.crystal_map import CrystalMap
@@ -136,6 +136,8 @@ def gather_map(
         InputError: if there are no features, or no structure belongs to them.
         UnknownNameError: if there is no such column.
     """
+    import numpy as np
+
     from crystalssl.maps.crystal_map import CrystalMap, columns_of, formulas_of, planes_of
     from crystalssl.maps.nearest import nearest_of
 
@@ -187,6 +189,8 @@ def _matched(
     Raises:
         InputError: if no id of the features is among the structures.
     """
+    import numpy as np
+
     from crystalssl.datasets.load import load_valid
     from crystalssl.structures.canonical import canonicalize
 
