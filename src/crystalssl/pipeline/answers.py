@@ -114,7 +114,7 @@ class Answers:
                 nearest = nearest_of(features, NEAREST)
             count = 0 if nearest is None else nearest.rows.shape[1]
             rows = np.zeros((0, 0), np.int64) if nearest is None else nearest.rows
-            distances = [] if nearest is None else nearest.distances.ravel()
+            distances = np.zeros(0) if nearest is None else nearest.distances.ravel()
             columns = {
                 ID: pa.array(np.repeat(features.ids, count).tolist(), pa.string()),
                 "rank": pa.array(np.tile(np.arange(1, count + 1), len(rows)), pa.int32()),
@@ -206,7 +206,9 @@ class Answers:
         path, models = self.stages.folder / MAP, self.stages.folder / MODELS
 
         def work() -> list[Path]:
-            crystals, color, units = read_table(self.table).crystals, [], {}
+            crystals = read_table(self.table).crystals
+            color: list[str] = []
+            units: dict[str, str] = {}
             for target in targets:
                 crystals, names, unit = with_predictions(crystals, models / slug(target))
                 color += names

@@ -262,7 +262,7 @@ def _on_own_weights(
         for target in wanted.targets or ():
             check_property(crystals, target, wanted.labels, progress)
     labels = [] if from_file else _choose_targets(crystals, wanted.targets, at.seed, progress)
-    effective = {"preset": wanted.preset, "training": asdict(plan.config)}
+    effective: dict[str, Any] = {"preset": wanted.preset, "training": asdict(plan.config)}
     effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
     effective |= {"bottleneck": asdict(plan.bottleneck), "symprec": wanted.symprec}
     effective |= {"targets": labels or list(wanted.targets or ())}
@@ -341,7 +341,7 @@ def _on_given_weights(
         return [file, *sorted(folder.glob(f"{array.stem}*"))]
 
     digest = loaded.crystals.digest()
-    shaping = {"strict": strict, "skipped": len(loaded.skipped)}
+    shaping: dict[str, Any] = {"strict": strict, "skipped": len(loaded.skipped)}
     if stages.once("structures", shaping, [digest], convert):
         progress.note(f"{counted(len(loaded.crystals), 'structure')}, as before")
     shaping = {"symprec": symprec, "strict": strict, "weights": made_with}

@@ -60,7 +60,9 @@ def hover_parity(points: Sequence[Point], label: str, description: str) -> str:
         ends = (low - margin, high + margin)
         axes.plot(ends, ends, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
         if len(shown) < len(points):
-            axes.scatter(*at.T, s=3, color=COLOURS["quiet"], linewidths=0, rasterized=True)
+            axes.scatter(
+                at[:, 0], at[:, 1], s=3, color=COLOURS["quiet"], linewidths=0, rasterized=True
+            )
         axes.set(xlim=ends, ylim=ends, aspect="equal")
         axes.set(xlabel=f"{label}, label", ylabel=f"{label}, predicted out of fold")
         for axis in (axes.xaxis, axes.yaxis):

@@ -276,8 +276,8 @@ def _coverage(model: PropertyRun) -> Passage | None:
             " of crystals unlike any that was measured."
         )
     text = (
-        f"Dashed: the {percent(level)} that intervals promise; lines are 95 % intervals. No interval"
-        " was made with the crystal that it is judged on."
+        f"Dashed: the {percent(level)} that intervals promise; lines are 95 % intervals. No "
+        "interval was made with the crystal that it is judged on."
     )
     return Passage(
         title="Do intervals hold?", words=text, drawings=(Drawing(svg=svg),), notes=tuple(notes)
@@ -422,9 +422,9 @@ def _worst(model: PropertyRun, map_page: str) -> Passage:
         "Nearest labelled crystals and their labels",
     )  # fmt: skip
     text = (
-        "Look at these first: a label may be wrong, a structure idealised, or the property may hang "
-        "on what is in no structure. Where near crystals have very different labels, the features "
-        "cannot tell them apart."
+        "Look at these first: a label may be wrong, a structure idealised, or the property may "
+        "hang on what is in no structure. Where near crystals have very different labels, the "
+        "features cannot tell them apart."
     )
     table = Table(heads=heads, rows=tuple(rows))
     return Passage(title="The worst crystals and their neighbours", words=text, tables=(table,))

@@ -105,15 +105,19 @@ def read_properties(folder: Path, structures: Path | None) -> tuple[list[Propert
         folder: folder of the run.
         structures: its structure table, whose text columns are families; or None.
     """
-    models, unreadable = [], []
-    for path in sorted(folder.glob(f"{MODELS}/*/{CARD}")):
-        try:
-            card = read_json(path)
-            if card.get("kind") == KIND:
-                models.append(_read(path.parent, card, structures))
-        except (InputError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-            unreadable.append(f"{path.parent.name}: {error}")
-    return models, unreadable
+    paths = sorted(folder.glob(f"{MODELS}/*/{CARD}"))
+    read = [_readable(path.parent, structures) for path in paths]
+    models = [entry for entry in read if isinstance(entry, PropertyRun)]
+    return models, [entry for entry in read if isinstance(entry, str)]
+
+
+def _readable(folder: Path, structures: Path | None) -> PropertyRun | str | None:
+    """A model, why it cannot be read, or None for a folder of something else."""
+    try:
+        card = read_json(folder / CARD)
+        return _read(folder, card, structures) if card.get("kind") == KIND else None
+    except (InputError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+        return f"{folder.name}: {error}"
 
 
 def _read(folder: Path, card: dict[str, Any], structures: Path | None) -> PropertyRun:
