@@ -126,8 +126,8 @@ def _fit_folder(
     import numpy as np
 
     from crystalssl.evaluation.cache import Cache, digest
-    from crystalssl.properties.candidates import build_plan
-    from crystalssl.properties.cross_validation import Experiment
+    from crystalssl.properties.candidates import build_plan, shrunk, within_budget
+    from crystalssl.properties.cross_validation import Experiment, seconds_of
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
@@ -153,7 +153,10 @@ def _fit_folder(
         seed=options.seed,
         workers=options.threads or usable_cores(),
     )
-    plan = build_plan(inputs, len(kept))
+    plan = shrunk(build_plan(inputs, len(kept)), experiment.groups)
+    if options.budget is not None:
+        seconds = seconds_of(experiment, plan)
+        plan = within_budget(plan, seconds, options.budget, experiment.workers)
     with progress.step("Fitting") as advance:
         watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
         fitted = fit_property(experiment, plan, "regression", watch)
