@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from small_properties import TARGET, labelled
 
 from crystalssl import pipeline
 from crystalssl.structures.table import write_table
+from small_properties import TARGET, labelled
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from small_properties import TARGET
 
 from crystalssl import pipeline
 from crystalssl.properties.property_model import PropertyModel
+from small_properties import TARGET
 
 
 def test_a_folder_holds_a_card_predictions_of_every_crystal_and_no_cache(model: Path) -> None:

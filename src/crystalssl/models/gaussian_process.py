@@ -10,6 +10,7 @@ Processes for Machine Learning, sections 2.2, 5.4 and 8.3.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -105,7 +106,7 @@ class GaussianProcess(Head):
         edges = np.cumsum([0, *(self.widths or (data.matrix.shape[1],))])
         scalers, axes, variances = [], [], []
         scaler = fit_scaler(data.matrix, data.rows).clipped(self.widest)
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges.tolist()):
             view = _columns_between(scaler, low, high)
             if not len(view.columns):
                 continue

@@ -18,6 +18,6 @@ from crystalssl.pipeline.training import pretrain, train_bottleneck
 
 __all__ = [
     "SILENT", "Progress", "Screen", "convert", "evaluate", "extract", "extract_to",
-    "featurize_corpus", "fit", "generate", "matbench", "predict", "pretrain", "report", "run", "train_bottleneck",
-    "write_ftcp", "write_panel",
+    "featurize_corpus", "fit", "generate", "matbench", "predict", "pretrain", "report", "run",
+    "train_bottleneck", "write_ftcp", "write_panel",
 ]  # fmt: skip

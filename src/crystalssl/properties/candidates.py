@@ -69,7 +69,7 @@ class Plan:
         return self.repeats * (self.folds * (self.folds + 1) // 2) + self.clusters + 1
 
 
-def build_plan(inputs: Inputs, labels: int, *, kind: Kind = "regression", threads: int = 0) -> Plan:
+def build_plan(inputs: Inputs, labels: int, *, kind: Kind = "regression") -> Plan:
     """The plan without a budget.
 
     Args:
