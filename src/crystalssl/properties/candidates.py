@@ -24,6 +24,8 @@ from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, Inputs
 
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
+MANY = 1_500
+"""Labels from which only two Gaussian processes are tried."""
 LARGE = 10_000
 """Labels from which there are four folds and three clusters, to be done in half an hour."""
 FEATURES, BOTH, VIEWS, ALL = "features", "both", "views", "all"
@@ -90,21 +92,23 @@ def build_plan(inputs: Inputs, labels: int, *, kind: Kind = "regression") -> Pla
     if PHYSICS not in there:
         views = {FEATURES: views[FEATURES]}
     widest = list(views)[-1]
+    # where labels are many, what reads most does best, and each fit costs minutes
+    gaussians = (
+        [PHYSICS, widest] if labels >= MANY else [n for n in views if n != BOTH or n == widest]
+    )
     candidates: list[Candidate] = []
     for name, kinds in views.items():
         widths = inputs.columns(kinds)[1]
         if name not in (VIEWS, ALL):
             ridge = Ridge() if kind == "regression" else Logistic()
             candidates.append(_candidate("ridge", name, ridge, kinds))
-        if name != BOTH or widest == BOTH:
+        if name in gaussians:
             gaussian = gaussian_process(labels, kind, widths)
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
         if name in (PHYSICS, BOTH) or widest == FEATURES:
-            trees = boosting(labels, kind)
-            candidates.append(_candidate("boosting", name, trees, kinds))
-        if labels >= NETWORKS and name == widest:
-            networks = networks_of(labels, kind)
-            candidates.append(_candidate("networks", name, networks, kinds))
+            candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
+        if labels >= NETWORKS and name == (BOTH if labels >= LARGE and BOTH in views else widest):
+            candidates.append(_candidate("networks", name, networks_of(labels, kind), kinds))
     folds, repeats = (5, 3) if labels < 1_000 else (5, 2) if labels < 2_000 else (5, 1)
     if labels >= LARGE:
         folds = 4
@@ -114,14 +118,14 @@ def build_plan(inputs: Inputs, labels: int, *, kind: Kind = "regression") -> Pla
 
 def gaussian_process(labels: int, kind: Kind, widths: tuple[int, ...]) -> GaussianProcess:
     """More rows for the marginal likelihood, and more axes, where there are many labels."""
-    rows, axes = (600, 60) if labels < 1_500 else (1_200, 80)
+    rows, axes = (600, 60) if labels < MANY else (1_200, 80)
     return GaussianProcess(kind=kind, widths=widths, likelihood_rows=rows, axes=axes)
 
 
 def networks_of(labels: int, kind: Kind) -> Ensemble:
     """Wider networks where there are many labels."""
     hidden = (256, 64) if labels < LARGE else (512, 128)
-    return Ensemble(kind=kind, member=MLP(kind=kind, hidden=hidden, absolute=True))
+    return Ensemble(kind=kind, member=MLP(kind=kind, hidden=hidden, absolute=True), size=2)
 
 
 def boosting(labels: int, kind: Kind) -> LightGBM:
