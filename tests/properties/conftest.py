@@ -23,5 +23,5 @@ def structures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(structures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted") / "model"
-    pipeline.fit([structures], folder, target=TARGET, weights="tiny", threads=1)
+    pipeline.fit([structures], folder, target=TARGET, weights="tiny", repeats=1, threads=1)
     return folder

@@ -48,9 +48,7 @@ def test_intervals_are_those_of_crepes(level: float) -> None:
     expected = fitted.expected(sigma, np.zeros(157))
     oracle = crepes.ConformalRegressor().fit(residuals * sigma, sigmas=expected)
     middle, new = np.zeros(3), np.array([0.7, 1.0, 1.8])
-    theirs = oracle.predict_int(
-        middle, sigmas=fitted.expected(new, np.zeros(3)), confidence=level
-    )
+    theirs = oracle.predict_int(middle, sigmas=fitted.expected(new, np.zeros(3)), confidence=level)
     ours = fitted.half_width(new, np.zeros(3), level)
     np.testing.assert_allclose(ours, theirs[:, 1], rtol=1e-12)
     np.testing.assert_allclose(-ours, theirs[:, 0], rtol=1e-12)

@@ -46,6 +46,7 @@ def fit(
     group: str | None = None,
     descriptors: Sequence[str] = (),
     budget: float | None = None,
+    repeats: int | None = None,
     finetune: str = "auto",
     weights: str | Path = "default",
     strict: bool = False,
@@ -69,6 +70,7 @@ def fit(
         group: column of groups that no split may divide; None for formulas.
         descriptors: own columns to read too: files, or columns that the structures carry.
         budget: minutes that it may take; None for as long as it takes.
+        repeats: cross-validations with other folds; None for what suits.
         finetune: whether encoders are trained on: auto, never or always.
         weights: folder of a run, or a name.
         strict: whether a structure that cannot be used is an error.
@@ -92,7 +94,7 @@ def fit(
         group=group,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), budget=budget, finetune=finetune,
+        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats, finetune=finetune,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -111,6 +113,7 @@ class _Options:
     source: LabelSource
     descriptors: tuple[str, ...]
     budget: float | None
+    repeats: int | None
     finetune: str
     weights: str | Path
     symprec: float
@@ -153,7 +156,7 @@ def _fit_folder(
         seed=options.seed,
         workers=options.threads or usable_cores(),
     )
-    plan = shrunk(build_plan(inputs, len(kept)), experiment.groups)
+    plan = shrunk(build_plan(inputs, len(kept)), experiment.groups, repeats=options.repeats)
     if options.budget is not None:
         seconds = seconds_of(experiment, plan)
         plan = within_budget(plan, seconds, options.budget, experiment.workers)

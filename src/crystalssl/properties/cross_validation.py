@@ -32,7 +32,8 @@ FIT = "property"
 """Kind of the cache's entries."""
 Watch = Callable[[int, str], None]
 """Told of fits that were done, and of which candidate."""
-Job, Result = TypeVar("Job"), TypeVar("Result")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

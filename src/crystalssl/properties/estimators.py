@@ -249,7 +249,8 @@ class CrystalClassifier(ClassifierMixin, _CrystalModel):  # type: ignore[misc]  
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """(n,) the class of the largest probability."""
-        return np.asarray(self.classes_[np.nan_to_num(self.predict_proba(X)).argmax(axis=1)])
+        probabilities = np.nan_to_num(self.predict_proba(X))
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def is_matrix(X: Any) -> bool:
@@ -257,6 +258,8 @@ def is_matrix(X: Any) -> bool:
     kind = getattr(getattr(X, "dtype", None), "kind", "")
     if kind:
         return bool(kind in "fiubc") or (kind == "O" and np.ndim(X) == 2 and _numbers(X))
+    if hasattr(X, "__array__") and not hasattr(X, "dtypes"):
+        return is_matrix(np.asarray(X))
     if hasattr(X, "dtypes"):  # a frame
         return all(getattr(each, "kind", "") in "fiub" for each in np.atleast_1d(X.dtypes))
     if isinstance(X, list | tuple) and X and isinstance(X[0], list | tuple):

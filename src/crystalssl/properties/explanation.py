@@ -10,18 +10,19 @@ Lee, NeurIPS 2017.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import factorial
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from crystalssl.errors import InputError
 from crystalssl.features.extractor import Extractor
 from crystalssl.features.features import Features
-from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, Descriptors, Inputs
+from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, Descriptors, Inputs
 from crystalssl.properties.model import StackedModel
-from crystalssl.properties.property_model import describe_with
+from crystalssl.properties.property_model import PropertyModel, describe, describe_with, take
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
@@ -75,16 +76,73 @@ class SiteShares:
         return total
 
 
-def share_by_view(
-    model: StackedModel, extractor: Extractor, inputs: Inputs, reference: npt.NDArray[np.float32]
-) -> Shares:
+def explain_crystals(
+    model: PropertyModel,
+    canonical: CanonicalResult,
+    *,
+    sites: bool = True,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> pa.Table:
+    """Contributions to the predictions of crystals, in rows.
+
+    Args:
+        model: a loaded model of numbers.
+        canonical: m canonical crystals that carry the columns of the user's own that it reads.
+        sites: whether elements and sites are explained too.
+        advance: told how many are done.
+
+    Raises:
+        InputError: for a model of classes.
+    """
+    if model.card.task != "regression":
+        raise InputError(
+            "Only predictions of numbers are explained so far; this model has classes."
+        )
+    extractor = model.config.extractor()
+    inputs, _ = describe(model, extractor, canonical, None)
+    shares = share_by_view(model.stacked, extractor, inputs)
+    rows: list[tuple[str, str, str, int | None, float]] = []
+    with_sites = sites and not any(section.kind == ALSO for section in inputs.sections)
+    position = {name: at for at, name in enumerate(canonical.crystals.ids.tolist())}
+    for at, name in enumerate(inputs.ids.tolist()):
+        rows.append((name, "base", "views", None, float(shares.base[at])))
+        rows += [
+            (name, "view", view, None, float(value))
+            for view, value in zip(shares.names, shares.values[at], strict=True)
+        ]
+        if with_sites:
+            one = take(canonical, np.array([position[name]]))
+            rows += _site_rows(share_by_site(model.stacked, extractor, one, model.config.symprec))
+        advance(at + 1, len(inputs))
+    names = ("immutable_id", "kind", "name", "site", "contribution")
+    kinds = (pa.string(), pa.string(), pa.string(), pa.int32(), pa.float64())
+    columns = zip(*rows, strict=True) if rows else [[] for _ in names]
+    return pa.table(
+        {n: pa.array(list(c), k) for n, c, k in zip(names, columns, kinds, strict=True)}
+    )
+
+
+def _site_rows(shares: SiteShares) -> list[tuple[str, str, str, int | None, float]]:
+    """Contributions of the elements and sites of one crystal."""
+    return [
+        (shares.id, "base", "sites", None, shares.base),
+        *((shares.id, "element", name, None, v) for name, v in shares.by_element().items()),
+        *(
+            (shares.id, "site", name, number, value)
+            for number, (name, value) in enumerate(
+                zip(shares.species, shares.values.tolist(), strict=True)
+            )
+        ),
+    ]
+
+
+def share_by_view(model: StackedModel, extractor: Extractor | None, inputs: Inputs) -> Shares:
     """Contribution of every view of crystals.
 
     Args:
         model: stacked model of one label.
         extractor: its bottleneck mixes views.
         inputs: m crystals.
-        reference: (columns,) mean columns of labelled crystals.
     """
     views = [section.name for section in inputs.sections if section.kind != MIXED]
     has_blocks = any(section.kind == BLOCKS for section in inputs.sections)
@@ -93,7 +151,7 @@ def share_by_view(
 
     def value(present: Mask) -> Floats:
         named = {name for name, here in zip(views, present, strict=True) if here}
-        masked = _masked(inputs, named, reference, extractor)
+        masked = _masked(inputs, named, model.reference, extractor)
         return model.stack.predict(model.candidates(masked))[:, 0]
 
     values, base = shapley(value, len(views))
@@ -101,11 +159,12 @@ def share_by_view(
 
 
 def _masked(
-    inputs: Inputs, present: set[str], reference: npt.NDArray[np.float32], extractor: Extractor
+    inputs: Inputs,
+    present: set[str],
+    reference: npt.NDArray[np.float32],
+    extractor: Extractor | None,
 ) -> Inputs:
     """Inputs whose absent views stand at the reference; mixed columns are mixed from these."""
-    from dataclasses import replace
-
     matrix = inputs.matrix.copy()
     start, blocks, mixed = 0, {}, slice(0, 0)
     for section in inputs.sections:
@@ -117,9 +176,9 @@ def _masked(
             blocks[section.name] = matrix[:, columns]
         if section.kind == MIXED:
             mixed = columns
-    if blocks and mixed.stop:
+    if blocks and mixed.stop and extractor is not None:
         matrix[:, mixed] = extractor.mix(Features(ids=inputs.ids, blocks=blocks)).matrix
-    elif mixed.stop and not present:
+    elif mixed.stop and not any(s.kind == MIXED and s.name in present for s in inputs.sections):
         matrix[:, mixed] = reference[mixed]
     return replace(inputs, matrix=matrix)
 
@@ -150,7 +209,11 @@ def _bits(number: int, players: int) -> Mask:
 
 
 def share_by_site(
-    model: StackedModel, extractor: Extractor, canonical: CanonicalResult, symprec: float, seed: int = 0
+    model: StackedModel,
+    extractor: Extractor,
+    canonical: CanonicalResult,
+    symprec: float,
+    seed: int = 0,
 ) -> SiteShares:
     """Contribution of every site of one crystal.
 
@@ -219,7 +282,9 @@ def _worth(
     symprec: float,
 ) -> dict[tuple[bool, ...], float]:
     """Prediction for the crystal with some of its orbits; the mean where it cannot be described."""
-    made = [_with_sites(crystals, np.asarray(mask)[orbits], str(at)) for at, mask in enumerate(masks)]
+    made = [
+        _with_sites(crystals, np.asarray(mask)[orbits], str(at)) for at, mask in enumerate(masks)
+    ]
     canonical = canonicalize(Crystals.concatenate(made), symprec=symprec)
     inputs, _ = describe_with(extractor, canonical, Descriptors.none(len(canonical.crystals)))
     predicted = model.stack.predict(model.candidates(inputs))[:, 0]
@@ -269,10 +334,9 @@ def species_of(crystals: Crystals) -> list[str]:
         names.append(
             "".join(
                 SYMBOLS[z] if whole else f"{SYMBOLS[z]}{amount:.3g}"
-                for z, amount in zip(numbers[filled].tolist(), occupancy[filled].tolist(), strict=True)
+                for z, amount in zip(
+                    numbers[filled].tolist(), occupancy[filled].tolist(), strict=True
+                )
             )
         )
     return names
-
-
-__all__ = ["PHYSICS", "Shares", "SiteShares", "share_by_site", "share_by_view", "shapley"]
