@@ -166,7 +166,7 @@ add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
 add(
     "fit",
-    command(pipeline.fit, out=options.MODEL_OUT, target=options.PROPERTY, without=["device"]),
+    command(pipeline.fit, out=options.MODEL_OUT, target=options.PROPERTY, repeats=options.REPEATS, without=NO_DEVICE),
     PROPERTIES,
 )
 add(

@@ -50,6 +50,8 @@ MAP_STRUCTURES = option(
     show_default=False,
 )  # fmt: skip
 PREDICTIONS = option(Path, "Predictions, .parquet or .csv.", "--out", "-o")
+SHARES = option(Path, "Contributions, .parquet or .csv.", "--out", "-o")
+REPEATS = option(Number, "Cross-validations with other folds; what suits if not given.", min=1)
 MODEL_OUT = option(Path, "Folder for the model.", "--out", "-o")
 PROPERTY = option(str, "Label column to predict, or log10(COLUMN).", "--target", "-t")
 PRESET = option(str, "quick, paper or large.", "--preset", "-p")
@@ -100,6 +102,7 @@ OPTIONS: dict[str, Any] = {
     "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
     "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
     "finetune": option(str, "Train encoders on with a head: auto, never or always."),
+    "sites": option(bool, "Explain elements and sites too."),
     "level": option(float, "Share of crystals that intervals are to hold.", min=0.5, max=0.999),
     "head": option(str, "ridge, lightgbm, mlp or random_forest."),
     "also": several(str, "NAME=FILE: further features to compare, under this name"),

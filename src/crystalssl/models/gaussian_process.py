@@ -10,6 +10,7 @@ Processes for Machine Learning, sections 2.2, 5.4 and 8.3.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -105,7 +106,7 @@ class GaussianProcess(Head):
         edges = np.cumsum([0, *(self.widths or (data.matrix.shape[1],))])
         scalers, axes, variances = [], [], []
         scaler = fit_scaler(data.matrix, data.rows).clipped(self.widest)
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges.tolist()):
             view = _columns_between(scaler, low, high)
             if not len(view.columns):
                 continue
@@ -128,8 +129,13 @@ class GaussianProcess(Head):
         """Hyperparameters and weights of one label."""
         deviation = float(target.std()) or 1.0
         labels = (target - target.mean()) / deviation
-        few = _sample(np.arange(len(labels), dtype=np.int64), self.likelihood_rows, seed)
-        scale, amplitude, noise = _maximise(scores[few], labels[few], variances, self.steps)
+        start = None
+        # most steps on a quarter of the rows, which cost a sixtieth each; then a few on all
+        for share, steps in ((4, self.steps), (1, self.steps // 3)):
+            rows = max(min(200, self.likelihood_rows), self.likelihood_rows // share)
+            few = _sample(np.arange(len(labels), dtype=np.int64), rows, seed)
+            start = _maximise(scores[few], labels[few], variances, steps, start)
+        scale, amplitude, noise = _hyperparameters(start, variances)
         scaled = scores * scale
         if len(points) == len(scaled):
             system = amplitude**2 * matern(_distances(scaled, scaled))  # (k, k)
@@ -206,44 +212,54 @@ def _inducing_weights(
 
 
 def _maximise(
-    scores: Floats, labels: Floats, variances: list[Floats], steps: int
-) -> tuple[Floats, float, float]:
-    """Scale of each axis, amplitude and noise with the largest marginal likelihood.
+    scores: Floats, labels: Floats, variances: list[Floats], steps: int, start: Floats | None
+) -> Floats:
+    """(2 v + 2,) hyperparameters with the largest marginal likelihood.
 
-    A weak prior on the noise keeps few labels from being taken at their word.
+    Log length and exponent of each view, log amplitude, log noise. A weak prior on the noise keeps
+    few labels from being taken at their word.
     """
     views = len(variances)
     view = np.repeat(np.arange(views), [len(values) for values in variances])  # (d,)
     logs = np.log(np.concatenate(variances))
-    start = np.zeros(2 * views + 2)  # log length and exponent of each view, log amplitude, noise
-    start[:views] = [0.5 * np.log(2 * views * values.sum()) for values in variances]
-    start[-1] = -1.5
-
-    def axis_scale(theta: Floats) -> Floats:
-        return np.asarray(np.exp(-theta[:views][view] - 0.5 * theta[views:-2][view] * logs))
+    if start is None:
+        start = np.zeros(2 * views + 2)
+        start[:views] = [0.5 * np.log(2 * views * values.sum()) for values in variances]
+        start[-1] = -1.5
 
     def loss(theta: Floats) -> tuple[float, Floats]:
-        scale = axis_scale(theta)
+        scale, amplitude, noise = _hyperparameters(theta, variances)
         value, by_scale, by_amplitude, by_noise = _likelihood(
-            scores, labels, scale, float(np.exp(theta[-2])), float(np.exp(theta[-1]))
+            scores, labels, scale, amplitude, noise
         )
-        by_log = -by_scale * scale
-        exponent, noise = theta[views:-2], theta[-1]
+        by_log, exponent = -by_scale * scale, theta[views:-2]
         gradient = np.concatenate(
             [
                 np.bincount(view, by_log, views),
                 np.bincount(view, 0.5 * logs * by_log, views) + 0.05 * exponent,
-                [by_amplitude, by_noise + 0.05 * (noise + 2.0)],
+                [by_amplitude, by_noise + 0.05 * (theta[-1] + 2.0)],
             ]
         )
-        return value + 0.025 * ((noise + 2.0) ** 2 + float(exponent @ exponent)), gradient
+        return value + 0.025 * ((theta[-1] + 2.0) ** 2 + float(exponent @ exponent)), gradient
 
     bounds = [(-6.0, 12.0)] * views + [(-4.0, 4.0)] * views + [(-6.0, 6.0), (-7.0, 2.0)]
-    best = minimize(
+    best: Floats = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
         options={"maxiter": steps, "maxfun": steps + steps // 3},
     ).x  # fmt: skip
-    return axis_scale(best), float(np.exp(best[-2])), float(np.exp(best[-1]))
+    return best
+
+
+def _hyperparameters(theta: Floats | None, variances: list[Floats]) -> tuple[Floats, float, float]:
+    """(d,) scale of each axis, amplitude and noise, from their logarithms."""
+    if theta is None:
+        raise ValueError("hyperparameters were not fitted")
+    views = len(variances)
+    scales = [
+        np.exp(-theta[v] - 0.5 * theta[views + v] * np.log(values))
+        for v, values in enumerate(variances)
+    ]
+    return np.concatenate(scales), float(np.exp(theta[-2])), float(np.exp(theta[-1]))
 
 
 def _likelihood(

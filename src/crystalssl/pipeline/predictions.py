@@ -85,6 +85,58 @@ def predict(
     return path
 
 
+def explain(
+    model: str | Path | PropertyModel,
+    structures: Structures,
+    out: str | Path | None = None,
+    *,
+    sites: bool = True,
+    strict: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Any:
+    """Say what each view, element and site contributes to predictions; contributions add up.
+
+    Args:
+        model: folder of a model, or a loaded one.
+        structures: paths or objects.
+        out: file to write, ``.parquet`` or ``.csv``; None returns the table.
+        sites: whether sites and elements are explained too: each crystal is then described
+            without some of its sites, up to some hundred times.
+        strict: whether a structure that cannot be used is an error.
+        device: where encoders run; a CUDA GPU if there is one by default.
+        threads: threads to use; all cores by default.
+        progress: told what is done.
+
+    Returns:
+        The file, or a ``pyarrow.Table`` where ``out`` is None: ``immutable_id``, ``kind`` (view,
+        element, site or base), ``name``, ``site`` (number, of sites alone) and ``contribution``
+        in the unit of the target.
+
+    Raises:
+        InputError: if model or structures cannot be used.
+    """
+    from crystalssl.properties.explanation import explain_crystals
+    from crystalssl.properties.property_model import PropertyModel
+
+    loaded = model if isinstance(model, PropertyModel) else PropertyModel.load(model, device)
+    path = None if out is None else check_file(out, [".parquet", ".csv"])
+    symprec = loaded.config.symprec
+    with limited_threads(threads):
+        canonical = load_canonical(
+            structures, path, strict=strict, symprec=symprec, progress=progress
+        )
+        with progress.step("Explaining") as advance:
+            table = explain_crystals(loaded, canonical, sites=sites, advance=advance)
+    if path is None:
+        return table
+    with exclusive(path):
+        write_predictions(path, iter([table]))
+    progress.note(f"{counted(len(canonical.crystals), 'crystal')} explained: {path}")
+    return path
+
+
 def _batches(
     model: PropertyModel,
     structures: Structures,

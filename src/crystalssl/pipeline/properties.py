@@ -46,6 +46,7 @@ def fit(
     group: str | None = None,
     descriptors: Sequence[str] = (),
     budget: float | None = None,
+    repeats: int | None = None,
     finetune: str = "auto",
     weights: str | Path = "default",
     strict: bool = False,
@@ -69,6 +70,7 @@ def fit(
         group: column of groups that no split may divide; None for formulas.
         descriptors: own columns to read too: files, or columns that the structures carry.
         budget: minutes that it may take; None for as long as it takes.
+        repeats: cross-validations with other folds; None for what suits.
         finetune: whether encoders are trained on: auto, never or always.
         weights: folder of a run, or a name.
         strict: whether a structure that cannot be used is an error.
@@ -92,7 +94,7 @@ def fit(
         group=group,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), budget=budget, finetune=finetune,
+        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats, finetune=finetune,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -111,6 +113,7 @@ class _Options:
     source: LabelSource
     descriptors: tuple[str, ...]
     budget: float | None
+    repeats: int | None
     finetune: str
     weights: str | Path
     symprec: float
@@ -126,8 +129,8 @@ def _fit_folder(
     import numpy as np
 
     from crystalssl.evaluation.cache import Cache, digest
-    from crystalssl.properties.candidates import build_plan
-    from crystalssl.properties.cross_validation import Experiment
+    from crystalssl.properties.candidates import build_plan, shrunk, within_budget
+    from crystalssl.properties.cross_validation import Experiment, seconds_of
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
@@ -153,7 +156,10 @@ def _fit_folder(
         seed=options.seed,
         workers=options.threads or usable_cores(),
     )
-    plan = build_plan(inputs, len(kept))
+    plan = shrunk(build_plan(inputs, len(kept)), experiment.groups, repeats=options.repeats)
+    if options.budget is not None:
+        seconds = seconds_of(experiment, plan)
+        plan = within_budget(plan, seconds, options.budget, experiment.workers)
     with progress.step("Fitting") as advance:
         watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
         fitted = fit_property(experiment, plan, "regression", watch)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
+from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
@@ -31,7 +32,8 @@ FIT = "property"
 """Kind of the cache's entries."""
 Watch = Callable[[int, str], None]
 """Told of fits that were done, and of which candidate."""
-Job, Result = TypeVar("Job"), TypeVar("Result")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,11 +205,39 @@ def predictions_of(
     return predictions
 
 
+def seconds_of(experiment: Experiment, plan: Plan) -> dict[str, float]:
+    """Seconds that each candidate took for the first fit of the plan, measured once.
+
+    Kept with the fits, so that a stopped run goes on with the plan that it had.
+    """
+    task = next(repeats(experiment, plan))[0]
+    data, cache = experiment.data(), experiment.cache
+    seconds = {}
+    with limited_threads(1):
+        for candidate in plan.candidates:
+            key = cache.key(FIT, {"seconds": candidate.name}, data=data, code=(__name__,))
+            known = cache.get(key)
+            if known is None:
+                start = perf_counter()
+                predictions_of(experiment, candidate, task, data)
+                cache.put(key, {"seconds": np.array(perf_counter() - start)})
+                known = cache.get(key) or {}
+            seconds[candidate.name] = float(known["seconds"])
+    return seconds
+
+
 def _fit_and_predict(experiment: Experiment, candidate: Candidate, task: Task) -> Floats:
+    """(m, t) predictions; a class that is always or never there keeps its frequency."""
     columns, _ = experiment.inputs.columns(candidate.kinds)
-    matrix = experiment.inputs.matrix[:, columns]
-    fitted = candidate.head.fit(matrix, task.train, experiment.labels, experiment.groups, task.seed)
-    return fitted.predict(matrix, task.test)
+    matrix, labels = experiment.inputs.matrix[:, columns], experiment.labels
+    varies = np.ptp(labels[task.train], axis=0) > 0  # (t,)
+    predictions = np.tile(labels[task.train].mean(axis=0), (len(task.test), 1))
+    if varies.any():
+        fitted = candidate.head.fit(
+            matrix, task.train, labels[:, varies], experiment.groups, task.seed
+        )
+        predictions[:, varies] = fitted.predict(matrix, task.test)
+    return predictions
 
 
 def _task(name: str, folds: list[Index], count: int, seed: int) -> Task:

@@ -114,7 +114,7 @@ def fit_domain(
         axes=axes,
         points=points,
         ids=ids,
-        elements=elements.any(axis=0),
+        elements=np.asarray(elements.any(axis=0)),
         own=np.sort(distances.mean(axis=1)) if distances.shape[1] else np.zeros(len(rows)),
     )
 

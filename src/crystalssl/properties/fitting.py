@@ -32,7 +32,6 @@ from crystalssl.properties.domain import (
     fit_domain,
     nearest,
     nearest_of_others,
-    project,
 )
 from crystalssl.properties.inputs import BLOCKS, MIXED, Inputs
 from crystalssl.properties.intervals import LEVEL, Intervals, fit_intervals

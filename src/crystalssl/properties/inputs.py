@@ -104,7 +104,7 @@ def build_inputs(
         InputError: if numbers of rows differ.
     """
     crystals = canonical.crystals
-    values, names = named_physics(crystals)
+    values, names = named_physics(canonical)
     sections = [Section(name=PHYSICS, kind=PHYSICS, columns=names)]
     matrices = [values]
     mixed = None if extractor.bottleneck is None else extractor.mix(blocks)

@@ -67,6 +67,7 @@ class StackedModel:
         intervals: half widths.
         domain: region that labelled crystals cover.
         formulas: sorted formulas of labelled crystals.
+        reference: (p,) mean of every column over labelled crystals.
     """
 
     sections: tuple[Section, ...]
@@ -75,6 +76,7 @@ class StackedModel:
     intervals: Intervals
     domain: Domain
     formulas: npt.NDArray[np.str_]
+    reference: npt.NDArray[np.float32]
 
     @staticmethod
     def of(fit: Fit, inputs: Inputs) -> StackedModel:
@@ -93,6 +95,7 @@ class StackedModel:
             intervals=fit.intervals,
             domain=fit.domain,
             formulas=np.unique(inputs.formulas),
+            reference=inputs.matrix.mean(axis=0, dtype=np.float64).astype(np.float32),
         )
 
     def candidates(self, inputs: Inputs) -> Floats:
@@ -151,6 +154,7 @@ class StackedModel:
             "domain.own": self.domain.own,
             "domain.ids": text_bytes(self.domain.ids),
             "formulas": text_bytes(self.formulas),
+            "reference": self.reference,
             **pack_scaler(self.domain.scaler, "domain.scaler"),
         }
         texts: dict[str, str] = {}
@@ -231,6 +235,7 @@ def _unpacked(
             own=arrays["domain.own"],
         ),
         formulas=text_array(arrays["formulas"]),
+        reference=arrays["reference"],
     )
 
 

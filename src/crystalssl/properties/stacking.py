@@ -1,7 +1,7 @@
 """Out-of-fold predictions of candidates -> non-negative weights, and the stacked prediction.
 
-Weights are least squares on standardised residuals from the mean label, none below zero, with a
-weak pull towards equal weights that matters where labels are few. Source: Breiman, Machine
+Weights minimise Huber's loss of residuals from the mean label, none below zero, with a weak pull
+towards equal weights that matters where labels are few. Source: Breiman, Machine
 Learning 24 (1996) 49.
 """
 
@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 
 PULL = 3.0
 """Rows that the pull towards equal weights counts as."""
+ROUNDS = 4
+"""Rounds of reweighting, so that a few outliers do not choose the weights."""
 PILE = 0.01
 """Share of labels at one end of their range that makes it an end that predictions keep to."""
 
@@ -41,14 +43,14 @@ class Stack:
         """(n, t) stacked predictions of (n, c, t) predictions of candidates."""
         away = candidates - self.centre  # (n, c, t)
         stacked = np.einsum("nct,c->nt", away, self.weights) + self.centre
-        return np.clip(stacked, self.low, self.high)
+        return np.asarray(np.clip(stacked, self.low, self.high))
 
     def disagreement(self, candidates: Floats) -> Floats:
         """(n,) weighted standard deviation of the candidates about their mean, over labels."""
         share = self.weights / max(float(self.weights.sum()), 1e-12)
         mean = np.einsum("nct,c->nt", candidates, share)
         squares = np.einsum("nct,c->n", np.square(candidates - mean[:, None]), share)
-        return np.sqrt(squares)
+        return np.asarray(np.sqrt(squares))
 
 
 def fit_stack(candidates: Floats, labels: Floats, kind: str = "regression") -> Stack:
@@ -60,14 +62,19 @@ def fit_stack(candidates: Floats, labels: Floats, kind: str = "regression") -> S
         kind: what labels are; probabilities stay between 0 and 1.
     """
     centre = labels.mean(axis=0)
-    count, width = candidates.shape[:2]
+    width = candidates.shape[1]
     inputs = (candidates - centre).transpose(0, 2, 1).reshape(-1, width)  # (n t, c)
     target = (labels - centre).reshape(-1)
     # a pull towards 1 / c with the weight of a few rows keeps few labels from choosing one model
     pull = np.sqrt(PULL * float(np.square(target).mean()) / width)
     inputs = np.vstack([inputs, pull * np.eye(width)])
     target = np.concatenate([target, np.full(width, pull / width)])
-    weights, _ = nnls(inputs, target)
+    rows = np.ones(len(target))
+    for _ in range(ROUNDS):
+        weights, _ = nnls(inputs * rows[:, None], target * rows)
+        size = np.abs(target - inputs @ weights)[:-width]
+        # Huber's weights: an error beyond the median counts by its size and not by its square
+        rows[:-width] = np.sqrt(np.minimum(1.0, np.median(size) / np.maximum(size, 1e-300)))
     low, high = ends(labels) if kind == "regression" else (0.0, 1.0)
     return Stack(weights=weights, centre=centre, low=low, high=high)
 
