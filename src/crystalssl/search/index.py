@@ -7,22 +7,21 @@ asked by id or by features of other crystals. It holds coordinates (``axes.py``)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError, Skip, UnknownNameError
-from crystalssl.search.axes import MOST_AXES, Axes, fit_axes, resolve
+from crystalssl.features.features import Features, Origin
+from crystalssl.features.store import UNNAMED
+from crystalssl.search.axes import MOST_AXES, Axes
 from crystalssl.search.nearest import Matrix, Rows, nearest, squared_norms
-from crystalssl.search.points import Points, not_finite, read_points
+from crystalssl.search.points import Points, read_points
 from crystalssl.search.stored import ENDING, load_points, save_points
-
-if TYPE_CHECKING:
-    from crystalssl.features.features import Features
 
 Ids = npt.NDArray[np.str_]
 
@@ -56,6 +55,8 @@ class CrystalIndex:
         coordinates: (n, m) float32 on the axes.
         axes: how features become coordinates.
         skipped: crystals left out because their features are not finite.
+        widths: number of features of each block, where known.
+        origins: weights that the features come from, where known.
         norms: (n,) squared lengths of the coordinates.
 
     Example:
@@ -68,6 +69,8 @@ class CrystalIndex:
     coordinates: Matrix
     axes: Axes
     skipped: Sequence[Skip] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
     norms: Matrix = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
@@ -104,19 +107,13 @@ class CrystalIndex:
             InputError: if ids and rows differ in number, or no row is finite.
             UnknownNameError: for an unknown ``standardise``.
         """
-        matrix = _matrix(features)
-        names = _ids(features, ids, len(matrix))
-        finite = np.isfinite(matrix).all(axis=1)
-        if not finite.all():
-            matrix = matrix[finite]
-        kind = resolve(standardise, getattr(features, "origins", ()))
-        axes = fit_axes(matrix, kind, most_axes)
-        return CrystalIndex(
-            ids=names[finite],
-            coordinates=axes.transform(matrix),
-            axes=axes,
-            skipped=[not_finite(str(name)) for name in names[~finite]],
-        )
+        if not hasattr(features, "blocks"):
+            matrix = _matrix(features)
+            names = _ids(ids, len(matrix))
+            features = Features(ids=names, blocks={UNNAMED: matrix.astype(np.float32, copy=False)})
+        elif ids is not None:
+            features = replace(features, ids=_ids(ids, len(features)))
+        return CrystalIndex.of(read_points(features, standardise, most_axes))
 
     @staticmethod
     def load(path: str | Path, *, standardise: str = "auto") -> CrystalIndex:
@@ -138,6 +135,8 @@ class CrystalIndex:
             coordinates=points.coordinates,
             axes=points.axes,
             skipped=points.skipped,
+            widths=points.widths,
+            origins=points.origins,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -147,8 +146,9 @@ class CrystalIndex:
             InputError: for another ending, or if the file cannot be written.
         """
         points = Points(
-            ids=self.ids, coordinates=self.coordinates, axes=self.axes, skipped=self.skipped
-        )
+            ids=self.ids, coordinates=self.coordinates, axes=self.axes, skipped=self.skipped,
+            widths=self.widths, origins=self.origins,
+        )  # fmt: skip
         return save_points(points, path)
 
     def query(
@@ -256,11 +256,9 @@ def _matrix(features: Any) -> npt.NDArray[np.floating]:
     return matrix if matrix.dtype.kind == "f" else matrix.astype(np.float32)
 
 
-def _ids(features: Any, ids: Any, count: int) -> Ids:
-    """(n,) ids of the rows."""
-    if ids is None:
-        ids = getattr(features, "ids", np.arange(count))
-    names = np.asarray(ids).astype(np.str_)
+def _ids(ids: Any, count: int) -> Ids:
+    """(n,) ids of the rows; their numbers if there are none."""
+    names = np.asarray(np.arange(count) if ids is None else ids).astype(np.str_)
     if names.shape != (count,):
         raise InputError(f"Got {names.size:,} ids for {count:,} rows, expected one for each.")
     return names

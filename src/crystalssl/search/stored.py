@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
+from crystalssl.features.features import read_origins, record_origins
 from crystalssl.files import atomic, check_version
 from crystalssl.search.axes import Axes
 from crystalssl.search.points import Points, not_finite
@@ -63,6 +65,8 @@ def save_points(points: Points, path: str | Path) -> Path:
         "kind": axes.kind,
         "width": axes.width,
         "skipped": [skip.id for skip in points.skipped],
+        "blocks": list(points.widths.items()),
+        "origins": record_origins(points.origins, path),
         "sha256": checksum(arrays),
     }
     with atomic(path) as aside:
@@ -90,7 +94,13 @@ def load_points(path: str | Path) -> Points:
             arrays: Arrays = {name: file.get_tensor(name) for name in _TENSORS}
         if checksum(arrays) != card["sha256"]:
             raise ValueError("its numbers are not those that were written")
-        return _assembled(arrays, str(card["kind"]), int(card["width"]), list(card["skipped"]))
+        points = _assembled(arrays, str(card["kind"]), int(card["width"]))
+        return replace(
+            points,
+            skipped=[not_finite(str(name)) for name in card["skipped"]],
+            widths={str(name): int(width) for name, width in card["blocks"]},
+            origins=read_origins(card["origins"], path),
+        )
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} is no index that can be read ({error}). Make it again from its features."
@@ -106,7 +116,7 @@ def checksum(arrays: Arrays) -> str:
     return state.hexdigest()
 
 
-def _assembled(arrays: Arrays, kind: str, width: int, skipped: list[str]) -> Points:
+def _assembled(arrays: Arrays, kind: str, width: int) -> Points:
     """Points of their arrays, if they fit each other.
 
     Raises:
@@ -128,12 +138,7 @@ def _assembled(arrays: Arrays, kind: str, width: int, skipped: list[str]) -> Poi
     ids = list(_texts(arrays["id_bytes"].tobytes(), arrays["id_ends"].tolist()))
     if len(shapes) > 1 or not inside or coordinates.shape != (len(ids), axes.count):
         raise ValueError("its arrays do not fit each other")
-    return Points(
-        ids=np.array(ids, dtype=np.str_),
-        coordinates=coordinates,
-        axes=axes,
-        skipped=[not_finite(str(name)) for name in skipped],
-    )
+    return Points(ids=np.array(ids, dtype=np.str_), coordinates=coordinates, axes=axes)
 
 
 def _texts(content: bytes, ends: list[int]) -> Iterator[str]:
