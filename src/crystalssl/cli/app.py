@@ -164,11 +164,11 @@ add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
 add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
-add(
-    "fit",
-    command(pipeline.fit, out=options.MODEL_OUT, target=options.PROPERTY, repeats=options.REPEATS, without=NO_DEVICE),
-    PROPERTIES,
-)
+fit = command(
+    pipeline.fit, out=options.MODEL_OUT, target=options.PROPERTY, repeats=options.REPEATS,
+    without=["device"],
+)  # fmt: skip
+add("fit", fit, PROPERTIES)
 add(
     "predict",
     command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"]),
