@@ -83,21 +83,21 @@ class Answers:
     Attributes:
         stages: stages of the run, in whose folder everything goes.
         table: structure table of the run.
-        features: file of its features.
-        weights: weights that the features come from, as ``fit`` takes them.
+        weights: weights that the features of the run come from, as ``fit`` takes them.
         inputs: digests of the stages that made table and features.
         symprec: tolerance of the symmetry search in angstrom.
         seed: seed of everything.
+        threads: threads to use; all cores if None.
         progress: told what is done.
     """
 
     stages: Stages
     table: Path
-    features: Path
     weights: str | Path
     inputs: Sequence[str]
     symprec: float
     seed: int
+    threads: int | None
     progress: Progress
 
     def neighbours(self, features: Features) -> None:
@@ -150,7 +150,7 @@ class Answers:
             fit(
                 self.table, folder, target=target, labels=labels.path, finetune="never",
                 id_column=labels.id_column, budget=budget, weights=self.weights,
-                symprec=self.symprec, seed=self.seed, progress=self.progress,
+                symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
             )  # fmt: skip
             self._curve(features, folder)
             self._overlap(features, folder)

@@ -19,7 +19,7 @@ from crystalssl.errors import InputError
 from crystalssl.files import exclusive, write_json
 from crystalssl.pipeline import evaluation
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
-from crystalssl.pipeline.progress import SILENT, Progress, counted
+from crystalssl.pipeline.progress import SILENT, Once, Progress, counted
 from crystalssl.pipeline.report_page import report
 from crystalssl.pipeline.structures import load_canonical
 from crystalssl.pipeline.training import (
@@ -133,7 +133,7 @@ def run(
     from crystalssl.pipeline.answers import MAP, MODELS, Answers, LabelFile, slug
     from crystalssl.pipeline.stages import Stages
 
-    plan = None
+    plan, progress = None, Once(progress)
     if structures is None or pretrain:
         plan = _plan(block, preset, settings, epochs, seed, threads)
     else:
@@ -154,9 +154,9 @@ def run(
                 symprec=symprec, progress=progress,
             )  # fmt: skip
         answers = Answers(
-            stages=stages, table=folder / TABLE, features=made.file, weights=made.weights,
+            stages=stages, table=folder / TABLE, weights=made.weights,
             inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
-            progress=progress,
+            threads=threads, progress=progress,
         )  # fmt: skip
         answers.neighbours(made.described)
         for target in made.targets:
