@@ -72,6 +72,7 @@ def _renamed(word: str) -> str:
 STOPPED = {
     "pretrain": "The same command again goes on from the last finished epoch.",
     "run": "Finished stages are kept; the same command again does the rest.",
+    "fit": "Finished fits are kept; the same command again does the rest.",
     "evaluate": "What is finished is kept; the same command again does the rest.",
     "featurize-corpus": "Finished shards are kept; the same command again does the rest.",
 }
@@ -126,6 +127,7 @@ app = typer.Typer(
 app.callback()(start)
 
 MAIN, FILES, LEARN, LOOK = "The whole pipeline", "Structures", "Learning", "Results and settings"
+PROPERTIES = "Property models"
 
 
 def show_results(results: Any) -> None:
@@ -162,6 +164,16 @@ add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
 add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
+fit = command(
+    pipeline.fit, out=options.MODEL_OUT, target=options.PROPERTY, repeats=options.REPEATS,
+    without=["device"],
+)  # fmt: skip
+add("fit", fit, PROPERTIES)
+add(
+    "predict",
+    command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"]),
+    PROPERTIES,
+)
 evaluate = typer.Typer(help="Measure features against labels and baselines.")
 UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
 for name, kind in SCENARIOS.items():
@@ -175,6 +187,8 @@ add("matbench", command(pipeline.matbench, show=show_results), to=evaluate)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=LOOK)
 report = command(pipeline.report, features=options.MAP_FEATURES, structures=options.MAP_FILE)
 add("report", report, LOOK)
+look = command(pipeline.write_map, out=options.MAP_OUT, structures=options.MAP_STRUCTURES)
+add("map", look, LOOK)
 app.add_typer(info.app, name="info", rich_help_panel=LOOK)
 app.add_typer(info.settings, name="config", rich_help_panel=LOOK)
 

@@ -240,9 +240,9 @@ def _encoders(
     on_cpu = device.type == "cpu"
     start: tuple[Any, ...] = (obey_parent, max(1, usable_cores() // workers))
     with worker_pool(workers, *((_load_extractor, config) if on_cpu else start)) as pool:
-        prepared = _in_order(pool, prepare, pieces(table), 2 * workers, config.symprec)
+        prepared = in_order(pool, prepare, pieces(table), 2 * workers, config.symprec)
         cut = whole_batches(corpora(prepared), device)
-        yield _in_order(pool, _encode, cut, 2 * workers) if on_cpu else map(extractor.encode, cut)
+        yield in_order(pool, _encode, cut, 2 * workers) if on_cpu else map(extractor.encode, cut)
 
 
 _EXTRACTOR: list[Extractor] = []  # of a worker process
@@ -260,7 +260,7 @@ def _encode(corpus: Corpus) -> Features:
     return _EXTRACTOR[0].encode(corpus)
 
 
-def _in_order(
+def in_order(
     pool: Executor,
     work: Callable[..., Result],
     tasks: Iterator[Any],

@@ -89,12 +89,14 @@ class TableRow:
         cells: its cells.
         proposed: whether it is about the features that are compared with all others.
         aside: a remark below the label, smaller.
+        link: page that the label leads to; may be empty.
     """
 
     label: str
     cells: tuple[TableCell, ...]
     proposed: bool = False
     aside: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,101 @@
+"""Canonical crystals -> named numbers with units: the one entry to this package.
+
+Every group (``columns.py``) reads the same environment of sites and bonds, a few hundred crystals
+at a time. Where a number has no meaning for a crystal it is NaN; each column says when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.errors import InputError
+from crystalssl.representation._compiled import run_chunks
+from crystalssl.representation.graph import periodic_graph
+from crystalssl.representation.physics.bond_numbers import BOND_GROUPS
+from crystalssl.representation.physics.cell_numbers import CELL_GROUPS
+from crystalssl.representation.physics.columns import Column, Group
+from crystalssl.representation.physics.composition_numbers import COMPOSITION_GROUPS
+from crystalssl.representation.physics.environment import surroundings
+from crystalssl.representation.physics.site_numbers import SITE_GROUPS
+from crystalssl.structures.canonical import CanonicalResult, canonicalize
+from crystalssl.structures.crystals import Crystals
+
+GROUPS: tuple[Group, ...] = (*COMPOSITION_GROUPS, *CELL_GROUPS, *SITE_GROUPS, *BOND_GROUPS)
+"""All groups, in the order of the columns."""
+_CHUNK = 128
+"""Crystals whose edges are in memory at a time, on each core."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Physics:
+    """Named numbers of n crystals.
+
+    Attributes:
+        values: (n, p) float32; NaN where a number has no meaning for a crystal.
+        names: (p,) quantity, statistic and unit of each column.
+        units: (p,) their units, ``1`` for pure numbers.
+    """
+
+    values: npt.NDArray[np.float32]
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def physics_columns() -> tuple[Column, ...]:
+    """The columns of :func:`compute_physics`, in order."""
+    return tuple(column for group in GROUPS for column in group.columns)
+
+
+def compute_physics(crystals: CanonicalResult | Crystals) -> Physics:
+    """Named numbers of crystals.
+
+    Args:
+        crystals: n canonical crystals (``structures.canonical.canonicalize``), or crystals in any
+            cell, which are made canonical first.
+
+    Returns:
+        One row for each crystal, in order.
+
+    Raises:
+        InputError: if crystals that were not canonical cannot be used.
+    """
+    canonical = _canonical(crystals)
+    described = physics_columns()
+    values = np.empty((len(canonical.crystals), len(described)), np.float32)
+
+    def work(start: int, stop: int) -> None:
+        batch = canonical.crystals.take(np.arange(start, stop))
+        symmetry = replace(
+            canonical.symmetry,
+            space_group=canonical.symmetry.space_group[start:stop],
+            crystal_system=canonical.symmetry.crystal_system[start:stop],
+            failed=canonical.symmetry.failed[start:stop],
+        )
+        environment = surroundings(batch, symmetry, periodic_graph(batch))
+        values[start:stop] = np.hstack([group.compute(environment) for group in GROUPS])
+
+    run_chunks(work, len(values), _CHUNK)
+    return Physics(
+        values=values,
+        names=tuple(column.name for column in described),
+        units=tuple(column.unit for column in described),
+    )
+
+
+def _canonical(crystals: CanonicalResult | Crystals) -> CanonicalResult:
+    if isinstance(crystals, CanonicalResult):
+        return crystals
+    canonical = canonicalize(crystals)
+    if canonical.skipped:
+        first = canonical.skipped[0]
+        raise InputError(
+            f"{len(canonical.skipped)} of {len(crystals)} crystals cannot be used, the first is "
+            f"{first.id!r}: {first.reason}. Make them canonical (canonicalize) and give the result."
+        )
+    return canonical
