@@ -40,7 +40,7 @@ class SoftClip(nn.Module):
         features: Float[Tensor, "crystal feature"],
         valid: Bool[Tensor, "crystal feature"] | None = None,
     ) -> Tensor:
-        """Clip softly; in training mode the batch, where it is valid, enters the statistics first."""
+        """Clip softly; in training the batch, where valid, enters the statistics first."""
         if self.training:
             self._update(features.detach().to(self.mean), valid)
         std = torch.sqrt((self.square - self.mean**2).clamp_min(1e-8))

@@ -189,13 +189,18 @@ class Corpus:
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
-    def with_electrons(self, level: str = "fast") -> Corpus:
+    def with_electrons(self, level: str | None = None) -> Corpus:
         """The same corpus with the numbers of the electrons of all its crystals.
 
+        Args:
+            level: level of the tight binding; None keeps numbers that are there.
+
         Raises:
-            UnknownNameError: if there is no such level of the tight binding.
+            UnknownNameError: if there is no such level.
         """
-        return replace(self, electrons=self._electrons(torch.arange(len(self)), level))
+        corpus = self if level is None else replace(self, electrons=None)
+        rows = torch.arange(len(self), device=self.device)
+        return replace(self, electrons=corpus._electrons(rows, level or "fast"))
 
     def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
         """Some of the crystals as they came, to the rounding of float32; here in one go."""
