@@ -62,7 +62,7 @@ class ElectronicConfig:
     """Weight of the map from geometry to electrons."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
-    decorrelation_weight: float = 4.0
+    decorrelation_weight: float = 16.0
     """Weight of the decorrelation of features."""
 
 

@@ -148,8 +148,9 @@ class Corpus:
 
     def identity(self) -> Iterator[bytes]:
         """What distinguishes this corpus from another, piece by piece."""
-        for tensor in (self.values, self.panel.lattice, self.panel.numbers):
-            yield tensor.cpu().numpy().tobytes()
+        for tensor in (self.values, self.panel.lattice, self.panel.numbers, self.electrons):
+            if tensor is not None:
+                yield tensor.cpu().numpy().tobytes()
 
     @property
     def nbytes(self) -> int:
