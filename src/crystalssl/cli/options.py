@@ -70,6 +70,10 @@ OPTIONS: dict[str, Any] = {
     "output": option(
         str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
     ),
+    "electronic": option(
+        str, "Numbers of the electrons: taught (predicted from the other views), exact (tight "
+        "binding), full (with spin), or off (without block 7).",
+    ),
     "dtype": option(str, "Type of stored features: float32, float16 or int8."),
     "preset": PRESET,
     "epochs": option(Number, "At most so many passes over the training crystals.", min=1),

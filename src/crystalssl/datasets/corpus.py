@@ -23,6 +23,7 @@ from crystalssl.errors import InputError
 from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch, Edges
+from crystalssl.representation.electronic.view import electron_rows
 from crystalssl.representation.graph import compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
@@ -63,6 +64,8 @@ class Corpus:
         crystal_system: codes 0..6, or ``UNKNOWN_SYSTEM``.
         target_mean: what is taken off each target.
         target_std: what each target is then divided by.
+        electrons: numbers of the electrons (``representation.electronic.view``), NaN where one is
+            not known; None where they were not computed: a batch then computes them.
     """
 
     ids: npt.NDArray[np.str_]
@@ -73,6 +76,7 @@ class Corpus:
     crystal_system: Int[Tensor, "crystal"]
     target_mean: Float[Tensor, "target"]
     target_std: Float[Tensor, "target"]
+    electrons: Float[Tensor, "crystal quantity"] | None = None
 
     @staticmethod
     def from_crystals(source: CanonicalResult | Crystals, *, targets: bool = True) -> Corpus:
@@ -144,8 +148,9 @@ class Corpus:
 
     def identity(self) -> Iterator[bytes]:
         """What distinguishes this corpus from another, piece by piece."""
-        for tensor in (self.values, self.panel.lattice, self.panel.numbers):
-            yield tensor.cpu().numpy().tobytes()
+        for tensor in (self.values, self.panel.lattice, self.panel.numbers, self.electrons):
+            if tensor is not None:
+                yield tensor.cpu().numpy().tobytes()
 
     @property
     def nbytes(self) -> int:
@@ -185,6 +190,19 @@ class Corpus:
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
+    def with_electrons(self, level: str | None = None) -> Corpus:
+        """The same corpus with the numbers of the electrons of all its crystals.
+
+        Args:
+            level: level of the tight binding; None keeps numbers that are there.
+
+        Raises:
+            UnknownNameError: if there is no such level.
+        """
+        corpus = self if level is None else replace(self, electrons=None)
+        rows = torch.arange(len(self), device=self.device)
+        return replace(self, electrons=corpus._electrons(rows, level or "fast"))
+
     def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
         """Some of the crystals as they came, to the rounding of float32; here in one go."""
         panel = self.panel.take(self._rows(index)).to("cpu")
@@ -197,16 +215,27 @@ class Corpus:
             occupancy=panel.occupancy.numpy(),
         )
 
-    def batch(self, index: Tensor | npt.ArrayLike, block: Reader) -> BlockBatch:
+    def batch(
+        self,
+        index: Tensor | npt.ArrayLike,
+        block: Reader,
+        electrons: Float[Tensor, "crystal quantity"] | None = None,
+    ) -> BlockBatch:
         """Gather what a block reads of some crystals, in the order of the index.
 
         Args:
             index: row numbers; repeats are fine.
             block: block class or instance; only ``group`` and ``uses_graph`` are read.
+            electrons: numbers of these crystals' electrons to take in place of the corpus's.
         """
         rows = self._rows(index)
         panel = self.panel.take(rows)
-        columns, valid = group_rows(panel, block.group)
+        if block.group == layout.ELECTRONIC:
+            numbers = self._electrons(rows) if electrons is None else electrons
+            valid = numbers.isfinite()
+            columns = numbers.masked_fill(~valid, 0.0).unsqueeze(-1)
+        else:
+            columns, valid = group_rows(panel, block.group)
         return BlockBatch(
             rows=columns,
             valid=valid,
@@ -239,6 +268,7 @@ class Corpus:
             values=self.values[rows],
             histogram=self.histogram[rows],
             crystal_system=self.crystal_system[rows],
+            electrons=None if self.electrons is None else self.electrons[rows],
         )
 
     def save(self, path: Path) -> Path:
@@ -288,6 +318,15 @@ class Corpus:
         if not isinstance(index, Tensor):
             index = torch.from_numpy(np.asarray(index, dtype=np.int64))
         return index.to(device=self.device, dtype=torch.int64)
+
+    def _electrons(
+        self, rows: Int[Tensor, "row"], level: str = "fast"
+    ) -> Float[Tensor, "row quantity"]:
+        """Numbers of the electrons of some crystals, computed where the corpus has none."""
+        if self.electrons is not None:
+            return self.electrons[rows]
+        crystals = Crystals.concatenate(list(self.crystals(rows.cpu().numpy())))
+        return torch.from_numpy(electron_rows(crystals, level)).to(self.device)
 
     def _edges(self, rows: Int[Tensor, "row"], sites: Int[Tensor, "row"]) -> Edges:
         """Edges of a batch, sites numbered through it."""

@@ -7,17 +7,17 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import resolve_blocks
+from crystalssl.blocks.registry import known_blocks, resolve_blocks
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import (
     AUTO,
     BOTTLENECK,
@@ -28,9 +28,22 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.extract import extract
 from crystalssl.features.features import Features, Origin, origin_of
+from crystalssl.features.student import (
+    Student,
+    check_student,
+    find_student,
+    load_student,
+    load_student_card,
+)
 from crystalssl.hub.weights import load_cards, load_run, run_folders
+from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
+
+TAUGHT, OFF = "taught", "off"
+ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
+"""Ways to the numbers of the electrons, and the level of the tight binding that each runs:
+predicted by the student of the weights, computed, computed with spin, or without the block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +53,15 @@ class Extractor:
     Attributes:
         encoders: block of each name.
         bottleneck: what mixes their features, or None.
+        electrons: where a block that reads numbers of the electrons has them from: a student, or a
+            level of the tight binding; None if no block does.
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
     """
 
     encoders: Mapping[str, Block]
     bottleneck: Bottleneck | None
+    electrons: Student | str | None
     origins: tuple[Origin, ...]
     device: str | None
 
@@ -82,6 +98,7 @@ class Extractor:
             self.encoders,
             device=self.device,
             max_crystals=max_crystals,
+            electrons=self.electrons,
             origins=self.origins,
             progress=progress,
         )
@@ -101,6 +118,7 @@ class ExtractorConfig:
         symprec: tolerance of the symmetry search in angstrom.
         device: where encoders run; a CUDA GPU if there is one by default.
         output: ``auto``, ``blocks``, or the name of a bottleneck (``bottleneck.find_output``).
+        electronic: a key of ``ELECTRONIC_WAYS``.
     """
 
     weights: str = "default"
@@ -108,6 +126,7 @@ class ExtractorConfig:
     symprec: float = SYMPREC
     device: str | None = None
     output: str = AUTO
+    electronic: str = TAUGHT
 
     @staticmethod
     def of(
@@ -117,6 +136,7 @@ class ExtractorConfig:
         output: str = AUTO,
         symprec: float = SYMPREC,
         device: str | None = None,
+        electronic: str = TAUGHT,
     ) -> ExtractorConfig:
         """From what a user named; folders by absolute path, for worker processes too.
 
@@ -126,10 +146,12 @@ class ExtractorConfig:
             output: as the attribute.
             symprec: as the attribute.
             device: as the attribute.
+            electronic: as the attribute.
 
         Raises:
-            InputError: if there are no such weights, or they lack a block.
-            UnknownNameError: if there is no such block.
+            InputError: if there are no such weights, they lack a block, or there is no student
+                that can predict the electrons for these blocks.
+            UnknownNameError: if there is no such block or way to the electrons.
         """
         there = run_folders(weights)
         wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
@@ -140,9 +162,12 @@ class ExtractorConfig:
                 "Choose among these with --block (blocks=), or pre-train the others."
             )
         source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
-        return ExtractorConfig(
-            weights=source, blocks=tuple(wanted), symprec=symprec, device=device, output=output
-        )
+        config = ExtractorConfig(
+            weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
+            device=device, output=output, electronic=electronic,
+        )  # fmt: skip
+        config.student_folder()
+        return config
 
     def encoders(self) -> dict[str, Block]:
         """The trained blocks.
@@ -152,14 +177,46 @@ class ExtractorConfig:
             UnknownNameError: if the weights lack a block.
         """
         sums = tuple(card.sha256 for card in load_cards(self.weights).values())
-        return dict(_loaded(self.weights, self.blocks, sums))
+        return dict(_loaded(self.weights, self._names(), sums))
 
     def checksums(self) -> list[str]:
-        """Checksums of the weights in use, those of the bottleneck last."""
+        """Checksums of the weights in use, those of student and bottleneck last."""
         encoders = self.encoders()
         sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
+        student = self.student_folder()
+        if student is not None:
+            sums.append(load_student_card(student).sha256)
         folder = find_output(self.weights, self.output, encoders)
         return sums if folder is None else [*sums, load_card(folder).sha256]
+
+    def _names(self) -> tuple[str, ...]:
+        """Names of the blocks in use."""
+        return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
+
+    def student_folder(self) -> Path | None:
+        """The student that predicts the electrons; None if no block reads them, or not from one.
+
+        Raises:
+            InputError: if there is none that can.
+            UnknownNameError: if there is no such way to the electrons.
+        """
+        names = self._names()
+        readers = _readers_of_electrons().intersection(names)
+        if not readers or self.electronic != TAUGHT:
+            return None
+        folder = find_student(self.weights)
+        sums = {n: card.sha256 for n, card in load_cards(self.weights).items() if n in names}
+        why = "there is none"
+        if folder is not None:
+            why = check_student(load_student_card(folder), sums)
+        if why:
+            raise InputError(
+                f"No student of {self.weights} can predict what block {', '.join(readers)} reads "
+                f"beside {', '.join(n for n in names if n not in readers) or 'no other'}: {why}. "
+                "Take --electronic exact (electronic='exact') to compute it, or off to leave the "
+                "block out; `crystalssl pretrain` of all blocks teaches a student."
+            )
+        return folder
 
     def extractor(self) -> Extractor:
         """Encoders with what follows them.
@@ -172,12 +229,39 @@ class ExtractorConfig:
         choose_device(self.device)
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
+        student = self.student_folder()
+        level = ELECTRONIC_WAYS[self.electronic]
         return Extractor(
             encoders=encoders,
             bottleneck=None if folder is None else load_bottleneck(folder),
+            electrons=level if student is None else load_student(student),
             origins=(origin_of(self.weights, encoders),),
             device=self.device,
         )
+
+
+def _readers_of_electrons() -> set[str]:
+    """Names of the blocks that read numbers of the electrons."""
+    return {block.name for block in known_blocks() if block.group == layout.ELECTRONIC}
+
+
+def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
+    """The blocks in use: where the electrons are off, those that do not read them.
+
+    Raises:
+        InputError: if none is left.
+        UnknownNameError: if there is no such way to the electrons.
+    """
+    if electronic not in ELECTRONIC_WAYS:
+        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
+    readers = _readers_of_electrons() if electronic == OFF else set()
+    kept = tuple(name for name in names if name not in readers)
+    if not kept:
+        raise InputError(
+            f"Got --electronic {OFF} with no block that reads anything else. Name other blocks, or "
+            f"take --electronic exact."
+        )
+    return kept
 
 
 @lru_cache(maxsize=1)
