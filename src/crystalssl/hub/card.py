@@ -138,7 +138,7 @@ def record_of(cls: type[Record], value: Any, path: Path) -> Record:
     for name, entry in known.items():
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             raise InputError(f"{path} lacks the field {name!r}. Train or download it again.")
-    kinds = _kinds(cls)
+    kinds = _kinds(cls)  # type: ignore[arg-type]  # a class is hashable
     return cls(
         **{name: _fitting(value[name], kinds[name], f"{name!r} of {path}") for name in value}
     )

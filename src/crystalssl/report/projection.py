@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation.cache import digest
-from crystalssl.evaluation.results import read_table, write_table
+from crystalssl.evaluation.tables import read_table, write_table
 
 Points = npt.NDArray[np.float64]
 
