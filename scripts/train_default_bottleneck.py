@@ -23,7 +23,7 @@ from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.weights import export_run
-from crystalssl.pipeline.training import rows_of
+from crystalssl.pipeline.bottleneck import rows_of
 from crystalssl.representation.targets import by_kind
 from crystalssl.structures.canonical import canonicalize
 

@@ -9,10 +9,8 @@ removal and new folder is a point at which the tests kill the process.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,6 +214,8 @@ def check_version(version: object, newest: int, path: str | Path) -> int:
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
+    import hashlib
+
     state = hashlib.sha256()
     with Path(path).open("rb") as handle:
         while chunk := handle.read(CHUNK):
@@ -297,7 +297,7 @@ def _aside(target: Path) -> Iterator[Path]:
         raise InputError(f"{target} is a folder; expected the name of a file. Choose another name.")
     make_folder(target.parent)
     _sweep(target.parent)
-    path = target.with_name(f".{short(target.name)}.{secrets.token_hex(6)}{ASIDE}")
+    path = target.with_name(f".{short(target.name)}.{os.urandom(6).hex()}{ASIDE}")
     with path.open("xb") as handle:
         if FOR_OPEN_FILES:
             lock(handle)

@@ -18,7 +18,7 @@ from crystalssl.cli import info, options
 from crystalssl.cli.commands import command
 from crystalssl.cli.console import error_console, say
 from crystalssl.errors import CrystalSSLError
-from crystalssl.pipeline.evaluation import SCENARIOS
+from crystalssl.pipeline.scenarios import SCENARIOS
 from crystalssl.processes import EXIT_TERMINATED, Terminated, stop_on_sigterm
 
 DEBUG = "--debug"

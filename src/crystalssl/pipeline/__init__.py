@@ -5,6 +5,7 @@ does; the command line makes its options from these signatures, calls the functi
 Silent unless a :class:`Progress` is given. Nothing heavy is imported before a function is called.
 """
 
+from crystalssl.pipeline.bottleneck import train_bottleneck
 from crystalssl.pipeline.evaluation import evaluate
 from crystalssl.pipeline.extraction import extract, extract_to, featurize_corpus
 from crystalssl.pipeline.full_run import run
@@ -15,7 +16,7 @@ from crystalssl.pipeline.progress import SILENT, Progress, Screen
 from crystalssl.pipeline.properties import fit
 from crystalssl.pipeline.report_page import report
 from crystalssl.pipeline.structures import convert, generate, write_ftcp, write_panel
-from crystalssl.pipeline.training import pretrain, train_bottleneck
+from crystalssl.pipeline.training import pretrain
 
 __all__ = [
     "SILENT", "Progress", "Screen", "convert", "evaluate", "explain", "extract", "extract_to",

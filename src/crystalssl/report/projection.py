@@ -20,7 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from crystalssl.errors import InputError
 from crystalssl.evaluation.cache import digest
-from crystalssl.evaluation.results import read_table, write_table
+from crystalssl.evaluation.tables import read_table, write_table
 
 Points = npt.NDArray[np.float64]
 

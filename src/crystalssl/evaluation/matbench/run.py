@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from crystalssl.errors import InputError
+from crystalssl.evaluation.analysis import IntervalRule, analyse, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import LABELS, SSL, Dataset, FeatureSet, Target
 from crystalssl.evaluation.experiment import Experiment, Progress
@@ -21,7 +22,6 @@ from crystalssl.evaluation.matbench.folds import OfficialFolds, fold_scores, fol
 from crystalssl.evaluation.matbench.task import TaskData
 from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.results import MEAN, Cell, Results, Summary, Verdict, prediction_table
-from crystalssl.evaluation.statistics import IntervalRule, analyse, rows_of
 from crystalssl.features.features import Features
 from crystalssl.models.contract import Head
 from crystalssl.structures.formulas import reduced_formulas

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from crystalssl.errors import InputError
+from crystalssl.evaluation.analysis import IntervalRule, Model, Pair, analyse, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import Dataset, FeatureSet
 from crystalssl.evaluation.experiment import Experiment, Progress
@@ -26,7 +27,6 @@ from crystalssl.evaluation.results import (
 )
 from crystalssl.evaluation.scenarios.verdicts import better_than
 from crystalssl.evaluation.splits import SplitProtocol
-from crystalssl.evaluation.statistics import IntervalRule, Model, Pair, analyse, rows_of
 from crystalssl.models.registry import build_head
 
 SCENARIO = "ablation"

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from crystalssl.evaluation.analysis import IntervalRule, against_all, analyse, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import HYBRID, RAW, SSL, UNTRAINED, Dataset, FeatureSet
 from crystalssl.evaluation.experiment import Experiment, Progress, Work
@@ -29,7 +30,7 @@ from crystalssl.evaluation.results import (
 )
 from crystalssl.evaluation.scenarios.verdicts import better_than
 from crystalssl.evaluation.splits import Split, TrainFractions, inner_folds
-from crystalssl.evaluation.statistics import IntervalRule, against_all, analyse, rows_of, scores
+from crystalssl.evaluation.statistics import scores
 from crystalssl.models.arrays import Floats
 from crystalssl.models.contract import Head
 from crystalssl.models.registry import build_head

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crystalssl.errors import unknown_name
+from crystalssl.evaluation.analysis import IntervalRule, against_all, analyse, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import MAGPIE, PCA, RAW, UNTRAINED, Dataset
 from crystalssl.evaluation.experiment import Experiment, Progress
@@ -16,7 +17,6 @@ from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.results import Results, prediction_table
 from crystalssl.evaluation.scenarios.verdicts import by_baseline
 from crystalssl.evaluation.splits import SplitProtocol
-from crystalssl.evaluation.statistics import IntervalRule, against_all, analyse, rows_of
 from crystalssl.models.registry import build_head
 
 SCENARIO = "linear_probe"
