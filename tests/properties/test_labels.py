@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.properties.labels import LabelSource, match_ids, parse_number, read_labels, unit_of
+from crystalssl.properties.labels import LabelSource, parse_number, read_labels, unit_of
+from crystalssl.properties.matching import match_ids
 from crystalssl.properties.tables import read_cells
 from crystalssl.structures.crystals import Crystals
 from small_properties import labelled, write_labels

@@ -47,7 +47,6 @@ def fit(
     descriptors: Sequence[str] = (),
     budget: float | None = None,
     repeats: int | None = None,
-    finetune: str = "auto",
     weights: str | Path = "default",
     strict: bool = False,
     symprec: float = 0.01,
@@ -71,7 +70,6 @@ def fit(
         descriptors: own columns to read too: files, or columns that the structures carry.
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
-        finetune: whether encoders are trained on: auto, never or always.
         weights: folder of a run, or a name.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
@@ -82,7 +80,7 @@ def fit(
 
     Raises:
         InputError: if structures, labels or weights cannot be used, or labels are too few.
-        UnknownNameError: if there is no such column, choice or weights.
+        UnknownNameError: if there is no such column or weights.
     """
     from crystalssl.properties.labels import LabelSource
 
@@ -94,7 +92,7 @@ def fit(
         group=group,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats, finetune=finetune,
+        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -114,7 +112,6 @@ class _Options:
     descriptors: tuple[str, ...]
     budget: float | None
     repeats: int | None
-    finetune: str
     weights: str | Path
     symprec: float
     seed: int
