@@ -15,6 +15,7 @@ import pytest
 
 from crystalssl import pipeline
 from crystalssl.errors import InputError
+from crystalssl.hub.weights import export_run
 from crystalssl.pipeline import Progress
 from crystalssl.pipeline.progress import Silent
 from crystalssl.properties import cross_validation
@@ -156,6 +157,20 @@ def test_streamed_predictions_are_those_of_memory(
     monkeypatch.setattr(predictions, "STREAMED", 10)
     pipeline.predict(model, [structures], tmp_path / "streamed.parquet", threads=1)
     assert pq.read_table(tmp_path / "streamed.parquet").equals(whole)
+
+
+def test_encoders_of_a_run_go_with_the_model(
+    structures: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    export_run("tiny", run)
+    folder = tmp_path / "model"
+    pipeline.fit([structures], folder, target=TARGET, weights=run, repeats=1, threads=1)
+    shutil.rmtree(run)
+    moved = folder.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    table, expected = (pipeline.predict(f, [structures], threads=1) for f in (moved, model))
+    np.testing.assert_allclose(table[TARGET].to_numpy(), expected[TARGET].to_numpy(), rtol=1e-9)
 
 
 def test_the_level_of_intervals_can_be_chosen(model: Path, structures: Path) -> None:

@@ -143,7 +143,7 @@ def read_labels(crystals: Crystals, source: LabelSource) -> Labels:
     for row, texts in gathered.items():
         reading.add(row, texts)
     unit = UNITS.get(name, "") or unit_of(name) if source.unit is None else source.unit
-    if source.unit is None and logarithm is None and not reading.known:
+    if not reading.known:
         notes.append(f"No label of {name!r} is a number.")
     labels = Labels(
         target=source.target,

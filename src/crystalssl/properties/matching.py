@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from crystalssl.errors import InputError
 from crystalssl.properties.tables import Table
@@ -33,6 +35,27 @@ def id_column_of(table: Table, path: Path) -> str:
         f"No column of {path} is called like an id; it has {', '.join(table)}. Choose one with "
         "--id (id_column=)."
     )
+
+
+def joined_groups(
+    first: npt.NDArray[np.str_], second: npt.NDArray[np.str_]
+) -> npt.NDArray[np.str_]:
+    """(n,) groups that divide no group of either kind: crystals are joined where one joins them.
+
+    Example:
+        >>> joined_groups(np.array(["a", "a", "b", "c"]), np.array(["x", "y", "y", "z"])).tolist()
+        ['0', '0', '0', '1']
+    """
+    sizes, codes = [], []
+    for groups in (first, second):
+        names, code = np.unique(groups, return_inverse=True)
+        sizes.append(len(names))
+        codes.append(code.reshape(-1))
+    edges = coo_array(
+        (np.ones(len(first)), (codes[0], codes[1] + sizes[0])), shape=(sum(sizes), sum(sizes))
+    )
+    component = connected_components(edges, directed=False)[1]
+    return np.asarray(component[codes[0]].astype(np.str_))
 
 
 def match_ids(ids: Sequence[str], crystals: Crystals) -> npt.NDArray[np.int64]:
