@@ -165,9 +165,7 @@ add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=[
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
 OF_FIT = {"out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS}
-predict = command(
-    pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"]
-)
+predict = command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"])
 explain = command(pipeline.explain, required=["out"], out=options.SHARES, without=["device"])
 add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)
 add("predict", predict, PROPERTIES)
