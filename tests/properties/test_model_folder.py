@@ -15,11 +15,10 @@ import pytest
 
 from crystalssl import pipeline
 from crystalssl.errors import InputError
-from crystalssl.hub.weights import export_run
 from crystalssl.pipeline import Progress
 from crystalssl.pipeline.progress import Silent
 from crystalssl.properties import cross_validation
-from crystalssl.properties.property_model import PropertyModel
+from crystalssl.properties.property_model import PropertyModel, copy_encoders
 from crystalssl.structures.table import write_table
 from small_properties import TARGET, labelled, write_labels
 
@@ -163,7 +162,7 @@ def test_encoders_of_a_run_go_with_the_model(
     structures: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    export_run("tiny", run)
+    copy_encoders("tiny", run)
     folder = tmp_path / "model"
     pipeline.fit([structures], folder, target=TARGET, weights=run, repeats=1, threads=1)
     shutil.rmtree(run)

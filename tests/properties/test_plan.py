@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from crystalssl.errors import InputError
 from crystalssl.properties.candidates import build_plan, shrunk, within_budget
-from crystalssl.properties.descriptors import describe_cells, plan_columns
+from crystalssl.properties.descriptors import describe_cells, gather_columns, plan_columns
 from crystalssl.properties.estimators import inputs_of_matrix
 from crystalssl.properties.explanation import shapley
 from crystalssl.properties.inputs import Inputs
+from small_properties import labelled, write_labels
 
 
 @pytest.fixture
@@ -42,6 +46,15 @@ def test_own_columns_become_numbers_medians_and_words() -> None:
     np.testing.assert_array_equal(described.values[:, 0], [300, 400, 500, 400])
     np.testing.assert_array_equal(described.values[:, 1:], [[1, 0], [0, 1], [1, 0], [0, 0]])
     assert plan.of_json(plan.as_json()) == plan
+
+
+def test_a_label_is_never_a_descriptor(tmp_path: Path) -> None:
+    crystals = labelled(3)
+    rows = [(str(name), "1.0", "300") for name in crystals.ids]
+    path = write_labels(tmp_path / "both.csv", ["id", "y", "T"], rows)
+    assert gather_columns(crystals, [str(path)], None, "y") == {"T": ["300"] * 3}
+    with pytest.raises(InputError, match="cannot be a descriptor"):
+        gather_columns(crystals, ["band_gap"], None, "band_gap")
 
 
 def test_shapley_values_are_those_of_a_linear_game_with_a_pair() -> None:

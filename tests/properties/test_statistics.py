@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from crystalssl.properties.domain import fit_domain, nearest, nearest_of_others
+from crystalssl.properties.fitting import learning_ratio
 from crystalssl.properties.intervals import fit_intervals
 from crystalssl.properties.stacking import ends, fit_stack
 
@@ -65,6 +66,12 @@ def test_intervals_of_new_rows_hold_their_share_and_are_wider_where_errors_are()
     near, far = distance[3000:] < 1, distance[3000:] > 2
     assert abs(inside[near].mean() - inside[far].mean()) < 0.05
     assert half[far].mean() > 2 * half[near].mean()
+
+
+def test_one_fold_more_makes_intervals_smaller_but_never_larger_nor_nothing() -> None:
+    assert learning_ratio(np.array([1.0, 3.0]), np.array([0.8, 2.8])) == pytest.approx(0.9)
+    assert learning_ratio(np.array([1.0]), np.array([2.0])) == 1.0
+    assert learning_ratio(np.array([1.0]), np.array([0.0])) == 0.7
 
 
 def test_few_residuals_give_the_widest_interval_there_is() -> None:

@@ -134,6 +134,7 @@ def _fit_folder(
     from crystalssl.properties.matching import joined_groups
     from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders, take
     from crystalssl.properties.report import score_cards
+    from crystalssl.properties.stacking import ends
 
     labels = read_labels(canonical.crystals, options.source)
     for note in labels.notes:
@@ -143,7 +144,7 @@ def _fit_folder(
         raise InputError(_too_few(labels, len(rows), folder))
     cache = Cache(folder / CACHE)
     labelled = take(canonical, rows)
-    inputs, descriptors, weights = _inputs(labelled, options, cache, progress)
+    inputs, descriptors, weights = _inputs(labelled, options, labels.column, cache, progress)
     position = {name: at for at, name in enumerate(labelled.crystals.ids.tolist())}
     kept = np.array([position[name] for name in inputs.ids.tolist()], dtype=np.int64)
     if lost := len(rows) - len(kept):
@@ -159,7 +160,10 @@ def _fit_folder(
         seed=options.seed,
         workers=options.threads or usable_cores(),
     )
-    plan = shrunk(build_plan(inputs, len(kept)), experiment.groups, repeats=options.repeats)
+    piled = bool(np.isfinite(ends(experiment.labels)).any())
+    plan = shrunk(
+        build_plan(inputs, len(kept), piled=piled), experiment.groups, repeats=options.repeats
+    )
     if options.budget is not None:
         seconds = seconds_of(experiment, plan)
         plan = within_budget(plan, seconds, options.budget, experiment.workers)
@@ -187,7 +191,7 @@ def _fit_folder(
 
 
 def _inputs(
-    labelled: CanonicalResult, options: _Options, cache: Cache, progress: Progress
+    labelled: CanonicalResult, options: _Options, label: str, cache: Cache, progress: Progress
 ) -> tuple[Inputs, DescriptorPlan, dict[str, Any]]:
     """Columns of labelled crystals, from the cache or computed, and what they are made with."""
     import numpy as np
@@ -198,7 +202,7 @@ def _inputs(
 
     config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
     cells = descriptors.gather_columns(
-        labelled.crystals, options.descriptors, options.source.id_column
+        labelled.crystals, options.descriptors, options.source.id_column, label
     )
     plan = descriptors.plan_columns(cells, options.source.id_column)
     described = descriptors.describe_cells(plan, cells, len(labelled.crystals))

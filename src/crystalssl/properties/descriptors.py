@@ -79,7 +79,7 @@ class DescriptorPlan:
 
 
 def gather_columns(
-    crystals: Crystals, sources: Sequence[str], id_column: str | None
+    crystals: Crystals, sources: Sequence[str], id_column: str | None, label: str = ""
 ) -> dict[str, list[str]]:
     """Cells of every descriptor for each crystal.
 
@@ -87,9 +87,10 @@ def gather_columns(
         crystals: n crystals.
         sources: files, or names of columns that the structures carry, joined by commas.
         id_column: column of ids in files.
+        label: label column, which is never a descriptor, not even where a file holds both.
 
     Raises:
-        InputError: if a file has no row for any of the crystals.
+        InputError: if a file has no row for any of the crystals, or the label is asked for.
         UnknownNameError: if there is no such column.
     """
     cells: dict[str, list[str]] = {}
@@ -101,8 +102,11 @@ def gather_columns(
             continue
         carried = {} if crystals.columns is None else of_arrow(crystals.columns)
         for name in (word.strip() for word in source.split(",")):
+            if name == label:
+                raise InputError(f"{name!r} is the label; it cannot be a descriptor too.")
             if name:
                 cells[name] = column(carried, name, "column of the structures")
+    cells.pop(label, None)
     return cells
 
 
