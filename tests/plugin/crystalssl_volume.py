@@ -78,17 +78,17 @@ class VolumeBlock(Block):
         hidden = batch.valid & (draw < 0.3)
         tokens = self._tokens(lengths, hidden)
         context = self._mean(tokens, batch.valid).unsqueeze(1).expand_as(tokens)
-        guess = self.head(torch.cat([tokens, context], dim=-1)).squeeze(-1)[hidden]
+        predicted = self.head(torch.cat([tokens, context], dim=-1)).squeeze(-1)[hidden]
         truth = lengths[hidden]
         count = torch.tensor([float(len(truth))])
         mean = lengths[batch.valid & ~hidden].mean()
         return [
             PretextResult(
                 task="masked lengths",
-                loss=(guess - truth).square().mean(),
+                loss=(predicted - truth).square().mean(),
                 weight=1.0,
                 sums={
-                    "model": (guess - truth).abs().sum().reshape(1).detach(),
+                    "model": (predicted - truth).abs().sum().reshape(1).detach(),
                     "mean": (mean - truth).abs().sum().reshape(1),
                 },
                 count=count,

@@ -19,8 +19,11 @@ from crystalssl.evaluation.results import (
     Cell,
     Difference,
     Floats,
+    Record,
     ResultRow,
+    Results,
     Summary,
+    prediction_table,
 )
 from crystalssl.evaluation.statistics import (
     BOOTSTRAP,
@@ -163,6 +166,20 @@ def analyse(
     summary.sort(key=lambda entry: targets[entry.target])
     differences.sort(key=lambda entry: targets[entry.target])
     return summary, differences
+
+
+def results_of(
+    record: Record,
+    cells: Sequence[Cell],
+    rows: Sequence[ResultRow],
+    summary: Sequence[Summary],
+    differences: Sequence[Difference] = (),
+) -> Results:
+    """Everything that an experiment gives: its record, its cells, and what follows from them."""
+    return Results(
+        record=record, rows=tuple(rows), summary=tuple(summary), differences=tuple(differences),
+        predictions=prediction_table(cells),
+    )  # fmt: skip
 
 
 def _setting(entry: Cell | ResultRow) -> Setting:

@@ -96,7 +96,7 @@ def load_weights(folder: Path) -> Block:
     if card.layout_version != layout.VERSION:
         raise InputError(
             f"Weights in {folder} read panel layout {card.layout_version}, this version makes "
-            f"layout {layout.VERSION}. Pre-train anew or install crystalssl "
+            f"layout {layout.VERSION}. Pre-train again or install crystalssl "
             f"{card.package_version}."
         )
     path = folder / WEIGHTS_FILE

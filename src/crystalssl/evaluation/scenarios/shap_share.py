@@ -14,23 +14,21 @@ import numpy as np
 import pyarrow as pa
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.analysis import IntervalRule, against_all, analyse, result_row, rows_of
+from crystalssl.evaluation.analysis import (
+    IntervalRule,
+    against_all,
+    analyse,
+    result_row,
+    results_of,
+    rows_of,
+)
 from crystalssl.evaluation.attribution import Shares, explain_network, explain_trees, share_values
 from crystalssl.evaluation.cache import Arrays, Cache
 from crystalssl.evaluation.data import HYBRID, RAW, SSL, Dataset, FeatureSet
 from crystalssl.evaluation.experiment import Experiment, Progress
 from crystalssl.evaluation.fits import Explanation
 from crystalssl.evaluation.overlap import DropSeen, Overlap
-from crystalssl.evaluation.results import (
-    Cell,
-    ResultRow,
-    Results,
-    Summary,
-    Texts,
-    Verdict,
-    prediction_table,
-    select,
-)
+from crystalssl.evaluation.results import Cell, ResultRow, Results, Summary, Texts, Verdict, select
 from crystalssl.evaluation.scenarios.verdicts import by_baseline
 from crystalssl.evaluation.splits import Index, Split, SplitProtocol
 from crystalssl.models.arrays import Floats
@@ -148,14 +146,8 @@ def shap_share(
     verdicts += by_baseline(
         differences, record.labels, (RAW,), feature_set=HYBRID, metric="r2", best_head=False
     )
-    return Results(
-        record=replace(record, verdicts=verdicts),
-        rows=tuple(rows),
-        summary=tuple(summary),
-        differences=tuple(differences),
-        predictions=prediction_table(cells),
-        tables={"explained": pa.concat_tables(tables)} if tables else {},
-    )
+    results = results_of(replace(record, verdicts=verdicts), cells, rows, summary, differences)
+    return replace(results, tables={"explained": pa.concat_tables(tables)} if tables else {})
 
 
 def _joint(dataset: Dataset) -> Dataset:

@@ -173,9 +173,8 @@ def _ablation_finding(setting: Setting) -> str:
 def _ablation(setting: Setting) -> list[Passage]:
     """Each block alone, trained and untrained, and each left out."""
     blocks, losses = _blocks(setting)
-    selections = {"all": "ink"} | {
-        f"only {b}": _block_colour(b) for b in next(iter(blocks.values()))
-    }
+    names = next(iter(blocks.values()))
+    selections = {"all": "ink"} | {f"only {b}": _block_colour(b) for b in names}
     alone = {
         words(selection.removeprefix("only ")): [
             (_selection(setting, source, selection), colour, not index)
@@ -224,18 +223,16 @@ def _folds(setting: Setting) -> list[Passage]:
     for r in sorted(rows, key=lambda r: (r.fold, heads.index(r.head))):
         mark = Mark(at=r.value, text=page.number(r.value), colour=colours[r.head])
         folds.setdefault(f"fold {r.fold + 1}", []).append(replace(mark, filled=r.head != MEAN))
-    counts, config = setting.results.record.counts, setting.results.record.config
-    official = "official folds" if config.get("official") else "not an official task"
+    record = setting.results.record
+    official = "official folds" if record.config.get("official") else "not an official task"
     text = f"{METRICS[setting.metric]} of each fold, {setting.place}"
     key = [(head_name(name), colour, name != MEAN) for name, colour in colours.items()]
     svg = dots([*folds.items()], setting.metric_label(), text, key=key)
-    left = counts.get("predicted by the training mean", 0)
-    note = (
-        f"{page.counted(counts.get('rows', 0), 'row')} in all; {page.counted(left, 'row')} without "
-        "features, predicted by the mean of the training labels."
-    )
-    title = f"{setting.place}, {official}"
-    return [Passage(title=title, drawings=(Drawing(svg=svg),), notes=(note,))]
+    total, left = (record.counts.get(n, 0) for n in ("rows", "predicted by the training mean"))
+    note = f"{page.counted(total, 'row')} in all; {page.counted(left, 'row')} without features, "
+    note += "predicted by the mean of the training labels."
+    drawing, title = Drawing(svg=svg), f"{setting.place}, {official}"
+    return [Passage(title=title, drawings=(drawing,), notes=(note,))]
 
 
 ALL = {
