@@ -17,7 +17,7 @@ from crystalssl import pipeline
 from crystalssl.cli import info, options
 from crystalssl.cli.commands import command
 from crystalssl.cli.console import error_console, say
-from crystalssl.errors import CrystalSSLError
+from crystalssl.errors import CrystalSSLError, printable
 from crystalssl.pipeline.scenarios import SCENARIOS
 from crystalssl.processes import EXIT_TERMINATED, Terminated, stop_on_sigterm
 
@@ -58,6 +58,7 @@ class Messages(TyperGroup):
                 if ctx.params.get("debug") or hasattr(error, "exit_code"):
                     raise  # typer's own have an exit code: a wrong option, with usage
                 message, code = describe(error)
+        message = "\n".join(map(printable, message.split("\n")))  # it may quote what a file holds
         error_console.print("[bold red]Error:[/] ", end="")
         error_console.print(message, markup=False, soft_wrap=True)
         raise typer.Exit(code)

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from crystalssl.errors import InputError, MissingExtraError, Note, Skip
 from crystalssl.structures.assembly import Assembler, reason_of
 from crystalssl.structures.crystals import Crystals, ReadResult
-from crystalssl.structures.formats.ase_files import read_ase_db, read_aselmdb
+from crystalssl.structures.formats.ase_files import read_ase_db
+from crystalssl.structures.formats.aselmdb import read_aselmdb
 from crystalssl.structures.formats.cif import read_cif
 from crystalssl.structures.formats.extxyz import read_extxyz
 from crystalssl.structures.formats.json import read_json

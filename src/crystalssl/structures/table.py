@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError, Skip
-from crystalssl.files import atomic
+from crystalssl.files import atomic, check_version
 from crystalssl.structures.assembly import LONGEST_VECTOR
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import storable, unique_ids
@@ -52,6 +52,10 @@ __all__ = [
     "write_table",
 ]
 
+TABLE_VERSION = 1
+"""Version of the format that is written; tables without one are read as any."""
+VERSION = "crystalssl_structure_table"
+"""Key of the version in the metadata of a table."""
 _FARTHEST = 1e6
 
 
@@ -114,8 +118,11 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
         first_row: number of its first row, where the table is a part of a larger one.
 
     Raises:
-        InputError: if a required column is missing or of another kind.
+        InputError: if a required column is missing or of another kind, or the table is of a newer
+            version.
     """
+    version = (table.schema.metadata or {}).get(VERSION.encode(), b"0")
+    check_version(int(version) if version.isdigit() else str(version), TABLE_VERSION, source)
     try:
         return _from_arrow(table, source, first_row)
     except (
@@ -193,7 +200,7 @@ def to_arrow(crystals: Crystals) -> pa.Table:
             columns[name] = carried[name]
     if "nsites" in columns:
         columns["nsites"] = pa.array(crystals.site_counts, type=pa.int32())
-    return pa.table(columns)
+    return pa.table(columns, metadata={VERSION: str(TABLE_VERSION)})
 
 
 class _Rows:
@@ -295,7 +302,7 @@ def _assemble(rows: _Rows, lattice: npt.NDArray[np.float64]) -> Crystals:
         frac_coords=frac[keep_site],
         numbers=decoded.numbers[keep_site],
         occupancy=decoded.occupancy[keep_site],
-        columns=rows.table.select(others) if others else None,
+        columns=rows.table.select(others).replace_schema_metadata(None) if others else None,
     )
 
 
