@@ -11,11 +11,13 @@ from crystalssl.pipeline.full_run import run
 from crystalssl.pipeline.matbench_task import matbench
 from crystalssl.pipeline.progress import SILENT, Progress, Screen
 from crystalssl.pipeline.report_page import report
+from crystalssl.pipeline.search import duplicates, neighbors, novelty
+from crystalssl.pipeline.selection import select
 from crystalssl.pipeline.structures import convert, generate, write_ftcp, write_panel
 from crystalssl.pipeline.training import pretrain, train_bottleneck
 
 __all__ = [
-    "SILENT", "Progress", "Screen", "convert", "evaluate", "extract", "extract_to",
-    "featurize_corpus", "generate", "matbench", "pretrain", "report", "run", "train_bottleneck",
-    "write_ftcp", "write_panel",
+    "SILENT", "Progress", "Screen", "convert", "duplicates", "evaluate", "extract", "extract_to",
+    "featurize_corpus", "generate", "matbench", "neighbors", "novelty", "pretrain", "report", "run",
+    "select", "train_bottleneck", "write_ftcp", "write_panel",
 ]  # fmt: skip
