@@ -129,6 +129,7 @@ app.callback()(start)
 
 MAIN, FILES, LEARN, LOOK = "The whole pipeline", "Structures", "Learning", "Results and settings"
 PROPERTIES = "Property models"
+SEARCH = "Search and choice"
 
 
 def show_results(results: Any) -> None:
@@ -143,6 +144,13 @@ def show_run(result: Any) -> None:
     if result.linear_probe is not None:
         show_results(result.linear_probe)
     say(f"Report: {result.report}")
+
+
+def show_listed(result: Any) -> None:
+    """Print what a search or a choice lists."""
+    from crystalssl.cli.listed import show
+
+    show(result)
 
 
 def show_weights(result: Any) -> None:
@@ -171,6 +179,11 @@ explain = command(pipeline.explain, required=["out"], out=options.SHARES, withou
 add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)
 add("predict", predict, PROPERTIES)
 add("explain", explain, PROPERTIES)
+for call in (pipeline.neighbors, pipeline.duplicates, pipeline.novelty):
+    options_of = {"structures": options.THEIR_STRUCTURES, "out": options.RESULT}
+    add(call.__name__, command(call, show=show_listed, **options_of), SEARCH)
+choosing = {"structures": options.STRUCTURES_OR_FEATURES, "out": options.RESULT}
+add("select", command(pipeline.select, show=show_listed, **choosing), SEARCH)
 evaluate = typer.Typer(help="Measure features against labels and baselines.")
 UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
 for name, kind in SCENARIOS.items():

@@ -58,12 +58,33 @@ PRESET = option(str, "quick, paper or large.", "--preset", "-p")
 BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
 
+RESULT = option(File, "Table to write, .parquet or .csv.", "--out", "-o")
+STRUCTURES_OR_FEATURES = argument(Path, "Structures, or features (.parquet, .npy).")
+THEIR_STRUCTURES = option(
+    File, "Their structures, for formula, space group and filters.", "--structures", "-s"
+)
+
 OPTIONS: dict[str, Any] = {
     "structures": argument(list[Path], f"{FILES}.", metavar="STRUCTURES"),
     "features": argument(Path, "Features, .parquet or .npy."),
     "file": argument(Path, "matbench_*.json.gz as matminer has it, or a structure table."),
     "folder": argument(Path, "Folder of a run, or of evaluations.", metavar="DIR"),
     "shards": argument(Path, "Folder of structure tables, .parquet."),
+    "query": argument(str, "An id of those searched, a file with structures, or features."),
+    "among": option(Path, "Features to search among, or a saved index.", "--in", "-i"),
+    "first": argument(Path, "Features, or structures."),
+    "second": argument(File, "Features or structures to compare with; within the first if none."),
+    "generated": argument(Path, "Features or structures of generated crystals."),
+    "against": option(Path, "Features or structures that are known."),
+    "k": option(int, "Neighbours of each query.", "-k", min=1),
+    "elements": option(str, "Elements they must hold, joined by commas; -F for no fluorine."),
+    "where": option(str, "Condition on columns: 'band_gap > 1 and nsites < 20'."),
+    "views": option(File, "Features of blocks, for the similarity by view."),
+    "standardise": option(str, "auto, scale, standardise, whiten or none."),
+    "threshold": option(float, "Largest distance of near-duplicates."),
+    "method": option(Text, "coverage, uncertainty or both; both with --model, else coverage."),
+    "labelled": option(File, "Table or list with the ids that have labels already."),
+    "model": option(File, "Property model whose uncertainty counts."),
     "out": option(Path, "Folder for the results.", "--out"),
     "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
     "block": BLOCK,

@@ -15,11 +15,14 @@ from crystalssl.pipeline.predictions import explain, predict
 from crystalssl.pipeline.progress import SILENT, Progress, Screen
 from crystalssl.pipeline.properties import fit
 from crystalssl.pipeline.report_page import report
+from crystalssl.pipeline.search import duplicates, neighbors, novelty
+from crystalssl.pipeline.selection import select
 from crystalssl.pipeline.structures import convert, generate, write_ftcp, write_panel
 from crystalssl.pipeline.training import pretrain
 
 __all__ = [
-    "SILENT", "Progress", "Screen", "convert", "evaluate", "explain", "extract", "extract_to",
-    "featurize_corpus", "fit", "generate", "matbench", "predict", "pretrain", "report", "run",
-    "train_bottleneck", "write_ftcp", "write_map", "write_panel",
+    "Progress", "SILENT", "Screen", "convert", "duplicates", "evaluate", "explain", "extract",
+    "extract_to", "featurize_corpus", "fit", "generate", "matbench", "neighbors", "novelty",
+    "predict", "pretrain", "report", "run", "select", "train_bottleneck", "write_ftcp", "write_map",
+    "write_panel",
 ]  # fmt: skip
