@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -126,8 +127,33 @@ def featurize_corpus(inputs: Path, out: Path) -> None:
 
 
 def run(inputs: Path, out: Path) -> None:
+    _few_candidates()
     words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET)
+    program("run", inputs / "labelled.parquet", "--pretrain", "--out", out, *words)
+
+
+def run_on_given_weights(inputs: Path, out: Path) -> None:
+    _few_candidates()
+    words = ("-w", WEIGHTS, "--threads", "1", "--target", TARGET)
     program("run", inputs / "labelled.parquet", "--out", out, *words)
+
+
+def make_map(inputs: Path, out: Path) -> None:
+    words = ("-s", inputs / "labelled.parquet", "-o", out / "map.html", "--no-umap")
+    program("map", inputs / "labelled_features.parquet", *words)
+
+
+def _few_candidates() -> None:
+    """Property models of one candidate and one repeat: what is written is the same files."""
+    from crystalssl.properties import candidates
+
+    whole = candidates.build_plan
+
+    def build(*words: Any, **options: Any) -> candidates.Plan:
+        plan = whole(*words, **options)
+        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=0)
+
+    candidates.build_plan = build  # type: ignore[assignment]
 
 
 def evaluate(scenario: str, *options: str) -> Callable[[Path, Path], None]:
@@ -155,6 +181,8 @@ COMMANDS = [
     Command(name="bottleneck", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
     Command(name="run", work=run),
+    Command(name="run on given weights", work=run_on_given_weights),
+    Command(name="map", work=make_map),
     Command(name="evaluate linear-probe", work=evaluate("linear-probe")),
     Command(name="evaluate ablation", work=evaluate("ablation")),
 ]

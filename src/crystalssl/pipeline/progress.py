@@ -94,7 +94,7 @@ class Screen:
 
 
 class Once:
-    """Passes everything on, but no line twice: stages that read the same structures say the same."""
+    """Passes everything on, but no line twice: several stages may read the same structures."""
 
     def __init__(self, progress: Progress) -> None:
         """Take who is told."""

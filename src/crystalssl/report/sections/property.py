@@ -25,8 +25,8 @@ from crystalssl.report.page import (
     counted,
     joined,
     judged,
-    number,
     percent,
+    significant,
     with_unit,
     words,
 )
@@ -57,7 +57,7 @@ def property_section(model: PropertyRun, map_page: str = "") -> Section:
         _parity(model, map_page), _scores(model), _coverage(model), _curve(model),
         *_families(model), _worst(model, map_page), _overlap(model),
     ]  # fmt: skip
-    title = f"My property: {words(model.target)}"
+    title = f"My property: {model.title}"
     return Section(
         anchor=f"property-{model.folder.name}",
         title=title,
@@ -73,6 +73,16 @@ def property_section(model: PropertyRun, map_page: str = "") -> Section:
     )
 
 
+def _ends(low: float, high: float) -> str:
+    """The ends of an interval in parentheses."""
+    return f"({significant(low)} to {significant(high)})"
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign."""
+    return f"+{significant(value)}" if value > 0 else significant(value)
+
+
 def _unit(model: PropertyRun) -> str:
     return f" {model.unit}" if model.unit not in ("", "1") else ""
 
@@ -83,15 +93,15 @@ def _finding(model: PropertyRun) -> str:
     if rmse is None:
         return f"Predictions of {counted(len(model), 'crystal')}."
     others = [
-        f"{number(found['mean'])} for {name}"
+        f"{significant(found['mean'])} for {name}"
         for of, name in ((ELEMENTS, "element statistics"), (MEAN, "the mean of the labels"))
         if (found := model.metric(of, "rmse")) is not None
     ]
     held = model.card.get("coverage", {})
     text = (
-        f"Root mean square error {number(rmse['mean'])}{_unit(model)} "
-        f"{page.aside(rmse['low'], rmse['high'])}"
-        + (f", R² {number(r2['mean'])}" if r2 else "")
+        f"Root mean square error {significant(rmse['mean'])}{_unit(model)} "
+        f"{_ends(rmse['low'], rmse['high'])}"
+        + (f", R² {significant(r2['mean'])}" if r2 else "")
         + f", on {counted(len(model), 'crystal')} that were predicted without their formula"
     )
     text += f"; {page.listed(others)}." if others else "."
@@ -117,7 +127,7 @@ def _checks(model: PropertyRun) -> list[Check]:
             Check(
                 claim="it predicts better than the mean of the labels",
                 outcome=judged(r2["mean"], r2["low"], r2["high"]),
-                evidence=f"R² {number(r2['mean'])} {page.aside(r2['low'], r2['high'])}; the mean "
+                evidence=f"R² {significant(r2['mean'])} {_ends(r2['low'], r2['high'])}; the mean "
                 "has 0.",
             )
         )
@@ -132,8 +142,8 @@ def _checks(model: PropertyRun) -> list[Check]:
             Check(
                 claim="it predicts better than boosting on statistics of the elements",
                 outcome=outcome,
-                evidence=f"RMSE {number(rmse['mean'])} {page.aside(rmse['low'], rmse['high'])} "
-                f"against {number(other['mean'])} {page.aside(other['low'], other['high'])}.",
+                evidence=f"RMSE {significant(rmse['mean'])} {_ends(rmse['low'], rmse['high'])} "
+                f"against {significant(other['mean'])} {_ends(other['low'], other['high'])}.",
             )
         )
     coverage = model.card.get("coverage", {})
@@ -175,8 +185,8 @@ def _parity(model: PropertyRun, map_page: str) -> Passage:
     points = [
         Point(
             x=x, y=y, filled=inside, link=_link(map_page, name),
-            title=f"{formula}, {name}\nlabel {number(x)}{unit}, predicted {number(y)} "
-            f"({number(low)} to {number(high)})" + ("" if inside else "\noutside of the domain"),
+            title=f"{formula}, {name}\nlabel {significant(x)}{unit}, predicted {significant(y)} "
+            f"{_ends(low, high)}" + ("" if inside else "\noutside of the domain"),
         )
         for x, y, low, high, inside, name, formula in zip(
             model.true.tolist(), model.predicted.tolist(), model.lower.tolist(),
@@ -184,7 +194,7 @@ def _parity(model: PropertyRun, map_page: str) -> Passage:
             model.formulas.tolist(), strict=True,
         )
     ]  # fmt: skip
-    label = with_unit(words(model.target), model.unit)
+    label = with_unit(model.title, model.unit)
     name = f"Parity of {model.target}: predictions out of fold against labels"
     text = "Point at a crystal to read which it is"
     text += "; click it to see it on the map." if map_page else "."
@@ -209,7 +219,7 @@ def _scores(model: PropertyRun) -> Passage | None:
         values = [model.metric(of, name) for name in metrics]
         cells = tuple(
             TableCell() if v is None
-            else TableCell(text=number(v["mean"]), aside=page.aside(v["low"], v["high"]))
+            else TableCell(text=significant(v["mean"]), aside=_ends(v["low"], v["high"]))
             for v in values
         )  # fmt: skip
         count = TableCell(text=f"{int(entry.get('rows', 0)):,}")
@@ -223,7 +233,7 @@ def _scores(model: PropertyRun) -> Passage | None:
                 TableCell(text=text)
                 for text in (
                     percent(candidate.get("weight", 0.0)),
-                    *(number(candidate.get("metrics", {}).get(name)) for name in metrics),
+                    *(significant(candidate.get("metrics", {}).get(name)) for name in metrics),
                 )
             ),
         )
@@ -253,7 +263,7 @@ def _coverage(model: PropertyRun) -> Passage | None:
             mask = np.zeros(len(model), bool)
             mask[rows] = True
             ends = model.predicted[rows[0]], model.predicted[rows[-1]]
-            groups.append((f"predicted {number(ends[0])} to {number(ends[1])}", mask))
+            groups.append((f"predicted {significant(ends[0])} to {significant(ends[1])}", mask))
     if not model.inside.all():
         groups += [("in the domain", model.inside), ("outside of it", ~model.inside)]
     entries = []
@@ -271,9 +281,10 @@ def _coverage(model: PropertyRun) -> Passage | None:
     notes = []
     if clusters := model.card.get("coverage", {}).get("clusters_left_out"):
         notes.append(
-            f"Where whole clusters of alike crystals were left out, {percent(clusters['coverage'])}"
-            f" are inside, and the RMSE is {number(clusters['rmse'])}{_unit(model)}: what to expect"
-            " of crystals unlike any that was measured."
+            f"Where whole clusters of alike crystals were left out, "
+            f"{percent(clusters['coverage'])} are inside, and the RMSE is "
+            f"{significant(clusters['rmse'])}{_unit(model)}: what to expect of crystals unlike any "
+            "that was measured."
         )
     text = (
         f"Dashed: the {percent(level)} that intervals promise; lines are 95 % intervals. No "
@@ -356,7 +367,7 @@ def _worst_family(model: PropertyRun) -> str:
     if len(rows) < 2:
         return ""
     (worst, mask), (best, other) = rows[0], rows[-1]
-    errors = [number(float(np.abs(model.error[m]).mean())) for m in (mask, other)]
+    errors = [significant(float(np.abs(model.error[m]).mean())) for m in (mask, other)]
     return (
         f"The mean absolute error is largest for {worst} ({errors[0]}{_unit(model)}), smallest for "
         f"{best} ({errors[1]})."
@@ -377,8 +388,8 @@ def _families(model: PropertyRun) -> list[Passage]:
                     TableCell(text=text)
                     for text in (
                         f"{int(mask.sum()):,}",
-                        number(float(np.abs(model.error[mask]).mean())),
-                        page.signed(float(model.error[mask].mean())),
+                        significant(float(np.abs(model.error[mask]).mean())),
+                        _signed(float(model.error[mask].mean())),
                         percent(float(model.held[mask].mean())),
                     )
                 ),
@@ -403,16 +414,16 @@ def _worst(model: PropertyRun, map_page: str) -> Passage:
     rows = []
     for row in np.argsort(-np.abs(model.error), kind="stable")[:WORST].tolist():
         near = [
-            f"{formula_of[name]} ({name}) {number(label_of[name])}"
+            f"{formula_of[name]} ({name}) {significant(label_of[name])}"
             for name in model.nearest[row]
             if name in label_of
         ]
         name = str(model.ids[row])
-        interval = f"({number(model.lower[row])} to {number(model.upper[row])})"
+        interval = f"({significant(model.lower[row])} to {significant(model.upper[row])})"
         cells = (
-            TableCell(text=number(model.true[row])),
-            TableCell(text=number(model.predicted[row]), aside=interval),
-            TableCell(text=page.signed(model.error[row])),
+            TableCell(text=significant(model.true[row])),
+            TableCell(text=significant(model.predicted[row]), aside=interval),
+            TableCell(text=_signed(model.error[row])),
             TableCell(text="; ".join(near), prose=True),
         )
         label, link = str(model.formulas[row]) or name, _link(map_page, name)
