@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.properties.labels import LabelSource, match_ids, parse_number, read_labels, unit_of
+from crystalssl.properties.labels import LabelSource, parse_number, read_labels, unit_of
+from crystalssl.properties.matching import joined_groups, match_ids
 from crystalssl.properties.tables import read_cells
 from crystalssl.structures.crystals import Crystals
 from small_properties import labelled, write_labels
@@ -58,6 +59,12 @@ def test_ids_match_file_names_stems_and_other_case_but_never_two_structures(
     assert match_ids(["First.cif", "first", "A", "two", "d.vasp", ""], carried).tolist() == [
         0, 0, 0, -1, 3, -1,
     ]  # fmt: skip
+
+
+def test_groups_of_the_user_and_formulas_are_both_kept_together() -> None:
+    formulas = np.array(["NaCl", "NaCl", "MgO", "MgO", "Si"])
+    given = np.array(["lab 1", "lab 2", "lab 2", "lab 3", "lab 4"])
+    assert joined_groups(formulas, given).tolist() == ["0", "0", "0", "0", "1"]
 
 
 def test_several_values_of_one_crystal_become_their_mean(

@@ -164,16 +164,14 @@ add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
 add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
-fit = command(
-    pipeline.fit, out=options.MODEL_OUT, target=options.PROPERTY, repeats=options.REPEATS,
-    without=["device"],
-)  # fmt: skip
-add("fit", fit, PROPERTIES)
-add(
-    "predict",
-    command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"]),
-    PROPERTIES,
+OF_FIT = {"out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS}
+predict = command(
+    pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"]
 )
+explain = command(pipeline.explain, required=["out"], out=options.SHARES, without=["device"])
+add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)
+add("predict", predict, PROPERTIES)
+add("explain", explain, PROPERTIES)
 evaluate = typer.Typer(help="Measure features against labels and baselines.")
 UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
 for name, kind in SCENARIOS.items():

@@ -90,7 +90,7 @@ def explain(
     structures: Structures,
     out: str | Path | None = None,
     *,
-    sites: bool = True,
+    by_site: bool = True,
     strict: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -102,7 +102,7 @@ def explain(
         model: folder of a model, or a loaded one.
         structures: paths or objects.
         out: file to write, ``.parquet`` or ``.csv``; None returns the table.
-        sites: whether sites and elements are explained too: each crystal is then described
+        by_site: whether sites and elements are explained too: each crystal is then described
             without some of its sites, up to some hundred times.
         strict: whether a structure that cannot be used is an error.
         device: where encoders run; a CUDA GPU if there is one by default.
@@ -128,7 +128,7 @@ def explain(
             structures, path, strict=strict, symprec=symprec, progress=progress
         )
         with progress.step("Explaining") as advance:
-            table = explain_crystals(loaded, canonical, sites=sites, advance=advance)
+            table = explain_crystals(loaded, canonical, by_site=by_site, advance=advance)
     if path is None:
         return table
     with exclusive(path):

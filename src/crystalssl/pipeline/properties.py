@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from crystalssl.errors import InputError
 from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
-from crystalssl.pipeline.progress import SILENT, Advance, Progress
+from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
 from crystalssl.pipeline.structures import load_canonical
 from crystalssl.processes import limited_threads, usable_cores
 
@@ -47,7 +47,6 @@ def fit(
     descriptors: Sequence[str] = (),
     budget: float | None = None,
     repeats: int | None = None,
-    finetune: str = "auto",
     weights: str | Path = "default",
     strict: bool = False,
     symprec: float = 0.01,
@@ -67,11 +66,10 @@ def fit(
         labels: table of labels (CSV, Parquet, Excel); None where structures carry them.
         id_column: its column of ids or file names.
         unit: unit of the label; None to read it from the column's name.
-        group: column of groups that no split may divide; None for formulas.
+        group: column of groups that no split may divide, nor formulas; None for formulas alone.
         descriptors: own columns to read too: files, or columns that the structures carry.
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
-        finetune: whether encoders are trained on: auto, never or always.
         weights: folder of a run, or a name.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
@@ -82,7 +80,7 @@ def fit(
 
     Raises:
         InputError: if structures, labels or weights cannot be used, or labels are too few.
-        UnknownNameError: if there is no such column, choice or weights.
+        UnknownNameError: if there is no such column or weights.
     """
     from crystalssl.properties.labels import LabelSource
 
@@ -94,7 +92,7 @@ def fit(
         group=group,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats, finetune=finetune,
+        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -114,7 +112,6 @@ class _Options:
     descriptors: tuple[str, ...]
     budget: float | None
     repeats: int | None
-    finetune: str
     weights: str | Path
     symprec: float
     seed: int
@@ -134,7 +131,8 @@ def _fit_folder(
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
-    from crystalssl.properties.property_model import PropertyModel, take
+    from crystalssl.properties.matching import joined_groups
+    from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders, take
     from crystalssl.properties.report import score_cards
 
     labels = read_labels(canonical.crystals, options.source)
@@ -148,10 +146,15 @@ def _fit_folder(
     inputs, descriptors, weights = _inputs(labelled, options, cache, progress)
     position = {name: at for at, name in enumerate(labelled.crystals.ids.tolist())}
     kept = np.array([position[name] for name in inputs.ids.tolist()], dtype=np.int64)
+    if lost := len(rows) - len(kept):
+        progress.note(f"{counted(lost, 'crystal')} without finite features left out", warning=True)
+    groups = inputs.formulas
+    if len(labels.groups):
+        groups = joined_groups(groups, labels.groups[rows][kept])
     experiment = Experiment(
         inputs=inputs,
         labels=labels.values[rows][kept][:, None],
-        groups=labels.groups[rows][kept] if len(labels.groups) else inputs.formulas,
+        groups=groups,
         cache=cache,
         seed=options.seed,
         workers=options.threads or usable_cores(),
@@ -173,6 +176,8 @@ def _fit_folder(
         scores=scores,
         notes=[*labels.notes, *plan.notes],
     )
+    if weights["copied"]:
+        copy_encoders(options.weights, folder / ENCODERS)
     card = write_model(folder, fitted, experiment, described)
     remove(folder / CACHE)
     for line in summary(card):
@@ -199,7 +204,7 @@ def _inputs(
     described = descriptors.describe_cells(plan, cells, len(labelled.crystals))
     weights: dict[str, Any] = {
         "name": str(options.weights),
-        "copied": False,
+        "copied": Path(options.weights).is_dir(),
         "blocks": list(config.blocks),
         "output": config.output,
         "symprec": config.symprec,

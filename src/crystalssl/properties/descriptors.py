@@ -17,14 +17,13 @@ import numpy as np
 
 from crystalssl.errors import InputError
 from crystalssl.properties.inputs import Descriptors
-from crystalssl.properties.labels import MISSING, id_column_of, match_ids, parse_number
+from crystalssl.properties.labels import MISSING, parse_number
+from crystalssl.properties.matching import id_column_of, match_ids
 from crystalssl.properties.tables import ENDINGS, Table, column, of_arrow, read_cells
 from crystalssl.structures.crystals import Crystals
 
 WORDS = 24
 """Words of a column at most, the most frequent ones; others count as none."""
-RESERVED = "\x1frow"
-"""Name of the column that holds the crystal of each row of a table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

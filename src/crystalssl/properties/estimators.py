@@ -270,7 +270,9 @@ def is_matrix(X: Any) -> bool:
 def _numbers(X: Any) -> bool:
     flat = np.asarray(X, dtype=object).reshape(-1)
     return bool(len(flat)) and not (
-        hasattr(flat[0], "lattice") or hasattr(flat[0], "cell") or isinstance(flat[0], str | Path)
+        hasattr(flat[0], "species")
+        or hasattr(flat[0], "numbers")
+        or isinstance(flat[0], str | Path)
     )
 
 

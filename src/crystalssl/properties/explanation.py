@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import factorial
 
 import numpy as np
@@ -80,7 +81,7 @@ def explain_crystals(
     model: PropertyModel,
     canonical: CanonicalResult,
     *,
-    sites: bool = True,
+    by_site: bool = True,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> pa.Table:
     """Contributions to the predictions of crystals, in rows.
@@ -88,7 +89,7 @@ def explain_crystals(
     Args:
         model: a loaded model of numbers.
         canonical: m canonical crystals that carry the columns of the user's own that it reads.
-        sites: whether elements and sites are explained too.
+        by_site: whether elements and sites are explained too.
         advance: told how many are done.
 
     Raises:
@@ -102,7 +103,7 @@ def explain_crystals(
     inputs, _ = describe(model, extractor, canonical, None)
     shares = share_by_view(model.stacked, extractor, inputs)
     rows: list[tuple[str, str, str, int | None, float]] = []
-    with_sites = sites and not any(section.kind == ALSO for section in inputs.sections)
+    with_sites = by_site and not any(section.kind == ALSO for section in inputs.sections)
     position = {name: at for at, name in enumerate(canonical.crystals.ids.tolist())}
     for at, name in enumerate(inputs.ids.tolist()):
         rows.append((name, "base", "views", None, float(shares.base[at])))
@@ -125,7 +126,7 @@ def explain_crystals(
 def _site_rows(shares: SiteShares) -> list[tuple[str, str, str, int | None, float]]:
     """Contributions of the elements and sites of one crystal."""
     return [
-        (shares.id, "base", "sites", None, shares.base),
+        (shares.id, "base", "elements and sites", None, shares.base),
         *((shares.id, "element", name, None, v) for name, v in shares.by_element().items()),
         *(
             (shares.id, "site", name, number, value)
@@ -244,7 +245,7 @@ def share_by_site(
     else:
         values = np.zeros(count)
         for order in wanted:
-            for before, after in zip(order[:-1], order[1:], strict=True):
+            for before, after in pairwise(order):
                 player = next(p for p in range(count) if before[p] != after[p])
                 values[player] += (worth[tuple(after)] - worth[tuple(before)]) / len(wanted)
     sizes = np.bincount(orbits)

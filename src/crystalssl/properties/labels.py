@@ -7,7 +7,7 @@ such as ``<1E-10`` are counted and listed: a bound is no measured value. First s
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError
+from crystalssl.properties.matching import id_column_of, match_ids
 from crystalssl.properties.tables import Table, column, of_arrow, read_cells
 from crystalssl.structures.crystals import Crystals
-from crystalssl.structures.validity import SOURCE_COLUMN
 
 LOG10 = re.compile(r"log10\((.+)\)")
 """A target that is the decimal logarithm of a column."""
@@ -143,7 +143,7 @@ def read_labels(crystals: Crystals, source: LabelSource) -> Labels:
     for row, texts in gathered.items():
         reading.add(row, texts)
     unit = UNITS.get(name, "") or unit_of(name) if source.unit is None else source.unit
-    if source.unit is None and logarithm is None and not reading.known:
+    if not reading.known:
         notes.append(f"No label of {name!r} is a number.")
     labels = Labels(
         target=source.target,
@@ -197,51 +197,6 @@ def _table_of(
 def _plain_target(target: str) -> str:
     logarithm = LOG10.fullmatch(target)
     return logarithm[1].strip() if logarithm else target
-
-
-def id_column_of(table: Table, path: Path) -> str:
-    """The one column that is called like ids.
-
-    Raises:
-        InputError: if none or several are.
-    """
-    usual = ("immutable_id", "id", "material_id", "mp_id", "name", "file", "filename", "structure")
-    for wanted in usual:
-        for name in table:
-            if name.lower().replace(" ", "_") == wanted:
-                return name
-    raise InputError(
-        f"No column of {path} is called like an id; it has {', '.join(table)}. Choose one with "
-        "--id (id_column=)."
-    )
-
-
-def match_ids(ids: Sequence[str], crystals: Crystals) -> npt.NDArray[np.int64]:
-    """(m,) row of the crystal that each id names, -1 where there is none.
-
-    An id may be that of the structure, the name of its file, or its stem; letters may be of
-    another case where that leaves no doubt.
-    """
-    names: dict[str, int] = {str(name): row for row, name in enumerate(crystals.ids)}
-    files = crystals.columns
-    if files is not None and SOURCE_COLUMN in files.column_names:
-        sources = [Path(str(file or "")) for file in files[SOURCE_COLUMN].to_pylist()]
-        often = Counter(name for file in sources for name in {file.name, file.stem})
-        for row, file in enumerate(sources):
-            for name in (file.name, file.stem):
-                if often[name] == 1:  # a file of several structures names none of them
-                    names.setdefault(name, row)
-    folded: dict[str, int] = {}
-    for name, row in names.items():
-        folded[name.casefold()] = row if folded.setdefault(name.casefold(), row) == row else -1
-    rows = np.full(len(ids), -1, dtype=np.int64)
-    for at, text in enumerate(ids):
-        for spelling in (text, Path(text).name, Path(text).stem):
-            row = names.get(spelling, folded.get(spelling.casefold(), -1)) if spelling else -1
-            if row >= 0:
-                rows[at] = row
-                break
-    return rows
 
 
 def _gather(

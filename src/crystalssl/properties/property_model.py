@@ -17,9 +17,16 @@ import pyarrow as pa
 
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, Skip
+from crystalssl.features.bottleneck import (
+    find_bottlenecks,
+    load_bottleneck,
+    load_card,
+    save_bottleneck,
+)
 from crystalssl.features.extractor import Extractor, ExtractorConfig
 from crystalssl.features.features import ID
 from crystalssl.features.stream import PIECE, Piece, count_rows, in_order, pieces
+from crystalssl.hub.weights import export_run, find_run
 from crystalssl.processes import obey_parent, worker_pool
 from crystalssl.properties.card import PropertyCard
 from crystalssl.properties.descriptors import DescriptorPlan, describe_crystals
@@ -122,6 +129,22 @@ def extractor_config(card: PropertyCard, folder: Path, device: str | None) -> Ex
             "installation. Use the version of crystalssl that it names, or fit again."
         )
     return config
+
+
+def copy_encoders(weights: str | Path, folder: Path) -> Path:
+    """Copy encoders and bottlenecks of a run, so that a model can be moved without the run.
+
+    Args:
+        weights: folder of a run.
+        folder: where they go.
+
+    Raises:
+        InputError: if a file of the run is damaged.
+    """
+    export_run(weights, folder)
+    for name, source in find_bottlenecks(find_run(weights)).items():
+        save_bottleneck(load_bottleneck(source), folder / name, load_card(source))
+    return folder
 
 
 def predict_batches(
