@@ -148,7 +148,7 @@ class Answers:
 
         def work() -> list[Path]:
             fit(
-                self.table, folder, target=target, labels=labels.path, finetune="never",
+                self.table, folder, target=target, labels=labels.path,
                 id_column=labels.id_column, budget=budget, weights=self.weights,
                 symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
             )  # fmt: skip
