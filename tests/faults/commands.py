@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -144,7 +144,14 @@ def featurize_corpus(inputs: Path, out: Path) -> None:
 
 
 def run(inputs: Path, out: Path) -> None:
+    _few_candidates()
     words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET)
+    program("run", inputs / "labelled.parquet", "--pretrain", "--out", out, *words)
+
+
+def run_on_given_weights(inputs: Path, out: Path) -> None:
+    _few_candidates()
+    words = ("-w", WEIGHTS, "--threads", "1", "--target", TARGET)
     program("run", inputs / "labelled.parquet", "--out", out, *words)
 
 
@@ -175,6 +182,24 @@ def shap_share(inputs: Path, out: Path) -> None:
     evaluate("shap-share", "--explained", "5", "--samples", "5")(inputs, out)
 
 
+def make_map(inputs: Path, out: Path) -> None:
+    words = ("-s", inputs / "labelled.parquet", "-o", out / "map.html", "--no-umap")
+    program("map", inputs / "labelled_features.parquet", *words)
+
+
+def _few_candidates() -> None:
+    """Property models of one candidate and one repeat: what is written is the same files."""
+    from crystalssl.properties import candidates
+
+    whole = candidates.build_plan
+
+    def build(*words: Any, **options: Any) -> candidates.Plan:
+        plan = whole(*words, **options)
+        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=0)
+
+    candidates.build_plan = build  # type: ignore[assignment]
+
+
 def evaluate(scenario: str, *options: str) -> Callable[[Path, Path], None]:
     """A scenario on features and labels; without raw FTCP's rivals it takes seconds."""
 
@@ -200,6 +225,8 @@ COMMANDS = [
     Command(name="bottleneck", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
     Command(name="run", work=run),
+    Command(name="run on given weights", work=run_on_given_weights),
+    Command(name="map", work=make_map),
     Command(name="evaluate linear-probe", work=evaluate("linear-probe")),
     Command(name="evaluate ablation", work=evaluate("ablation")),
     Command(name="evaluate few-shot", work=evaluate("few-shot", *FEW)),

@@ -10,8 +10,8 @@ from property_results import COUNT, FORMULAS, write_property
 
 from crystalssl.report.html import write_report
 from crystalssl.report.parity import MOST_POINTS, WORST, Point, chosen_points, hover_parity
-from crystalssl.report.sections.property import property_section
-from crystalssl.report.sections.property_data import chemistry_of, read_properties
+from crystalssl.report.sections.property.data import chemistry_of, read_properties
+from crystalssl.report.sections.property.section import property_section
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def test_repeats_are_averaged_and_every_crystal_is_there_once(model, folder):
 
 def test_the_section_says_error_baselines_coverage_and_the_worst_crystal(model):
     section = property_section(model, "map.html")
-    assert "error 1.450 log10(S/cm) (1.350 to 1.550), R² 0.770" in section.finding
-    assert "1.900 for element statistics and 3.000 for the mean" in section.finding
+    assert "error 1.45 log10(S/cm) (1.35 to 1.55), R² 0.77" in section.finding
+    assert "1.9 for element statistics and 3 for the mean" in section.finding
     assert "hold 89.3 %" in section.finding
     assert [check.outcome for check in section.checks] == ["held", "held", "held"]
     worst = next(p for p in section.passages if p.title.startswith("The worst crystals"))

@@ -182,7 +182,10 @@ add("explain", explain, PROPERTIES)
 for call in (pipeline.neighbors, pipeline.duplicates, pipeline.novelty):
     options_of = {"structures": options.THEIR_STRUCTURES, "out": options.RESULT}
     add(call.__name__, command(call, show=show_listed, **options_of), SEARCH)
-choosing = {"structures": options.STRUCTURES_OR_FEATURES, "out": options.RESULT}
+choosing = {
+    "structures": options.STRUCTURES_OR_FEATURES, "out": options.RESULT,
+    "model": options.UNCERTAIN_MODEL,
+}  # fmt: skip
 add("select", command(pipeline.select, show=show_listed, **choosing), SEARCH)
 evaluate = typer.Typer(help="Measure features against labels and baselines.")
 UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}

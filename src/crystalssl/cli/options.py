@@ -59,6 +59,7 @@ BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).",
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
 
 RESULT = option(File, "Table to write, .parquet or .csv.", "--out", "-o")
+UNCERTAIN_MODEL = option(File, "Property model whose uncertainty counts.", "--model", "-m")
 STRUCTURES_OR_FEATURES = argument(Path, "Structures, or features (.parquet, .npy).")
 THEIR_STRUCTURES = option(
     File, "Their structures, for formula, space group and filters.", "--structures", "-s"
@@ -84,7 +85,6 @@ OPTIONS: dict[str, Any] = {
     "threshold": option(float, "Largest distance of near-duplicates."),
     "method": option(Text, "coverage, uncertainty or both; both with --model, else coverage."),
     "labelled": option(File, "Table or list with the ids that have labels already."),
-    "model": option(File, "Property model whose uncertainty counts."),
     "out": option(Path, "Folder for the results.", "--out"),
     "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
     "block": BLOCK,

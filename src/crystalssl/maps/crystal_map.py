@@ -187,10 +187,9 @@ def _symmetry_columns(symmetry: Symmetry, rows: npt.NDArray[np.int64]) -> dict[s
 
     known = rows >= 0
     numbers = np.where(known, symmetry.space_group[rows], 0)
-    names = {
-        n: f"{gemmi.find_spacegroup_by_number(n).short_name()} ({n})"
-        for n in set(numbers.tolist()) - {0}
-    }
+    symbols = {n: gemmi.find_spacegroup_by_number(n).short_name() for n in present}
+    # gemmi writes H for the hexagonal setting of rhombohedral groups
+    names = {n: f"{re.sub('^H', 'R', symbol)} ({n})" for n, symbol in symbols.items()}
     groups = [names.get(number) for number in numbers.tolist()]
     codes = np.where(known, symmetry.crystal_system[rows], -1).tolist()
     systems = [CRYSTAL_SYSTEMS[code] if code >= 0 else None for code in codes]

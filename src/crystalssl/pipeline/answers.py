@@ -148,7 +148,7 @@ class Answers:
 
         def work() -> list[Path]:
             fit(
-                self.table, folder, target=target, labels=labels.path, finetune="never",
+                self.table, folder, target=target, labels=labels.path,
                 id_column=labels.id_column, budget=budget, weights=self.weights,
                 symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
             )  # fmt: skip
@@ -249,6 +249,8 @@ def with_predictions(crystals: Crystals, model: Path) -> tuple[Crystals, list[st
     Returns:
         The crystals, the names of the columns, and their unit.
     """
+    from crystalssl.report.page import without_unit, words
+
     card, table = read_json(model / CARD), pq.read_table(model / OUT_OF_FOLD)
     target, unit = str(card["target"]), str(card.get("unit") or "")
     row_of = {name: row for row, name in enumerate(crystals.ids.tolist())}
@@ -260,11 +262,8 @@ def with_predictions(crystals: Crystals, model: Path) -> tuple[Crystals, list[st
             np.bincount(rows[held], table[name].to_numpy()[held], len(crystals)) / count
             for name in ("true", "predicted")
         )
-    columns = {
-        target: truth,
-        f"{target}, predicted": mean,
-        f"{target}, error": np.abs(mean - truth),
-    }
+    name = words(without_unit(target))
+    columns = {name: truth, f"{name}, predicted": mean, f"{name}, error": np.abs(mean - truth)}
     carried = pa.table({}) if crystals.columns is None else crystals.columns
     if not carried.num_columns:
         carried = pa.table({"_": pa.nulls(len(crystals))})

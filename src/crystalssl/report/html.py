@@ -22,7 +22,7 @@ from crystalssl.report.read import RunData, read_run
 from crystalssl.report.sections import pretraining
 from crystalssl.report.sections.comparison import comparison_section
 from crystalssl.report.sections.overlap import data_section, name_of
-from crystalssl.report.sections.property import property_section
+from crystalssl.report.sections.property.section import property_section
 from crystalssl.report.sections.scenarios import ALL
 from crystalssl.report.sections.setting import tally
 

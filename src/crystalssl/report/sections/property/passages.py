@@ -1,7 +1,7 @@
-"""A property model of a run -> the section that answers its user: how well is my property known?
+"""A property model -> figures and tables of its section, each a passage of its own.
 
-Parity of all out-of-fold predictions, what intervals hold, what more labels would bring, which
-families and which crystals are predicted worst, and what the encoders had seen of them.
+Parity, what intervals hold, what more labels would bring, families, the worst crystals, and what
+pre-training had seen. ``section.py`` puts them together.
 """
 
 from __future__ import annotations
@@ -10,31 +10,23 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 
-from crystalssl.report import page
 from crystalssl.report.charts import Line, Mark, dots, lines
 from crystalssl.report.page import (
-    Check,
     Drawing,
-    Outcome,
     Passage,
-    Section,
     Table,
     TableCell,
     TableRow,
-    counted,
-    joined,
-    judged,
-    number,
     percent,
+    significant,
     with_unit,
     words,
 )
 from crystalssl.report.parity import Point, hover_parity
-from crystalssl.report.sections.property_data import PropertyRun
+from crystalssl.report.sections.property.data import Names, PropertyRun
 
-MODEL, MEAN, ELEMENTS = "model", "mean", "element statistics"
-"""What metrics are of, as cards name it."""
 LEAST_IN_FAMILY = 5
 """Crystals of a family below which it is not judged."""
 MOST_FAMILIES, WORST = 10, 12
@@ -43,140 +35,37 @@ FIFTHS = 5
 """Groups of equal size, by predicted value, that coverage is shown for."""
 NORMAL = 1.96
 """Standard deviations of a 95 % interval."""
+Mask = npt.NDArray[np.bool_]
 
 
-def property_section(model: PropertyRun, map_page: str = "") -> Section:
-    """The section of one property.
-
-    Args:
-        model: the property model.
-        map_page: page of the map that points and names lead to; empty without one.
-    """
-    rmse = model.metric(MODEL, "rmse")
-    passages = [
-        _parity(model, map_page), _scores(model), _coverage(model), _curve(model),
-        *_families(model), _worst(model, map_page), _overlap(model),
-    ]  # fmt: skip
-    title = f"My property: {words(model.target)}"
-    return Section(
-        anchor=f"property-{model.folder.name}",
-        title=title,
-        question="How well is it predicted for crystals whose formula the model has not seen?",
-        finding=_finding(model),
-        detail=_detail(model),
-        failure="The model would be of no use if it were no better than the mean of the labels or "
-        "than statistics of the elements, and its intervals would be wrong if they held another "
-        "share of the crystals than they promise.",
-        checks=tuple(_checks(model)) if rmse is not None else (),
-        protocol=_protocol(model),
-        passages=tuple(passage for passage in passages if passage is not None),
-    )
+def ends(low: float, high: float) -> str:
+    """The ends of an interval in parentheses."""
+    return f"({significant(low)} to {significant(high)})"
 
 
-def _unit(model: PropertyRun) -> str:
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return f"+{significant(value)}" if value > 0 else significant(value)
+
+
+def unit_of(model: PropertyRun) -> str:
+    """The unit with a blank before it; empty where there is none."""
     return f" {model.unit}" if model.unit not in ("", "1") else ""
 
 
-def _finding(model: PropertyRun) -> str:
-    """What came out, in a sentence."""
-    rmse, r2 = model.metric(MODEL, "rmse"), model.metric(MODEL, "r2")
-    if rmse is None:
-        return f"Predictions of {counted(len(model), 'crystal')}."
-    others = [
-        f"{number(found['mean'])} for {name}"
-        for of, name in ((ELEMENTS, "element statistics"), (MEAN, "the mean of the labels"))
-        if (found := model.metric(of, "rmse")) is not None
-    ]
-    held = model.card.get("coverage", {})
-    text = (
-        f"Root mean square error {number(rmse['mean'])}{_unit(model)} "
-        f"{page.aside(rmse['low'], rmse['high'])}"
-        + (f", R² {number(r2['mean'])}" if r2 else "")
-        + f", on {counted(len(model), 'crystal')} that were predicted without their formula"
-    )
-    text += f"; {page.listed(others)}." if others else "."
-    if "nested" in held:
-        text += (
-            f" Intervals meant to hold {percent(held['level'])} of crystals hold "
-            f"{percent(held['nested'], 1)}."
-        )
-    return text
+def parity(model: PropertyRun, map_page: str) -> Passage:
+    """Every crystal, predicted against measured.
 
-
-def _detail(model: PropertyRun) -> str:
-    """What to do next, from the learning curve and the worst family."""
-    return joined([_outlook(model), _worst_family(model)])
-
-
-def _checks(model: PropertyRun) -> list[Check]:
-    """Claims that could have failed."""
-    checks = []
-    r2, rmse = model.metric(MODEL, "r2"), model.metric(MODEL, "rmse")
-    if r2 is not None:
-        checks.append(
-            Check(
-                claim="it predicts better than the mean of the labels",
-                outcome=judged(r2["mean"], r2["low"], r2["high"]),
-                evidence=f"R² {number(r2['mean'])} {page.aside(r2['low'], r2['high'])}; the mean "
-                "has 0.",
-            )
-        )
-    other = model.metric(ELEMENTS, "rmse")
-    if other is not None and rmse is not None:
-        outcome: Outcome = "open"
-        if rmse["high"] < other["low"]:
-            outcome = "held"
-        elif rmse["low"] > other["high"] or rmse["mean"] >= other["mean"]:
-            outcome = "failed"
-        checks.append(
-            Check(
-                claim="it predicts better than boosting on statistics of the elements",
-                outcome=outcome,
-                evidence=f"RMSE {number(rmse['mean'])} {page.aside(rmse['low'], rmse['high'])} "
-                f"against {number(other['mean'])} {page.aside(other['low'], other['high'])}.",
-            )
-        )
-    coverage = model.card.get("coverage", {})
-    if "nested" in coverage:
-        level, held = float(coverage["level"]), float(coverage["nested"])
-        chance = max(0.02, NORMAL * float(np.sqrt(level * (1 - level) / max(len(model), 1))))
-        near = abs(held - level) <= chance
-        checks.append(
-            Check(
-                claim="intervals hold the share of crystals that they promise",
-                outcome="held" if near else "failed" if held < level else "open",
-                evidence=f"{percent(held, 1)} of {len(model):,} for {percent(level)}; within "
-                f"{percent(chance, 1)} is chance.",
-            )
-        )
-    return checks
-
-
-def _protocol(model: PropertyRun) -> str:
-    """How it was measured."""
-    plan, counts = model.card.get("plan", {}), model.card.get("counts", {})
-    bounds = int(counts.get("bounds", 0))
-    parts = [
-        f"{plan.get('repeats', 1)} x {plan.get('folds', '?')}-fold cross-validation of all "
-        f"{counted(len(model), 'labelled crystal')}; crystals of one formula are in one fold, and "
-        "whatever is chosen (candidates, their weights, intervals) is chosen inside the training "
-        "folds. A crystal's prediction below is the mean over repeats.",
-        f"{counted(bounds, 'label')} that only bound the value (such as <1E-10) are left out."
-        if bounds
-        else "",
-        *map(str, plan.get("notes", [])),
-    ]
-    return joined(parts)
-
-
-def _parity(model: PropertyRun, map_page: str) -> Passage:
-    """Every crystal, predicted against measured."""
-    unit = _unit(model)
+    Args:
+        model: the property model.
+        map_page: page of the map that points lead to; empty without one.
+    """
+    unit = unit_of(model)
     points = [
         Point(
             x=x, y=y, filled=inside, link=_link(map_page, name),
-            title=f"{formula}, {name}\nlabel {number(x)}{unit}, predicted {number(y)} "
-            f"({number(low)} to {number(high)})" + ("" if inside else "\noutside of the domain"),
+            title=f"{formula}, {name}\nlabel {significant(x)}{unit}, predicted {significant(y)} "
+            f"{ends(low, high)}" + ("" if inside else "\noutside of the domain"),
         )
         for x, y, low, high, inside, name, formula in zip(
             model.true.tolist(), model.predicted.tolist(), model.lower.tolist(),
@@ -184,7 +73,7 @@ def _parity(model: PropertyRun, map_page: str) -> Passage:
             model.formulas.tolist(), strict=True,
         )
     ]  # fmt: skip
-    label = with_unit(words(model.target), model.unit)
+    label = with_unit(model.title, model.unit)
     name = f"Parity of {model.target}: predictions out of fold against labels"
     text = "Point at a crystal to read which it is"
     text += "; click it to see it on the map." if map_page else "."
@@ -198,50 +87,7 @@ def _link(map_page: str, name: str) -> str:
     return f"{map_page}#{quote(name, safe='')}" if map_page else ""
 
 
-def _scores(model: PropertyRun) -> Passage | None:
-    """Metrics of model, candidates and baselines."""
-    metrics = ("rmse", "mae", "r2")
-    rows = []
-    for of, label in ((MODEL, "Model"), (ELEMENTS, "Element statistics"), (MEAN, "Mean of labels")):
-        entry = model.card.get("metrics", {}).get(of)
-        if entry is None:
-            continue
-        values = [model.metric(of, name) for name in metrics]
-        cells = tuple(
-            TableCell() if v is None
-            else TableCell(text=number(v["mean"]), aside=page.aside(v["low"], v["high"]))
-            for v in values
-        )  # fmt: skip
-        count = TableCell(text=f"{int(entry.get('rows', 0)):,}")
-        note = str(entry.get("note") or "")
-        rows.append(TableRow(label=label, cells=(*cells, count), proposed=of == MODEL, aside=note))
-    candidates = sorted(model.card.get("candidates", []), key=lambda c: -c.get("weight", 0.0))
-    shares = [
-        TableRow(
-            label=words(str(candidate["name"])),
-            cells=tuple(
-                TableCell(text=text)
-                for text in (
-                    percent(candidate.get("weight", 0.0)),
-                    *(number(candidate.get("metrics", {}).get(name)) for name in metrics),
-                )
-            ),
-        )
-        for candidate in candidates
-    ]
-    if not rows:
-        return None
-    unit = _unit(model)
-    heads = ("", f"RMSE{unit and f' ({unit.strip()})'}", "MAE", "R²", "crystals")
-    tables = [Table(heads=heads, rows=tuple(rows))]
-    if shares:
-        heads = ("Candidate", "weight", "RMSE", "MAE", "R²")
-        tables.append(Table(title="What the model is made of", heads=heads, rows=tuple(shares)))
-    text = "Means over repeats with 95 % intervals of a bootstrap over formulas."
-    return Passage(title="Beside baselines", words=text, tables=tuple(tables))
-
-
-def _coverage(model: PropertyRun) -> Passage | None:
+def coverage_of(model: PropertyRun) -> Passage | None:
     """Share of crystals inside their intervals, in groups."""
     level = model.card.get("coverage", {}).get("level")
     if level is None:
@@ -252,8 +98,8 @@ def _coverage(model: PropertyRun) -> Passage | None:
         for rows in np.array_split(order, FIFTHS):
             mask = np.zeros(len(model), bool)
             mask[rows] = True
-            ends = model.predicted[rows[0]], model.predicted[rows[-1]]
-            groups.append((f"predicted {number(ends[0])} to {number(ends[1])}", mask))
+            first, last = model.predicted[rows[0]], model.predicted[rows[-1]]
+            groups.append((f"predicted {significant(first)} to {significant(last)}", mask))
     if not model.inside.all():
         groups += [("in the domain", model.inside), ("outside of it", ~model.inside)]
     entries = []
@@ -271,9 +117,10 @@ def _coverage(model: PropertyRun) -> Passage | None:
     notes = []
     if clusters := model.card.get("coverage", {}).get("clusters_left_out"):
         notes.append(
-            f"Where whole clusters of alike crystals were left out, {percent(clusters['coverage'])}"
-            f" are inside, and the RMSE is {number(clusters['rmse'])}{_unit(model)}: what to expect"
-            " of crystals unlike any that was measured."
+            f"Where whole clusters of alike crystals were left out, "
+            f"{percent(clusters['coverage'])} are inside, and the RMSE is "
+            f"{significant(clusters['rmse'])}{unit_of(model)}: what to expect of crystals unlike "
+            "any that was measured."
         )
     text = (
         f"Dashed: the {percent(level)} that intervals promise; lines are 95 % intervals. No "
@@ -284,7 +131,7 @@ def _coverage(model: PropertyRun) -> Passage | None:
     )
 
 
-def _share(held: np.ndarray) -> tuple[float, float, float]:
+def _share(held: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """A share with Wilson's 95 % interval."""
     count, share, z = len(held), float(held.mean()), NORMAL
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
@@ -309,7 +156,7 @@ def _curve_points(model: PropertyRun) -> list[tuple[int, float, float]]:
     return points
 
 
-def _curve(model: PropertyRun) -> Passage | None:
+def learning(model: PropertyRun) -> Passage | None:
     """Error by number of labels."""
     points = _curve_points(model)
     if len(points) < 2:
@@ -331,7 +178,7 @@ def _curve(model: PropertyRun) -> Passage | None:
     return Passage(title="Would more labels help?", words=text, drawings=(Drawing(svg=svg),))
 
 
-def _outlook(model: PropertyRun) -> str:
+def outlook(model: PropertyRun) -> str:
     """What the last doubling of labels brought."""
     points = _curve_points(model)
     if len(points) < 2 or points[-1][1] <= 0:
@@ -343,7 +190,7 @@ def _outlook(model: PropertyRun) -> str:
     return "Errors of ridge have stopped falling with more labels of this kind."
 
 
-def _family_rows(model: PropertyRun, classes: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _family_rows(model: PropertyRun, classes: Names) -> list[tuple[str, Mask]]:
     """Families with enough crystals, the worst first."""
     names = [name for name in np.unique(classes).tolist() if name]
     rows = [(name, classes == name) for name in names]
@@ -351,34 +198,35 @@ def _family_rows(model: PropertyRun, classes: np.ndarray) -> list[tuple[str, np.
     return sorted(rows, key=lambda row: -float(np.abs(model.error[row[1]]).mean()))
 
 
-def _worst_family(model: PropertyRun) -> str:
+def worst_family(model: PropertyRun) -> str:
+    """The kinds of compound with the largest and the smallest error, in a sentence."""
     rows = _family_rows(model, model.families["chemistry"])
     if len(rows) < 2:
         return ""
     (worst, mask), (best, other) = rows[0], rows[-1]
-    errors = [number(float(np.abs(model.error[m]).mean())) for m in (mask, other)]
+    errors = [significant(float(np.abs(model.error[m]).mean())) for m in (mask, other)]
     return (
-        f"The mean absolute error is largest for {worst} ({errors[0]}{_unit(model)}), smallest for "
-        f"{best} ({errors[1]})."
+        f"The mean absolute error is largest for {worst} ({errors[0]}{unit_of(model)}), smallest "
+        f"for {best} ({errors[1]})."
     )
 
 
-def _families(model: PropertyRun) -> list[Passage]:
+def families(model: PropertyRun) -> list[Passage]:
     """Errors by family; a table for each column that makes families."""
     tables = []
     for of, classes in model.families.items():
         rows = _family_rows(model, classes)
         if len(rows) < 2:
             continue
-        lines_ = [
+        entries = [
             TableRow(
                 label=name,
                 cells=tuple(
                     TableCell(text=text)
                     for text in (
                         f"{int(mask.sum()):,}",
-                        number(float(np.abs(model.error[mask]).mean())),
-                        page.signed(float(model.error[mask].mean())),
+                        significant(float(np.abs(model.error[mask]).mean())),
+                        signed(float(model.error[mask].mean())),
                         percent(float(model.held[mask].mean())),
                     )
                 ),
@@ -386,7 +234,7 @@ def _families(model: PropertyRun) -> list[Passage]:
             for name, mask in rows[:MOST_FAMILIES]
         ]
         heads = (words(of), "crystals", "mean absolute error", "mean error", "inside interval")
-        tables.append(Table(heads=heads, rows=tuple(lines_)))
+        tables.append(Table(heads=heads, rows=tuple(entries)))
     if not tables:
         return []
     text = (
@@ -396,23 +244,23 @@ def _families(model: PropertyRun) -> list[Passage]:
     return [Passage(title="Where it is wrong", words=text, tables=tuple(tables))]
 
 
-def _worst(model: PropertyRun, map_page: str) -> Passage:
+def worst_crystals(model: PropertyRun, map_page: str) -> Passage:
     """The crystals of largest error beside their nearest labelled neighbours."""
     label_of = dict(zip(model.ids.tolist(), model.true.tolist(), strict=True))
     formula_of = dict(zip(model.ids.tolist(), model.formulas.tolist(), strict=True))
     rows = []
     for row in np.argsort(-np.abs(model.error), kind="stable")[:WORST].tolist():
         near = [
-            f"{formula_of[name]} ({name}) {number(label_of[name])}"
+            f"{formula_of[name]} ({name}) {significant(label_of[name])}"
             for name in model.nearest[row]
             if name in label_of
         ]
         name = str(model.ids[row])
-        interval = f"({number(model.lower[row])} to {number(model.upper[row])})"
+        interval = f"({significant(model.lower[row])} to {significant(model.upper[row])})"
         cells = (
-            TableCell(text=number(model.true[row])),
-            TableCell(text=number(model.predicted[row]), aside=interval),
-            TableCell(text=page.signed(model.error[row])),
+            TableCell(text=significant(model.true[row])),
+            TableCell(text=significant(model.predicted[row]), aside=interval),
+            TableCell(text=signed(model.error[row])),
             TableCell(text="; ".join(near), prose=True),
         )
         label, link = str(model.formulas[row]) or name, _link(map_page, name)
@@ -430,7 +278,7 @@ def _worst(model: PropertyRun, map_page: str) -> Passage:
     return Passage(title="The worst crystals and their neighbours", words=text, tables=(table,))
 
 
-def _overlap(model: PropertyRun) -> Passage | None:
+def overlap(model: PropertyRun) -> Passage | None:
     """What pre-training saw of the labelled crystals."""
     if not model.overlap:
         return None

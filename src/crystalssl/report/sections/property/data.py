@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError
 from crystalssl.files import read_json
+from crystalssl.report.page import without_unit, words
 
 MODELS, CARD, OUT_OF_FOLD = "models", "card.json", "out_of_fold.parquet"
 CURVE, OVERLAP = "learning_curve.parquet", "overlap.json"
@@ -81,6 +82,11 @@ class PropertyRun:
     def target(self) -> str:
         """What is predicted."""
         return str(self.card["target"])
+
+    @property
+    def title(self) -> str:
+        """The target as words, without its unit."""
+        return words(without_unit(self.target))
 
     @property
     def unit(self) -> str:
