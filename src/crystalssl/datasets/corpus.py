@@ -252,9 +252,7 @@ class Corpus:
         return BlockBatch(
             rows=columns,
             valid=valid,
-            edges=edges_of(self.neighbours, rows, self.panel.offsets[rows], panel.site_counts)
-            if block.uses_graph
-            else None,
+            edges=edges_of(self.neighbours, rows, first, counts) if block.uses_graph else None,
             targets=(self.values[rows] - self.target_mean) / self.target_std,
             crystal_system=self.crystal_system[rows].long(),
             histogram=self.histogram[rows],

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from crystalssl.blocks.registry import known_blocks, list_blocks
 from crystalssl.errors import InputError, MissingExtraError, Skip, unknown_name
 from crystalssl.hub.weights import load_cards
+from crystalssl.structures.crystals import Crystals
 
 UNTRAINED = "untrained"
 """What stands in place of a name or folder for encoders that were never trained."""
@@ -168,6 +169,22 @@ def _package(name: str) -> Any:
             f"This needs the package {name!r}, which is not installed. Install it with: pip "
             f"install {name}"
         ) from error
+
+
+def rows_of(features: Features, crystals: Crystals) -> list[int]:
+    """Row of every crystal among the features.
+
+    Raises:
+        InputError: if a crystal has no features.
+    """
+    index = {str(key): row for row, key in enumerate(features.ids)}
+    missing = [str(key) for key in crystals.ids if str(key) not in index]
+    if missing:
+        raise InputError(
+            f"{len(missing):,} of {len(crystals):,} structures have no features, "
+            f"{missing[0]!r} first. Give the structures that the features were extracted from."
+        )
+    return [index[str(key)] for key in crystals.ids]
 
 
 def feature_names(widths: Mapping[str, int]) -> tuple[str, ...]:

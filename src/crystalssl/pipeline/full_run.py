@@ -22,12 +22,7 @@ from crystalssl.pipeline.progress import SILENT, Progress, counted
 from crystalssl.pipeline.report_page import report
 from crystalssl.pipeline.structures import load_canonical
 from crystalssl.pipeline.teaching import reads_electrons, teach_student, with_electrons
-from crystalssl.pipeline.training import (
-    Plan,
-    plan_training,
-    say_split,
-    train_blocks,
-)
+from crystalssl.pipeline.training import Plan, plan_training, say_split, train_blocks
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:

@@ -208,7 +208,7 @@ def pretrain(
         figures = train_blocks(
             plan, corpus, split, folder, resume=resume, force=force, progress=progress
         )
-        if isinstance(corpus, Corpus) and needs_student(folder / "blocks"):
+        if _is_first_process() and isinstance(corpus, Corpus) and needs_student(folder / "blocks"):
             teach_student(corpus, split, folder / "blocks", plan.student, progress)
     return Pretrained(
         folder=folder,
@@ -390,7 +390,7 @@ def train_bottleneck(
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.datasets.splits import find_split
     from crystalssl.features.bottleneck_training import train_and_save
-    from crystalssl.features.features import Features
+    from crystalssl.features.features import Features, rows_of
     from crystalssl.features.store import load_features
     from crystalssl.representation.targets import by_kind
 
@@ -419,19 +419,3 @@ def train_bottleneck(
     )
     progress.note(f"Bottleneck, {counted(card.width, 'feature')}: {folder / name}")
     return card
-
-
-def rows_of(features: Features, crystals: Crystals) -> list[int]:
-    """Row of every crystal among the features.
-
-    Raises:
-        InputError: if a crystal has no features.
-    """
-    index = {str(key): row for row, key in enumerate(features.ids)}
-    missing = [str(key) for key in crystals.ids if str(key) not in index]
-    if missing:
-        raise InputError(
-            f"{len(missing):,} of {counted(len(crystals), 'structure')} have no features, "
-            f"{missing[0]!r} first. Give the structures that the features were extracted from."
-        )
-    return [index[str(key)] for key in crystals.ids]
