@@ -210,12 +210,8 @@ def pretrain(
         )
         if _is_first_process() and isinstance(corpus, Corpus) and needs_student(folder / "blocks"):
             teach_student(corpus, split, folder / "blocks", plan.student, progress)
-    return Pretrained(
-        folder=folder,
-        figures=figures,
-        train_crystals=len(split.train),
-        val_crystals=len(split.val),
-    )
+    train, val = len(split.train), len(split.val)
+    return Pretrained(folder=folder, figures=figures, train_crystals=train, val_crystals=val)
 
 
 def _is_first_process() -> bool:
