@@ -22,7 +22,7 @@ from teach_electronic import corpus_of
 from train_default_weights import BUNDLED
 
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.features.bottleneck import BottleneckCard, save_bottleneck
+from crystalssl.features.bottleneck import BottleneckCard, load_bottleneck, save_bottleneck
 from crystalssl.features.bottleneck_training import BottleneckConfig, train_bottleneck
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import Features
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--numbers", type=Path, required=True, help="what the tight binding gave")
     parser.add_argument("--widths", type=int, nargs="+", default=[2048, 512])
     parser.add_argument("--epochs", type=int, default=BottleneckConfig().epochs)
+    parser.add_argument("--go-on", action="store_true", help="from the bottlenecks that are there")
     parser.add_argument("--name", default="default", help="name the weights are found by")
     options = parser.parse_args()
     target = BUNDLED / options.name
@@ -83,6 +84,7 @@ def main() -> None:
     features = replace(six, blocks=dict(seven_views(six, corpus, computed, target)), names=())
     targets = [*by_kind(corpus.values.numpy()), corpus.electrons[:, :COMMON].numpy()]
     for width in options.widths:
+        name = "bottleneck" if width == max(options.widths) else f"bottleneck_{width}"
         config = BottleneckConfig(width=width, epochs=options.epochs)
         outcome = train_bottleneck(
             features,
@@ -90,6 +92,7 @@ def main() -> None:
             train,
             val,
             config,
+            init=load_bottleneck(target / name) if options.go_on else None,
             progress=lambda done, total: print(f"epoch {done} of {total}", flush=True),
         )
         card = BottleneckCard(
@@ -105,7 +108,6 @@ def main() -> None:
             },
             figures=outcome.figures,
         )
-        name = "bottleneck" if width == max(options.widths) else f"bottleneck_{width}"
         save_bottleneck(outcome.bottleneck, target / name, card)
         print(name, outcome.figures["told"], outcome.figures.get("targets"), flush=True)
 
