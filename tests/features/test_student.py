@@ -1,4 +1,4 @@
-"""The student: taught, stored, refused where it does not fit, and fed to the block that reads it."""
+"""The student: taught, stored, refused where it does not fit, and read by the seventh block."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_without_the_blocks_that_the_student_reads_electrons_have_to_be_computed
 def test_a_run_without_a_student_says_what_to_do(run: Path, tmp_path: Path) -> None:
     other = shutil.copytree(run, tmp_path / "other", ignore=shutil.ignore_patterns(STUDENT))
     assert find_student(other) is None
-    with pytest.raises(InputError, match="there is none. Take --electronic exact"):
+    with pytest.raises(InputError, match=r"there is none\. Take --electronic exact"):
         ExtractorConfig.of(other)
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_student_is_named(run: Path, tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(InputError, match="student.safetensors has checksum"):
+    with pytest.raises(InputError, match=r"student\.safetensors has checksum"):
         load_student(other / STUDENT)
 
 
