@@ -1,4 +1,4 @@
-"""A seventh block, outside of crystalssl: lengths of lattice vectors -> features.
+"""An eighth block, outside of crystalssl: lengths of lattice vectors -> features.
 
 The example of docs/add_a_block.md, and the package that the tests install: its entry point in
 pyproject.toml is all that crystalssl is told.
@@ -29,7 +29,7 @@ class VolumeBlock(Block):
     """Reads the lattice group; its task is to put back a masked column."""
 
     name: ClassVar[str] = "volume"
-    number: ClassVar[int] = 7
+    number: ClassVar[int] = 8
     group: ClassVar[str] = "lattice"
     width: ClassVar[int] = 64
     uses_graph: ClassVar[bool] = False

@@ -284,4 +284,5 @@ def interpolate(
     left, right = left.clamp(0, last - 1), right.clamp(0, last - 1)
     share = ((index - left) / (right - left).clamp_min(1)).clamp(0, 1)
     low, high = values.gather(1, left), values.gather(1, right)
-    return ((1 - share) * low + share * high).masked_fill(none, 0.0)
+    between: Tensor = ((1 - share) * low + share * high).masked_fill(none, 0.0)
+    return between

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from crystalssl.errors import InputError
+from crystalssl.representation.layout import ELECTRONIC
 
 FILES = (
     "Files, folders, archives or tables: CIF, POSCAR, extxyz, ASE db, JSON(.gz), Parquet, "
@@ -91,7 +92,7 @@ OPTIONS: dict[str, Any] = {
     "output": option(
         str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
     ),
-    "electronic": option(
+    ELECTRONIC: option(
         str, "Numbers of the electrons: taught (predicted from the other views), exact (tight "
         "binding), full (with spin), or off (without block 7).",
     ),

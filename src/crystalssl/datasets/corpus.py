@@ -18,11 +18,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from crystalssl.datasets.neighbours import Neighbours, spans
+from crystalssl.datasets.neighbours import Neighbours, edges_of, spans
 from crystalssl.errors import InputError
 from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
-from crystalssl.representation.batch import BlockBatch, Edges
+from crystalssl.representation.batch import BlockBatch
 from crystalssl.representation.electronic.view import electron_rows
 from crystalssl.representation.graph import compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
@@ -193,15 +193,27 @@ class Corpus:
     def with_electrons(self, level: str | None = None) -> Corpus:
         """The same corpus with the numbers of the electrons of all its crystals.
 
+        Arguments and errors as for :meth:`electrons_of`.
+        """
+        return replace(self, electrons=self.electrons_of(np.arange(len(self)), level))
+
+    def electrons_of(
+        self, index: Tensor | npt.ArrayLike, level: str | None = None
+    ) -> Float[Tensor, "crystal quantity"]:
+        """Numbers of the electrons of some crystals, computed where they are not there.
+
         Args:
-            level: level of the tight binding; None keeps numbers that are there.
+            index: row numbers.
+            level: level of the tight binding; None takes numbers that are there.
 
         Raises:
             UnknownNameError: if there is no such level.
         """
-        corpus = self if level is None else replace(self, electrons=None)
-        rows = torch.arange(len(self), device=self.device)
-        return replace(self, electrons=corpus._electrons(rows, level or "fast"))
+        rows = self._rows(index)
+        if self.electrons is not None and level is None:
+            return self.electrons[rows]
+        crystals = Crystals.concatenate(list(self.crystals(rows.cpu().numpy())))
+        return torch.from_numpy(electron_rows(crystals, level or "fast")).to(self.device)
 
     def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
         """Some of the crystals as they came, to the rounding of float32; here in one go."""
@@ -230,8 +242,9 @@ class Corpus:
         """
         rows = self._rows(index)
         panel = self.panel.take(rows)
+        first, counts = self.panel.offsets[rows], panel.site_counts
         if block.group == layout.ELECTRONIC:
-            numbers = self._electrons(rows) if electrons is None else electrons
+            numbers = self.electrons_of(rows) if electrons is None else electrons
             valid = numbers.isfinite()
             columns = numbers.masked_fill(~valid, 0.0).unsqueeze(-1)
         else:
@@ -239,7 +252,7 @@ class Corpus:
         return BlockBatch(
             rows=columns,
             valid=valid,
-            edges=self._edges(rows, panel.site_counts) if block.uses_graph else None,
+            edges=edges_of(self.neighbours, rows, first, counts) if block.uses_graph else None,
             targets=(self.values[rows] - self.target_mean) / self.target_std,
             crystal_system=self.crystal_system[rows].long(),
             histogram=self.histogram[rows],
@@ -248,23 +261,12 @@ class Corpus:
     def take(self, index: Tensor | npt.ArrayLike) -> Corpus:
         """Select crystals by row number; the statistics of the targets stay."""
         rows = self._rows(index)
-        held = self.neighbours
         site, _ = spans(self.panel.offsets[rows], self.panel.site_counts[rows])
-        counts = held.offsets.diff()[rows]
-        edge, _ = spans(held.offsets[rows], counts)
-        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
         return replace(
             self,
             ids=self.ids[rows.cpu().numpy()],
             panel=self.panel.take(rows),
-            neighbours=Neighbours(
-                offsets=offsets,
-                degree=held.degree[site],
-                target=held.target[edge],
-                image=held.image[edge],
-                distance=held.distance[edge],
-            ),
+            neighbours=self.neighbours.take(rows, site),
             values=self.values[rows],
             histogram=self.histogram[rows],
             crystal_system=self.crystal_system[rows],
@@ -318,30 +320,6 @@ class Corpus:
         if not isinstance(index, Tensor):
             index = torch.from_numpy(np.asarray(index, dtype=np.int64))
         return index.to(device=self.device, dtype=torch.int64)
-
-    def _electrons(
-        self, rows: Int[Tensor, "row"], level: str = "fast"
-    ) -> Float[Tensor, "row quantity"]:
-        """Numbers of the electrons of some crystals, computed where the corpus has none."""
-        if self.electrons is not None:
-            return self.electrons[rows]
-        crystals = Crystals.concatenate(list(self.crystals(rows.cpu().numpy())))
-        return torch.from_numpy(electron_rows(crystals, level)).to(self.device)
-
-    def _edges(self, rows: Int[Tensor, "row"], sites: Int[Tensor, "row"]) -> Edges:
-        """Edges of a batch, sites numbered through it."""
-        held = self.neighbours
-        site, _ = spans(self.panel.offsets[rows], sites)
-        degree = held.degree[site].long()
-        counts = held.offsets.diff()[rows]
-        edge, crystal = spans(held.offsets[rows], counts)
-        first = sites.cumsum(0) - sites
-        return Edges(
-            source=torch.repeat_interleave(degree, output_size=len(edge)),
-            target=held.target[edge].long() + first[crystal],
-            image=held.image[edge].long(),
-            distance=held.distance[edge],
-        )
 
     def _tensors(self) -> dict[str, Tensor]:
         """All tensors under flat names."""

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from crystalssl.representation.batch import Edges
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbours:
@@ -30,6 +32,25 @@ class Neighbours:
     image: Int[Tensor, "edge 3"]
     distance: Float[Tensor, "edge"]
 
+    def take(self, rows: Int[Tensor, "row"], site: Int[Tensor, "site"]) -> Neighbours:
+        """The neighbours of some crystals.
+
+        Args:
+            rows: crystals to take.
+            site: their sites, one crystal's after another's.
+        """
+        counts = self.offsets.diff()[rows]
+        edge, _ = spans(self.offsets[rows], counts)
+        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.offsets.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        return Neighbours(
+            offsets=offsets,
+            degree=self.degree[site],
+            target=self.target[edge],
+            image=self.image[edge],
+            distance=self.distance[edge],
+        )
+
 
 def spans(
     starts: Int[Tensor, "item"], counts: Int[Tensor, "item"]
@@ -44,3 +65,30 @@ def spans(
     item = torch.repeat_interleave(counts, output_size=total)
     first = starts - (counts.cumsum(0) - counts)
     return first[item] + torch.arange(total, device=starts.device), item
+
+
+def edges_of(
+    held: Neighbours,
+    rows: Int[Tensor, "row"],
+    first_site: Int[Tensor, "row"],
+    sites: Int[Tensor, "row"],
+) -> Edges:
+    """Edges of a batch of crystals, sites numbered through it.
+
+    Args:
+        held: neighbours of all crystals.
+        rows: crystals of the batch.
+        first_site: number of the first site of each among those of all crystals.
+        sites: sites of each.
+    """
+    site, _ = spans(first_site, sites)
+    degree = held.degree[site].long()
+    counts = held.offsets.diff()[rows]
+    edge, crystal = spans(held.offsets[rows], counts)
+    first = sites.cumsum(0) - sites
+    return Edges(
+        source=torch.repeat_interleave(degree, output_size=len(edge)),
+        target=held.target[edge].long() + first[crystal],
+        image=held.image[edge].long(),
+        distance=held.distance[edge],
+    )

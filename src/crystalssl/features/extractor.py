@@ -40,7 +40,8 @@ from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
-TAUGHT, OFF = "taught", "off"
+TAUGHT: str = "taught"
+OFF: str = "off"
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
 predicted by the student of the weights, computed, computed with spin, or without the block."""

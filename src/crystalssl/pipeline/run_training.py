@@ -19,6 +19,7 @@ from crystalssl.pipeline.outputs import forget_skipped
 from crystalssl.pipeline.progress import Progress, counted
 from crystalssl.pipeline.run_features import ARRAY, FEATURES, TABLE, Described, Wanted
 from crystalssl.pipeline.structures import load_canonical
+from crystalssl.pipeline.teaching import reads_electrons, teach_student, with_electrons
 from crystalssl.pipeline.training import Plan, say_split, train_blocks
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
     effective: dict[str, Any] = {"preset": wanted.preset, "training": asdict(plan.config)}
     effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
     effective |= {"bottleneck": asdict(plan.bottleneck), "symprec": wanted.symprec}
+    effective |= {"student": asdict(plan.student)}
     effective |= {"targets": labels or list(wanted.targets or ())}
     write_json(effective, folder / "config.json")
     at.train(crystals, corpus, wanted.force)
+    at.teach(crystals, corpus)
     at.extract(corpus)
     features, mixed = load_features(folder / FEATURES), None
     sets = {"untrained": load_features(folder / UNTRAINED), "ssl": features}
@@ -190,11 +193,12 @@ class PretrainedRun:
             say_split(find_split(kept, self.seed), kept, self.progress)
             write_table(with_split(kept, self.seed), table)
             with self.progress.step("Building neighbour graphs and lattice points"):
-                Corpus.from_crystals(canonical).save(tensors)
+                corpus = Corpus.from_crystals(canonical)
+            with_electrons(corpus, self.plan.blocks, self.progress).save(tensors)
             return [table, tensors]
 
         settings = {"symprec": symprec, "strict": strict, "seed": self.seed}
-        settings |= {"skipped": len(loaded.skipped)}
+        settings |= {"skipped": len(loaded.skipped), "electrons": reads_electrons(self.plan.blocks)}
         before = self.stages.once("structures", settings, [loaded.crystals.digest()], work)
         crystals = read_table(table).crystals  # as a run that goes on reads them
         if before:
@@ -232,17 +236,43 @@ class PretrainedRun:
             written = [folders / block.name / name for name in TRAINED]
             self.stages.finish(_stage(block), digest, settings, written)
 
+    def teach(self, crystals: Crystals, corpus: Corpus) -> None:
+        """The student of the electrons, where a block reads them and others can tell of them."""
+        from crystalssl.datasets.splits import find_split
+        from crystalssl.features.student import STUDENT
+
+        if self._way == "exact":
+            return
+        config, run = self.plan.student, self.folder / BLOCKS
+
+        def work() -> list[Path]:
+            teach_student(corpus, find_split(crystals, self.seed), run, config, self.progress)
+            return [run / STUDENT]
+
+        trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
+        if self.stages.once(STUDENT, asdict(config), trained, work):
+            self.progress.note(f"Student, as before: {run / STUDENT}")
+
+    @property
+    def _way(self) -> str:
+        """Where a block has the electrons from: predicted if there are others that can tell."""
+        readers = [reads_electrons([block]) for block in self.plan.blocks]
+        return "taught" if any(readers) and not all(readers) else "exact"
+
     def extract(self, corpus: Corpus) -> None:
         """Features of trained encoders, and of untrained ones."""
         from crystalssl.features.extract import extract_untrained
         from crystalssl.features.extractor import ExtractorConfig
         from crystalssl.features.store import save_npy, save_parquet
+        from crystalssl.features.student import STUDENT
 
         table, array = self.folder / FEATURES, self.folder / ARRAY
         names = [block.name for block in self.plan.blocks]
 
         def work() -> list[Path]:
-            extractor = ExtractorConfig.of(self.folder / BLOCKS, names, output="blocks").extractor()
+            extractor = ExtractorConfig.of(
+                self.folder / BLOCKS, names, output="blocks", electronic=self._way
+            ).extractor()
             with self.progress.step("Features") as advance:
                 features = extractor.features_of(corpus, advance)
             with self.progress.step("Untrained encoders") as advance:
@@ -255,6 +285,8 @@ class PretrainedRun:
             return [table, self.folder / UNTRAINED, *sorted(self.folder.glob(f"{array.stem}*"))]
 
         trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
+        if self._way == "taught":
+            trained.append(self.stages.outcome(STUDENT))
         if self.stages.once("features", {"seed": self.seed}, trained, work):
             self.progress.note(f"Features, as before: {table}")
 

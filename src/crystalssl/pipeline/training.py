@@ -21,6 +21,7 @@ from crystalssl.pipeline.extraction import single_table
 from crystalssl.pipeline.outputs import check_folder, forget_skipped, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
 from crystalssl.pipeline.structures import load_canonical
+from crystalssl.pipeline.teaching import needs_student, teach_student, with_electrons
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from crystalssl.datasets.shards import ShardedCorpus
     from crystalssl.datasets.splits import Split
     from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.student_training import StudentConfig
     from crystalssl.hub.card import TaskFigure
     from crystalssl.structures.crystals import Crystals
 
@@ -48,6 +50,7 @@ class Plan:
         config: training settings.
         configs: configuration of each block.
         bottleneck: configuration of a bottleneck.
+        student: configuration of the student that predicts the electrons.
         init: run or name of weights to go on from; None for fresh ones.
     """
 
@@ -55,6 +58,7 @@ class Plan:
     config: TrainConfig
     configs: Mapping[str, Any]
     bottleneck: BottleneckConfig
+    student: StudentConfig
     init: str | None = None
 
 
@@ -81,6 +85,7 @@ def plan_training(
     """
     from crystalssl.blocks.registry import known_blocks, resolve_blocks
     from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.student_training import StudentConfig
     from crystalssl.hub.weights import load_cards
 
     blocks, given = resolve_blocks(block), settings or {}
@@ -91,7 +96,8 @@ def plan_training(
             f"{init} holds no weights of {', '.join(missing)} to go on from; it holds "
             f"{', '.join(cards)}. Choose among these with --block."
         )
-    defaults: dict[str, Any] = {"training": get_preset(preset), "bottleneck": BottleneckConfig()}
+    defaults: dict[str, Any] = {"bottleneck": BottleneckConfig(), "student": StudentConfig()}
+    defaults["training"] = get_preset(preset)
     for entry in known_blocks():
         card = cards.get(entry.name)
         defaults[entry.name] = entry.Config() if card is None else entry.Config(**card.config)
@@ -105,6 +111,7 @@ def plan_training(
         config=configured(configs["training"], chosen, "training"),
         configs={entry.name: configs[entry.name] for entry in blocks},
         bottleneck=configs["bottleneck"],
+        student=configs["student"],
         init=None if init is None else str(init),
     )
 
@@ -195,15 +202,14 @@ def pretrain(
             say_split(split, canonical.crystals, progress)
             with progress.step("Building neighbour graphs and lattice points"):
                 corpus = Corpus.from_crystals(canonical)
+            corpus = with_electrons(corpus, plan.blocks, progress)
         figures = train_blocks(
             plan, corpus, split, folder, resume=resume, force=force, progress=progress
         )
-    return Pretrained(
-        folder=folder,
-        figures=figures,
-        train_crystals=len(split.train),
-        val_crystals=len(split.val),
-    )
+        if _is_first_process() and isinstance(corpus, Corpus) and needs_student(folder / "blocks"):
+            teach_student(corpus, split, folder / "blocks", plan.student, progress)
+    train, val = len(split.train), len(split.val)
+    return Pretrained(folder=folder, figures=figures, train_crystals=train, val_crystals=val)
 
 
 def _is_first_process() -> bool:

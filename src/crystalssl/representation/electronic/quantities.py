@@ -287,7 +287,7 @@ def centres() -> Array:
     Windows of shells and of the whole; ``log_dos_at_level`` is one at 0. Quantities as those of
     level ``full``.
     """
-    energies = {
+    energies: dict[Callable[[Picture], Sequence[float]], list[float]] = {
         _windows: [*_WINDOWS, 0.0],
         _shell_windows: [*_SHELL_WINDOWS] * 3,
     }
