@@ -58,7 +58,9 @@ OPTIONS: dict[str, Any] = {
     "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
     "block": BLOCK,
     "output": option(
-        str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
+        str,
+        "blocks: side by side; bottleneck: its features; auto: these if the run has one; "
+        "physics: named numbers, without weights.",
     ),
     "dtype": option(str, "Type of stored features: float32, float16 or int8."),
     "preset": PRESET,

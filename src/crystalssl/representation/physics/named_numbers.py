@@ -6,6 +6,7 @@ at a time. Where a number has no meaning for a crystal it is NaN; each column sa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,8 @@ GROUPS: tuple[Group, ...] = (*COMPOSITION_GROUPS, *CELL_GROUPS, *SITE_GROUPS, *B
 """All groups, in the order of the columns."""
 _CHUNK = 128
 """Crystals whose edges are in memory at a time, on each core."""
+_REPORTED = 4096
+"""Crystals between two reports of progress."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +55,17 @@ def physics_columns() -> tuple[Column, ...]:
     return tuple(column for group in GROUPS for column in group.columns)
 
 
-def compute_physics(crystals: CanonicalResult | Crystals) -> Physics:
+def compute_physics(
+    crystals: CanonicalResult | Crystals,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Physics:
     """Named numbers of crystals.
 
     Args:
         crystals: n canonical crystals (``structures.canonical.canonicalize``), or crystals in any
             cell, which are made canonical first.
+        progress: called with the number of crystals done and the number of all.
 
     Returns:
         One row for each crystal, in order.
@@ -68,24 +76,34 @@ def compute_physics(crystals: CanonicalResult | Crystals) -> Physics:
     canonical = _canonical(crystals)
     described = physics_columns()
     values = np.empty((len(canonical.crystals), len(described)), np.float32)
-
-    def work(start: int, stop: int) -> None:
-        batch = canonical.crystals.take(np.arange(start, stop))
-        symmetry = replace(
-            canonical.symmetry,
-            space_group=canonical.symmetry.space_group[start:stop],
-            crystal_system=canonical.symmetry.crystal_system[start:stop],
-            failed=canonical.symmetry.failed[start:stop],
-        )
-        environment = surroundings(batch, symmetry, periodic_graph(batch))
-        values[start:stop] = np.hstack([group.compute(environment) for group in GROUPS])
-
-    run_chunks(work, len(values), _CHUNK)
+    for first in range(0, len(values), _REPORTED):
+        some = slice(first, first + _REPORTED)
+        _fill(canonical, first, values[some])
+        if progress is not None:
+            progress(min(first + _REPORTED, len(values)), len(values))
     return Physics(
         values=values,
         names=tuple(column.name for column in described),
         units=tuple(column.unit for column in described),
     )
+
+
+def _fill(canonical: CanonicalResult, first: int, values: npt.NDArray[np.float32]) -> None:
+    """Fill the numbers of the crystals from ``first`` on, on all cores."""
+
+    def work(start: int, stop: int) -> None:
+        rows = slice(first + start, first + stop)
+        batch = canonical.crystals[rows]
+        symmetry = replace(
+            canonical.symmetry,
+            space_group=canonical.symmetry.space_group[rows],
+            crystal_system=canonical.symmetry.crystal_system[rows],
+            failed=canonical.symmetry.failed[rows],
+        )
+        environment = surroundings(batch, symmetry, periodic_graph(batch))
+        values[start:stop] = np.hstack([group.compute(environment) for group in GROUPS])
+
+    run_chunks(work, len(values), _CHUNK)
 
 
 def _canonical(crystals: CanonicalResult | Crystals) -> CanonicalResult:
