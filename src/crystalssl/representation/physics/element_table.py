@@ -186,3 +186,10 @@ def ionization_costs() -> Array:
     known = _sources()
     steps = np.stack([known[f"ionization_energy_{n}_ev"] for n in range(1, 8)], axis=1)
     return np.hstack([np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)])
+
+
+@cache
+def bond_valence_radii() -> tuple[Array, Array]:
+    """(104,) radius in angstrom and softness of every element; NaN where unknown."""
+    known = _sources()
+    return known["bond_valence_radius_angstrom"], known["bond_valence_softness"]

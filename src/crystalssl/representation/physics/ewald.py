@@ -109,9 +109,7 @@ def _far(lattice: Array, frac: Array, charges: Array, split: float, out: Array) 
 
 
 @compiled
-def _potentials_of(
-    lattice: Array, offsets: Index, frac: Array, charges: Array, out: Array
-) -> None:
+def _potentials_of(lattice: Array, offsets: Index, frac: Array, charges: Array, out: Array) -> None:
     """Fill the potentials of a batch of crystals in e/angstrom."""
     norms = np.empty(3)
     for n in range(len(lattice)):

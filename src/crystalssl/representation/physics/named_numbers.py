@@ -15,8 +15,10 @@ import numpy.typing as npt
 from crystalssl.errors import InputError
 from crystalssl.representation._compiled import run_chunks
 from crystalssl.representation.graph import periodic_graph
+from crystalssl.representation.physics.angle_numbers import ANGLES
 from crystalssl.representation.physics.bond_numbers import BOND_GROUPS
 from crystalssl.representation.physics.cell_numbers import CELL_GROUPS
+from crystalssl.representation.physics.charge_numbers import CHARGE_GROUPS
 from crystalssl.representation.physics.columns import Column, Group
 from crystalssl.representation.physics.composition_numbers import COMPOSITION_GROUPS
 from crystalssl.representation.physics.environment import surroundings
@@ -24,7 +26,9 @@ from crystalssl.representation.physics.site_numbers import SITE_GROUPS
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 
-GROUPS: tuple[Group, ...] = (*COMPOSITION_GROUPS, *CELL_GROUPS, *SITE_GROUPS, *BOND_GROUPS)
+GROUPS: tuple[Group, ...] = (
+    *COMPOSITION_GROUPS, *CHARGE_GROUPS, *CELL_GROUPS, *SITE_GROUPS, *BOND_GROUPS, ANGLES,
+)  # fmt: skip
 """All groups, in the order of the columns."""
 _CHUNK = 128
 """Crystals whose edges are in memory at a time, on each core."""
