@@ -67,8 +67,6 @@ def test_an_unknown_output_lists_physics() -> None:
         ExtractorConfig.of("tiny", output="fysics").extractor()
 
 
-def test_an_output_that_is_no_number_is_still_an_error(
-    crystals: Crystals, tmp_path: Path
-) -> None:
+def test_an_output_that_is_no_number_is_still_an_error(crystals: Crystals, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         pipeline.extract([tmp_path / "absent.parquet"], output="physics")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.representation.physics import Physics, compute_physics, physics_columns
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
@@ -142,3 +142,34 @@ def test_a_vacancy_lowers_density_and_coordination() -> None:
 def test_crystals_that_cannot_be_used_are_an_error() -> None:
     with pytest.raises(InputError, match="1 of 1 crystals cannot be used"):
         compute_physics(one(np.eye(3), [[0, 0, 0], [0.1, 0, 0]], [{29: 1.0}, {29: 1.0}]))
+
+
+def test_rock_salt_is_bound_by_its_charges(rock_salt: dict[str, float]) -> None:
+    assert rock_salt["formal_charge_max_e"] == 1
+    energy = -1.747565 * 14.399645 / 2.82 / 2  # two atoms a pair
+    assert rock_salt["madelung_energy_eV_per_atom"] == pytest.approx(energy, rel=1e-4)
+    assert rock_salt["ionization_cost_eV_per_atom"] == pytest.approx((5.139 - 3.613) / 2, abs=0.01)
+    assert rock_salt["cation_potential_mean_V"] == pytest.approx(energy * 2, rel=1e-4)
+    assert rock_salt["bond_valence_sum_mean"] == pytest.approx(1.0, abs=0.2)
+    assert rock_salt["bond_angle_metal_nonmetal_metal_min_degrees"] == pytest.approx(90, abs=0.01)
+
+
+def test_the_electrons_come_behind_under_names_with_units(canonical: CanonicalResult) -> None:
+    plain = compute_physics(canonical.crystals.take([3]))
+    exact = compute_physics(canonical.crystals.take([3]), electronic="exact")
+    assert exact.names[: len(plain.names)] == plain.names
+    assert "gap_tight_binding_eV" in exact.names
+    assert len(exact.names) == len(physics_columns("exact")) > len(plain.names) + 100
+    np.testing.assert_array_equal(exact.values[:, : len(plain.names)], plain.values)
+    assert np.isfinite(exact.values[:, len(plain.names) :]).all()
+
+
+def test_a_disordered_crystal_has_no_electrons() -> None:
+    mixed = one(3.7 * FCC, [[0, 0, 0]], [{29: 0.5, 79: 0.5}])
+    values = compute_physics(mixed, electronic="exact").values
+    assert np.isnan(values[0, len(physics_columns()) :]).all()
+
+
+def test_an_unknown_way_to_the_electrons_is_refused(canonical: CanonicalResult) -> None:
+    with pytest.raises(UnknownNameError, match="exact"):
+        compute_physics(canonical, electronic="exakt")

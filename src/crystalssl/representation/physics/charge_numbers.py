@@ -157,7 +157,7 @@ def _valences(environment: Environment) -> Array:
     shorter = radius[i] * radius[j] * (a - b) ** 2 / (soft[i] * radius[i] + soft[j] * radius[j])
     length = radius[i] + radius[j] - shorter
     valence = np.exp((length - environment.distance) / SOFTNESS) * environment.amount[j]
-    valence = np.where(environment.weight > 0, valence, 0.0)
+    valence *= np.minimum(environment.weight, 1.0)  # ions of the next shell are no bonds
     total = np.bincount(i, valence, minlength=count)
     signed = np.bincount(i, valence * np.sign(x[j] - x[i]), minlength=count)
     states = balanced_charges(crystals)[1].astype(np.float64)

@@ -21,6 +21,11 @@ from crystalssl.representation.physics.cell_numbers import CELL_GROUPS
 from crystalssl.representation.physics.charge_numbers import CHARGE_GROUPS
 from crystalssl.representation.physics.columns import Column, Group
 from crystalssl.representation.physics.composition_numbers import COMPOSITION_GROUPS
+from crystalssl.representation.physics.electron_numbers import (
+    OFF,
+    electron_columns,
+    electron_values,
+)
 from crystalssl.representation.physics.environment import surroundings
 from crystalssl.representation.physics.site_numbers import SITE_GROUPS
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
@@ -54,14 +59,20 @@ class Physics:
         return len(self.values)
 
 
-def physics_columns() -> tuple[Column, ...]:
-    """The columns of :func:`compute_physics`, in order."""
-    return tuple(column for group in GROUPS for column in group.columns)
+def physics_columns(electronic: str = OFF) -> tuple[Column, ...]:
+    """The columns of :func:`compute_physics`, in order.
+
+    Raises:
+        UnknownNameError: if there is no such way to the electrons.
+    """
+    structural = tuple(column for group in GROUPS for column in group.columns)
+    return structural + electron_columns(electronic)
 
 
 def compute_physics(
     crystals: CanonicalResult | Crystals,
     *,
+    electronic: str = OFF,
     progress: Callable[[int, int], None] | None = None,
 ) -> Physics:
     """Named numbers of crystals.
@@ -69,6 +80,8 @@ def compute_physics(
     Args:
         crystals: n canonical crystals (``structures.canonical.canonicalize``), or crystals in any
             cell, which are made canonical first.
+        electronic: numbers of the electrons beside the others: ``off``, ``exact`` (tight binding
+            without spin) or ``full`` (self-consistent, with spin).
         progress: called with the number of crystals done and the number of all.
 
     Returns:
@@ -76,13 +89,17 @@ def compute_physics(
 
     Raises:
         InputError: if crystals that were not canonical cannot be used.
+        UnknownNameError: if there is no such way to the electrons.
     """
     canonical = _canonical(crystals)
-    described = physics_columns()
+    described = physics_columns(electronic)
+    electrons = len(electron_columns(electronic))
     values = np.empty((len(canonical.crystals), len(described)), np.float32)
     for first in range(0, len(values), _REPORTED):
         some = slice(first, first + _REPORTED)
-        _fill(canonical, first, values[some])
+        _fill(canonical, first, values[some, : len(described) - electrons])
+        if electrons:
+            values[some, -electrons:] = electron_values(canonical.crystals[some], electronic)
         if progress is not None:
             progress(min(first + _REPORTED, len(values)), len(values))
     return Physics(
