@@ -173,3 +173,55 @@ def test_a_disordered_crystal_has_no_electrons() -> None:
 def test_an_unknown_way_to_the_electrons_is_refused(canonical: CanonicalResult) -> None:
     with pytest.raises(UnknownNameError, match="exact"):
         compute_physics(canonical, electronic="exakt")
+
+
+GRAPHITE = np.array([[2.46, 0, 0], [-1.23, 2.46 * 0.75**0.5, 0], [0, 0, 6.7]])
+SHEETS = [[0, 0, 0.25], [1 / 3, 2 / 3, 0.25], [0, 0, 0.75], [2 / 3, 1 / 3, 0.75]]
+
+
+@pytest.mark.parametrize(
+    ("lattice", "frac", "number", "dimension"),
+    [
+        (GRAPHITE, SHEETS, 6, 2),
+        (np.diag([2.76, 8.0, 8.0]), [[0, 0, 0]], 52, 1),
+        (6 * np.eye(3), [[0, 0, 0], [0.12, 0, 0]], 1, 0),
+        (3.61 * FCC, [[0, 0, 0]], 29, 3),
+        (5.43 * FCC, [[0, 0, 0], [0.25, 0.25, 0.25]], 14, 3),
+    ],
+    ids=["graphite", "chain", "hydrogen molecules", "copper", "silicon"],
+)
+def test_networks_of_bonds_have_the_right_dimension(
+    lattice: np.ndarray, frac: list[list[float]], number: int, dimension: int
+) -> None:
+    numbers = named(compute_physics(one(lattice, frac, [{number: 1.0}] * len(frac))))
+    assert numbers["network_dimension_at_125_percent"] == dimension
+    assert numbers["molecular_fraction_at_125_percent"] == (dimension == 0)
+
+
+def test_a_layered_crystal_has_a_network_for_each_layer() -> None:
+    graphite = named(compute_physics(one(GRAPHITE, SHEETS, [{6: 1.0}] * 4)))
+    assert graphite["networks_per_site_at_125_percent"] == 0.5
+
+
+def test_symmetry_follows_the_space_group(rock_salt: dict[str, float]) -> None:
+    assert rock_salt["point_group_order"] == 48
+    assert rock_salt["centrosymmetric"] == 1
+    blende = one(5.41 * FCC, [[0, 0, 0], [0.25, 0.25, 0.25]], [{30: 1.0}, {16: 1.0}])
+    numbers = named(compute_physics(blende))
+    assert (numbers["point_group_order"], numbers["centrosymmetric"], numbers["polar"]) == (
+        24,
+        0,
+        0,
+    )
+
+
+def test_all_space_groups_have_the_class_that_pymatgen_gives() -> None:
+    groups = pytest.importorskip("pymatgen.symmetry.groups")
+    from crystalssl.representation.physics.cell_numbers import crystal_class
+
+    classes = crystal_class(np.arange(1, 231))
+    for number, (order, inversion, _) in enumerate(classes, start=1):
+        group = groups.SpaceGroup(groups.sg_symbol_from_int_number(number))
+        rotations = {tuple(op.rotation_matrix.round().ravel()) for op in group.symmetry_ops}
+        assert len(rotations) == order, number
+        assert (tuple(-np.eye(3).ravel()) in rotations) == bool(inversion), number

@@ -27,12 +27,14 @@ from crystalssl.representation.physics.electron_numbers import (
     electron_values,
 )
 from crystalssl.representation.physics.environment import surroundings
+from crystalssl.representation.physics.local_numbers import LOCAL_GROUPS
 from crystalssl.representation.physics.site_numbers import SITE_GROUPS
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 
 GROUPS: tuple[Group, ...] = (
     *COMPOSITION_GROUPS, *CHARGE_GROUPS, *CELL_GROUPS, *SITE_GROUPS, *BOND_GROUPS, ANGLES,
+    *LOCAL_GROUPS,
 )  # fmt: skip
 """All groups, in the order of the columns."""
 _CHUNK = 128
