@@ -29,8 +29,6 @@ from crystalssl.features.features import Features
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.features.student import STUDENT, load_student
 from crystalssl.hub.card import ModelCard
-from crystalssl.hub.weights import export_run
-from crystalssl.pipeline.bottleneck import rows_of
 from crystalssl.hub.weights import export_run, load_weights, run_folders
 from crystalssl.representation import layout
 from crystalssl.representation.electronic.view import COMMON

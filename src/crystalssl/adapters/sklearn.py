@@ -28,7 +28,6 @@ from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.extractor import TAUGHT, ExtractorConfig
-from crystalssl.features.features import feature_names
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]
@@ -82,7 +81,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             weights: folder of a pre-trained run, or the name of bundled weights.
             blocks: "all", or the blocks to use: names and numbers, in a list or as "1,3".
             output: "blocks" for the blocks side by side, the name of a bottleneck that mixes
-                them, or "auto": mixed if the weights have a bottleneck for these blocks.
+                them, "auto": mixed if the weights have a bottleneck for these blocks, or
+                "physics" for named numbers, which need no weights (NaN where one has no
+                meaning for a crystal).
             electronic: numbers of the electrons: "taught" (predicted from the other views),
                 "exact" (tight binding), "full" (with spin), or "off", without the block that
                 reads them.
@@ -186,9 +187,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         return matrix
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names of the columns, ``<block>_<i>``."""
+        """Names of the columns, ``<block>_<i>``, or those of named physics."""
         check_is_fitted(self)
-        return np.array(feature_names(self.extractor_.widths), dtype=object)
+        return np.array(self.extractor_.names, dtype=object)
 
     def feature_labels(self) -> list[str]:
         """Names of the columns, as matminer asks for them."""

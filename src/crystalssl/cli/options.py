@@ -90,7 +90,9 @@ OPTIONS: dict[str, Any] = {
     "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
     "block": BLOCK,
     "output": option(
-        str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
+        str,
+        "blocks: side by side; bottleneck: its features; auto: these if the run has one; "
+        "physics: named numbers, without weights.",
     ),
     ELECTRONIC: option(
         str, "Numbers of the electrons: taught (predicted from the other views), exact (tight "

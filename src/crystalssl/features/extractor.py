@@ -27,7 +27,8 @@ from crystalssl.features.bottleneck import (
     load_card,
 )
 from crystalssl.features.extract import extract
-from crystalssl.features.features import Features, Origin, origin_of
+from crystalssl.features.features import PHYSICS, Features, Origin, origin_of
+from crystalssl.features.physics import physics_checksum, physics_features, physics_names
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -58,6 +59,7 @@ class Extractor:
             level of the tight binding; None if no block does.
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
+        physics: whether named numbers are computed instead; there are no encoders then.
     """
 
     encoders: Mapping[str, Block]
@@ -65,13 +67,21 @@ class Extractor:
     electrons: Student | str | None
     origins: tuple[Origin, ...]
     device: str | None
+    physics: bool = False
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, or of the bottleneck."""
+        if self.physics:
+            return {PHYSICS: len(physics_names())}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
         return {name: block.width for name, block in self.encoders.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return physics_names() if self.physics else feature_names(self.widths)
 
     @property
     def width(self) -> int:
@@ -93,7 +103,18 @@ class Extractor:
         progress: Callable[[int, int], None] | None = None,
         max_crystals: int | None = None,
     ) -> Features:
-        """Features of the blocks, not mixed."""
+        """Features of the blocks, not mixed.
+
+        Raises:
+            InputError: if named physics is asked for of a corpus, which lacks space groups.
+        """
+        if self.physics:
+            if isinstance(source, Corpus):
+                raise InputError(
+                    "Named physics needs canonical crystals, got a corpus. Give the result of "
+                    "canonicalize."
+                )
+            return physics_features(source, progress)
         return extract(
             source,
             self.encoders,
@@ -118,7 +139,8 @@ class ExtractorConfig:
         blocks: names of the blocks to use; all that there are if empty.
         symprec: tolerance of the symmetry search in angstrom.
         device: where encoders run; a CUDA GPU if there is one by default.
-        output: ``auto``, ``blocks``, or the name of a bottleneck (``bottleneck.find_output``).
+        output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
+            ``physics``, which needs no weights.
         electronic: a key of ``ELECTRONIC_WAYS``.
     """
 
@@ -154,6 +176,8 @@ class ExtractorConfig:
                 that can predict the electrons for these blocks.
             UnknownNameError: if there is no such block or way to the electrons.
         """
+        if output == PHYSICS:
+            return ExtractorConfig(symprec=symprec, device=device, output=output)
         there = run_folders(weights)
         wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
         missing = [name for name in wanted if name not in there]
@@ -182,6 +206,8 @@ class ExtractorConfig:
 
     def checksums(self) -> list[str]:
         """Checksums of the weights in use, those of student and bottleneck last."""
+        if self.output == PHYSICS:
+            return [physics_checksum()]
         encoders = self.encoders()
         sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
         student = self.student_folder()
@@ -228,6 +254,15 @@ class ExtractorConfig:
             UnknownNameError: if there is no such block or output.
         """
         choose_device(self.device)
+        if self.output == PHYSICS:
+            return Extractor(
+                encoders={},
+                bottleneck=None,
+                electrons=None,
+                origins=(),
+                device=self.device,
+                physics=True,
+            )
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
         student = self.student_folder()

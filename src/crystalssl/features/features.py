@@ -22,6 +22,8 @@ UNTRAINED = "untrained"
 """What stands in place of a name or folder for encoders that were never trained."""
 ID = "immutable_id"
 """Name of the column of ids."""
+PHYSICS = "physics"
+"""Name of the block of named numbers, of which some have no meaning for a crystal: NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +122,11 @@ class Features:
         return Features(ids=self.ids, blocks=chosen, origins=self.origins)
 
     def finite(self) -> tuple[Features, list[Skip]]:
-        """The rows without NaN and infinity, and a skip for each other one."""
-        good = {n: np.asarray(np.isfinite(v).all(axis=1)) for n, v in self.blocks.items()}
+        """The rows without NaN and infinity, and a skip for each other one; physics may be NaN."""
+        good = {
+            n: np.asarray((np.isfinite(v) | ((n == PHYSICS) & np.isnan(v))).all(axis=1))
+            for n, v in self.blocks.items()
+        }
         rows: npt.NDArray[np.bool_] = np.ones(len(self), bool)
         for mask in good.values():
             rows = rows & mask

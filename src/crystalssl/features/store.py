@@ -9,7 +9,7 @@ Features may be stored as float16 or int8 (``precision.py``) and are float32 onc
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from crystalssl.features.features import ID, Features, Origin, feature_names, re
 from crystalssl.features.precision import Steps
 from crystalssl.features.writer import (
     FEATURES_VERSION,
+    NAMES,
     ORIGINS,
     VERSION,
     matrix_of,
@@ -152,8 +153,18 @@ def _of_table(table: pa.Table, path: Path) -> Features:
     return Features(
         ids=np.array(table[ID].to_pylist(), dtype=np.str_),
         blocks={name: _matrix(table, name) for name in lists},
+        names=_names_in(notes, path),
         origins=read_origins(notes.get(ORIGINS.encode()), path),
     )
+
+
+def _names_in(notes: Mapping[bytes, bytes], path: Path) -> tuple[str, ...]:
+    """Names of columns that are not numbered by block; none where they are."""
+    try:
+        names = json.loads(notes.get(NAMES.encode(), b"[]"))
+        return tuple(str(name) for name in names)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} has damaged feature names. Extract again.") from error
 
 
 def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:

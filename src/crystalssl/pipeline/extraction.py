@@ -64,7 +64,7 @@ def extract(
         out: file to write, if any; see :func:`extract_to`.
         weights: folder of a run, or a name.
         block: all, or names and numbers.
-        output: blocks side by side, the name of a bottleneck, or auto.
+        output: blocks side by side, the name of a bottleneck, auto, or named physics.
         dtype: number format of the file: float32, float16 or int8.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.

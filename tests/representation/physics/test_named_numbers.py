@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.representation.physics import Physics, compute_physics, physics_columns
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
@@ -142,3 +142,86 @@ def test_a_vacancy_lowers_density_and_coordination() -> None:
 def test_crystals_that_cannot_be_used_are_an_error() -> None:
     with pytest.raises(InputError, match="1 of 1 crystals cannot be used"):
         compute_physics(one(np.eye(3), [[0, 0, 0], [0.1, 0, 0]], [{29: 1.0}, {29: 1.0}]))
+
+
+def test_rock_salt_is_bound_by_its_charges(rock_salt: dict[str, float]) -> None:
+    assert rock_salt["formal_charge_max_e"] == 1
+    energy = -1.747565 * 14.399645 / 2.82 / 2  # two atoms a pair
+    assert rock_salt["madelung_energy_eV_per_atom"] == pytest.approx(energy, rel=1e-4)
+    assert rock_salt["ionization_cost_eV_per_atom"] == pytest.approx((5.139 - 3.613) / 2, abs=0.01)
+    assert rock_salt["cation_potential_mean_V"] == pytest.approx(energy * 2, rel=1e-4)
+    assert rock_salt["bond_valence_sum_mean"] == pytest.approx(1.0, abs=0.2)
+    assert rock_salt["bond_angle_metal_nonmetal_metal_min_degrees"] == pytest.approx(90, abs=0.01)
+
+
+def test_the_electrons_come_behind_under_names_with_units(canonical: CanonicalResult) -> None:
+    plain = compute_physics(canonical.crystals.take([3]))
+    exact = compute_physics(canonical.crystals.take([3]), electronic="exact")
+    assert exact.names[: len(plain.names)] == plain.names
+    assert "gap_tight_binding_eV" in exact.names
+    assert len(exact.names) == len(physics_columns("exact")) > len(plain.names) + 100
+    np.testing.assert_array_equal(exact.values[:, : len(plain.names)], plain.values)
+    assert np.isfinite(exact.values[:, len(plain.names) :]).all()
+
+
+def test_a_disordered_crystal_has_no_electrons() -> None:
+    mixed = one(3.7 * FCC, [[0, 0, 0]], [{29: 0.5, 79: 0.5}])
+    values = compute_physics(mixed, electronic="exact").values
+    assert np.isnan(values[0, len(physics_columns()) :]).all()
+
+
+def test_an_unknown_way_to_the_electrons_is_refused(canonical: CanonicalResult) -> None:
+    with pytest.raises(UnknownNameError, match="exact"):
+        compute_physics(canonical, electronic="exakt")
+
+
+GRAPHITE = np.array([[2.46, 0, 0], [-1.23, 2.46 * 0.75**0.5, 0], [0, 0, 6.7]])
+SHEETS = [[0, 0, 0.25], [1 / 3, 2 / 3, 0.25], [0, 0, 0.75], [2 / 3, 1 / 3, 0.75]]
+
+
+@pytest.mark.parametrize(
+    ("lattice", "frac", "number", "dimension"),
+    [
+        (GRAPHITE, SHEETS, 6, 2),
+        (np.diag([2.76, 8.0, 8.0]), [[0, 0, 0]], 52, 1),
+        (6 * np.eye(3), [[0, 0, 0], [0.12, 0, 0]], 1, 0),
+        (3.61 * FCC, [[0, 0, 0]], 29, 3),
+        (5.43 * FCC, [[0, 0, 0], [0.25, 0.25, 0.25]], 14, 3),
+    ],
+    ids=["graphite", "chain", "hydrogen molecules", "copper", "silicon"],
+)
+def test_networks_of_bonds_have_the_right_dimension(
+    lattice: np.ndarray, frac: list[list[float]], number: int, dimension: int
+) -> None:
+    numbers = named(compute_physics(one(lattice, frac, [{number: 1.0}] * len(frac))))
+    assert numbers["network_dimension_at_125_percent"] == dimension
+    assert numbers["molecular_fraction_at_125_percent"] == (dimension == 0)
+
+
+def test_a_layered_crystal_has_a_network_for_each_layer() -> None:
+    graphite = named(compute_physics(one(GRAPHITE, SHEETS, [{6: 1.0}] * 4)))
+    assert graphite["networks_per_site_at_125_percent"] == 0.5
+
+
+def test_symmetry_follows_the_space_group(rock_salt: dict[str, float]) -> None:
+    assert rock_salt["point_group_order"] == 48
+    assert rock_salt["centrosymmetric"] == 1
+    blende = one(5.41 * FCC, [[0, 0, 0], [0.25, 0.25, 0.25]], [{30: 1.0}, {16: 1.0}])
+    numbers = named(compute_physics(blende))
+    assert (numbers["point_group_order"], numbers["centrosymmetric"], numbers["polar"]) == (
+        24,
+        0,
+        0,
+    )
+
+
+def test_all_space_groups_have_the_class_that_pymatgen_gives() -> None:
+    groups = pytest.importorskip("pymatgen.symmetry.groups")
+    from crystalssl.representation.physics.cell_numbers import crystal_class
+
+    classes = crystal_class(np.arange(1, 231))
+    for number, (order, inversion, _) in enumerate(classes, start=1):
+        group = groups.SpaceGroup(groups.sg_symbol_from_int_number(number))
+        rotations = {tuple(op.rotation_matrix.round().ravel()) for op in group.symmetry_ops}
+        assert len(rotations) == order, number
+        assert (tuple(-np.eye(3).ravel()) in rotations) == bool(inversion), number

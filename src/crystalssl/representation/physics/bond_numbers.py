@@ -1,4 +1,4 @@
-"""Bonds -> lengths against radii, masses, unlikeness of their ends, by kind of element; angles.
+"""Bonds -> lengths against radii, masses, unlikeness of their ends, by kind of element.
 
 Statistics are over bonds with Hoppe's weights (``environment.py``), so that a bond that fades
 counts less; minima and maxima are over the bonds above a least weight.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.representation._compiled import compiled
 from crystalssl.representation.physics.columns import Group, number, statistics
 from crystalssl.representation.physics.element_table import metals
 from crystalssl.representation.physics.environment import Environment
 from crystalssl.representation.physics.pooling import pool
 
 Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 _NO_BOND = "no bond: all sites exclude each other"
 
@@ -127,82 +125,5 @@ PAIRS = Group(
 )  # fmt: skip
 """Distances between metals, non-metals and hydrogen."""
 
-WINDOWS = (60.0, 75.0, 90.0, 109.47, 120.0, 150.0, 180.0)
-"""Angles in degrees about which the share of bond angles is taken."""
-WIDTH = 8.0
-"""Standard deviation of these windows, degrees."""
-
-
-@compiled
-def _angles_of(
-    crystal_sites: Index,
-    edge_offsets: Index,
-    vector: Array,
-    distance: Array,
-    bond: Array,
-    windows: Array,
-    out: Array,
-) -> None:
-    """Fill (n, 4 + W) mean, std, min, max of angles between bonds of a site and window shares."""
-    for n in range(len(crystal_sites) - 1):
-        total, first, second, low, high = 0.0, 0.0, 0.0, np.inf, -np.inf
-        out[n] = 0.0
-        for site in range(crystal_sites[n], crystal_sites[n + 1]):
-            for i in range(edge_offsets[site], edge_offsets[site + 1]):
-                if bond[i] <= 0.0:
-                    continue
-                for j in range(i + 1, edge_offsets[site + 1]):
-                    both = bond[i] * bond[j]
-                    if both <= 0.0:
-                        continue
-                    c = 0.0
-                    for x in range(3):
-                        c += vector[i, x] * vector[j, x]
-                    c = min(max(c / (distance[i] * distance[j]), -1.0), 1.0)
-                    angle = np.degrees(np.arccos(c))
-                    total += both
-                    first += both * angle
-                    second += both * angle * angle
-                    low, high = min(low, angle), max(high, angle)
-                    for w in range(len(windows)):
-                        off = (angle - windows[w]) / WIDTH
-                        if abs(off) < 4.0:
-                            out[n, 4 + w] += both * np.exp(-0.5 * off * off)
-        if total <= 0.0:
-            out[n] = np.nan
-            continue
-        mean = first / total
-        out[n, 0], out[n, 1] = mean, np.sqrt(max(second / total - mean * mean, 0.0))
-        out[n, 2], out[n, 3] = low, high
-        out[n, 4:] /= total
-
-
-def _angles(environment: Environment) -> Array:
-    out = np.empty((len(environment.atoms), 4 + len(WINDOWS)))
-    _angles_of(
-        environment.crystals.offsets, environment.edge_offsets, environment.vector,
-        environment.distance, environment.bond, np.array(WINDOWS), out,
-    )  # fmt: skip
-    return out
-
-
-_ONE_BOND = "no atom has two bonds"
-ANGLES = Group(
-    name="angles",
-    title="Angles between the bonds of an atom",
-    columns=(
-        *statistics("bond_angle", "degrees", "the angle between two bonds of an atom", _ONE_BOND),
-        *(
-            number(
-                f"bond_angles_near_{angle:.0f}_degrees", "1",
-                f"share of angles about {angle:g} degrees (Gaussian of {WIDTH:g})", _ONE_BOND,
-            )
-            for angle in WINDOWS
-        ),
-    ),
-    compute=_angles,
-)  # fmt: skip
-"""Angles without regard to the elements."""
-
-BOND_GROUPS: tuple[Group, ...] = (BONDS, PAIRS, ANGLES)
+BOND_GROUPS: tuple[Group, ...] = (BONDS, PAIRS)
 """Groups of this file."""

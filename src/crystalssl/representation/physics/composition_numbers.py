@@ -1,4 +1,4 @@
-"""Shares of the elements -> statistics of their tabulated properties, families, variety, charges.
+"""Shares of the elements -> statistics of their tabulated properties, families, variety.
 
 Nothing of where atoms sit enters. Statistics are over atoms, as in Magpie (Ward et al., npj Comput.
 Mater. 2, 16028, 2016).
@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.representation.charges import charge_targets
 from crystalssl.representation.physics.columns import Group, number, statistics
 from crystalssl.representation.physics.element_table import PROPERTIES, column, table
 from crystalssl.representation.physics.environment import Environment
@@ -116,22 +115,5 @@ VARIETY = Group(
 """Fractions and what follows from them alone."""
 
 
-def _charges(environment: Environment) -> Array:
-    return charge_targets(environment.crystals).astype(np.float64)
-
-
-CHARGES = Group(
-    name="charges",
-    title="Charge balance of known oxidation states",
-    columns=(
-        number("charge_imbalance", "e/atom", "least charge that known oxidation states leave over"),
-        number("charge_balanced", "1", "1 where they balance, falling to 0 where they do not"),
-        number("formal_charge_mean", "e", "mean absolute charge where they balance best"),
-        number("formal_charge_max", "e", "highest absolute charge there"),
-    ),
-    compute=_charges,
-)
-"""Guesses of charges that follow from the composition."""
-
-COMPOSITION_GROUPS: tuple[Group, ...] = (ELEMENTS, VARIETY, CHARGES)
+COMPOSITION_GROUPS: tuple[Group, ...] = (ELEMENTS, VARIETY)
 """Groups of this file."""

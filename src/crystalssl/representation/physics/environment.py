@@ -42,6 +42,7 @@ class Environment:
         centre: (e,) site at the centre of an edge.
         other: (e,) site at its end.
         distance: (e,) angstrom.
+        image: (e, 3) cell of its end, relative to that of its centre.
         vector: (e, 3) from centre to end, angstrom.
         weight: (e,) strength of the bond, 0 to e; 0 for sites that exclude each other.
         bond: (e,) ``weight`` times the occupancies of both ends; 0 below ``LEAST_BOND``.
@@ -58,6 +59,7 @@ class Environment:
     centre: Index
     other: Index
     distance: Array
+    image: Index
     vector: Array
     weight: Array
     bond: Array
@@ -110,6 +112,7 @@ def surroundings(crystals: Crystals, symmetry: Symmetry, graph: PeriodicGraph) -
         centre=centre,
         other=other,
         distance=distance,
+        image=graph.image.astype(np.int64),
         vector=vector,
         weight=weight,
         bond=bond,

@@ -68,3 +68,8 @@ def pool_mean(offsets: npt.NDArray[np.int64], weights: Array, values: Array) -> 
 def pool_min(offsets: npt.NDArray[np.int64], weights: Array, values: Array) -> Array:
     """(n, q) minima alone; otherwise as :func:`pool`."""
     return pool(offsets, weights, values)[:, 2::4]
+
+
+def pool_max(offsets: npt.NDArray[np.int64], weights: Array, values: Array) -> Array:
+    """(n, q) maxima alone; otherwise as :func:`pool`."""
+    return pool(offsets, weights, values)[:, 3::4]
