@@ -27,7 +27,7 @@ from crystalssl.features.bottleneck import (
     load_card,
 )
 from crystalssl.features.extract import extract
-from crystalssl.features.features import PHYSICS, Features, Origin, origin_of
+from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
 from crystalssl.features.physics import physics_checksum, physics_features, physics_names
 from crystalssl.features.student import (
     Student,
@@ -262,7 +262,7 @@ class ExtractorConfig:
                 origins=(),
                 device=self.device,
                 physics=True,
-            )
+            )  # fmt: skip
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
         student = self.student_folder()
