@@ -134,10 +134,7 @@ def run(
             inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
             threads=threads, progress=progress,
         )  # fmt: skip
-        answers.neighbours(made.described)
-        for target in made.targets:
-            answers.model(made.described, target, file, budget)
-        answers.map(made.described, made.targets)
+        answers.all(made.described, made.targets, file, budget)
         page = report(folder, features=made.file)
     return RunResult(
         folder=folder, features=made.features, bottleneck=made.mixed, linear_probe=made.probe,
