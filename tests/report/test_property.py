@@ -10,8 +10,8 @@ from property_results import COUNT, FORMULAS, write_property
 
 from crystalssl.report.html import write_report
 from crystalssl.report.parity import MOST_POINTS, WORST, Point, chosen_points, hover_parity
-from crystalssl.report.sections.property.section import property_section
 from crystalssl.report.sections.property.data import chemistry_of, read_properties
+from crystalssl.report.sections.property.section import property_section
 
 
 @pytest.fixture
