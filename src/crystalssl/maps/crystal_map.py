@@ -187,6 +187,7 @@ def _symmetry_columns(symmetry: Symmetry, rows: npt.NDArray[np.int64]) -> dict[s
 
     known = rows >= 0
     numbers = np.where(known, symmetry.space_group[rows], 0)
+    present = set(numbers.tolist()) - {0}
     symbols = {n: gemmi.find_spacegroup_by_number(n).short_name() for n in present}
     # gemmi writes H for the hexagonal setting of rhombohedral groups
     names = {n: f"{re.sub('^H', 'R', symbol)} ({n})" for n, symbol in symbols.items()}

@@ -100,6 +100,15 @@ class Answers:
     threads: int | None
     progress: Progress
 
+    def all(
+        self, features: Features, targets: Sequence[str], labels: LabelFile, budget: float | None
+    ) -> None:
+        """Neighbours, a model of every property, and the map; arguments as of :meth:`model`."""
+        self.neighbours(features)
+        for target in targets:
+            self.model(features, target, labels, budget)
+        self.map(features, targets)
+
     def neighbours(self, features: Features) -> None:
         """Table of the nearest crystals of each."""
         from crystalssl.maps.nearest import nearest_of

@@ -20,7 +20,7 @@ from crystalssl.files import exclusive
 from crystalssl.pipeline.outputs import check_folder
 from crystalssl.pipeline.progress import SILENT, Once, Progress
 from crystalssl.pipeline.report_page import report
-from crystalssl.pipeline.run_features import TABLE, Wanted, use_weights
+from crystalssl.pipeline.run_features import TABLE, Described, Wanted, use_weights
 from crystalssl.pipeline.run_training import PretrainedRun, pretrain_first
 from crystalssl.pipeline.training import Plan, plan_training
 from crystalssl.processes import limited_threads
@@ -107,7 +107,7 @@ def run(
             of another command.
         UnknownNameError: if there is no such block, preset, setting, label or weights.
     """
-    from crystalssl.pipeline.answers import MAP, MODELS, Answers, LabelFile, slug
+    from crystalssl.pipeline.answers import Answers, LabelFile
     from crystalssl.pipeline.stages import Stages
 
     plan, progress = None, Once(progress)
@@ -134,16 +134,23 @@ def run(
             inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
             threads=threads, progress=progress,
         )  # fmt: skip
-        answers.neighbours(made.described)
-        for target in made.targets:
-            answers.model(made.described, target, file, budget)
-        answers.map(made.described, made.targets)
-        page = report(folder, features=made.file)
+        answers.all(made.described, made.targets, file, budget)
+        return _result(folder, made)
+
+
+def _result(folder: Path, made: Described) -> RunResult:
+    """Write the page, and name what the run left behind."""
+    from crystalssl.pipeline.answers import MAP, MODELS, slug
+
     return RunResult(
-        folder=folder, features=made.features, bottleneck=made.mixed, linear_probe=made.probe,
+        folder=folder,
+        features=made.features,
+        bottleneck=made.mixed,
+        linear_probe=made.probe,
         models={target: folder / MODELS / slug(target) for target in made.targets},
-        map=folder / MAP, report=page,
-    )  # fmt: skip
+        map=folder / MAP,
+        report=report(folder),
+    )
 
 
 def _refuse_training_options(
