@@ -70,8 +70,8 @@ def features_like(
 
     if len(origins) != 1:
         raise InputError(
-            "The features that are searched do not say which weights they come from, so a structure "
-            "cannot be compared with them. Give a file of its features, or extract both again."
+            "The features that are searched do not say which weights they come from, so a "
+            "structure cannot be compared with them. Give a file of its features, or extract both again."
         )
     origin = origins[0]
     named = list(origin.sha256)

@@ -37,8 +37,8 @@ class Views:
         first = next(batches(source, VIEW_ROWS))
         if len(first.blocks) < 2:
             raise InputError(
-                f"The features hold one block, {next(iter(first.blocks), 'none')!r}, so there is no "
-                "similarity by view: a bottleneck mixes the views. Extract the blocks too "
+                f"The features hold one block, {next(iter(first.blocks), 'none')!r}, so there is "
+                "no similarity by view: a bottleneck mixes the views. Extract the blocks too "
                 "(crystalssl extract STRUCTURES --output blocks) and give them with --views."
             )
         finite = first.take(np.flatnonzero(finite_rows(first)[1]))
