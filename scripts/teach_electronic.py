@@ -98,7 +98,7 @@ def main() -> None:
         save_parquet(extractor.extractor().features_of(corpus), table)
     card = teach_and_save(
         load_features(table),
-        corpus.electrons.numpy(),
+        corpus.electrons_of(np.arange(len(corpus))).numpy(),
         (train, val),
         StudentConfig(epochs=options.student_epochs),
         target / STUDENT,

@@ -191,3 +191,20 @@ def test_the_output_is_chosen_by_name_or_by_what_the_run_has(views, trained, tmp
         find_output(tmp_path, BOTTLENECK, ["one"])
     with pytest.raises(UnknownNameError, match="bottleneck"):
         find_output(tmp_path, "bottelneck", ["one", "two"])
+
+
+def test_a_bottleneck_goes_on_from_one_of_fewer_blocks() -> None:
+    rng = np.random.default_rng(0)
+    blocks = {n: rng.normal(size=(40, 6)).astype(np.float32) for n in ("sites", "lattice")}
+    more = {**blocks, "occupancy": rng.normal(size=(40, 4)).astype(np.float32)}
+    ids, rows = np.arange(40).astype(np.str_), np.arange(40)
+    config = BottleneckConfig(width=8, epochs=1, least_steps=1, learning_rate=1e-12)
+    few = train_bottleneck(Features(ids=ids, blocks=blocks), None, rows, rows, config).bottleneck
+    many = train_bottleneck(
+        Features(ids=ids, blocks=more), None, rows, rows, config, init=few
+    ).bottleneck
+    both = many.mix.weight[:, :12], few.mix.weight
+    np.testing.assert_allclose(*(weight.detach().numpy() for weight in both), atol=1e-4)
+    with pytest.raises(InputError, match="expected 16 and 4"):
+        wider = replace(config, width=16)
+        train_bottleneck(Features(ids=ids, blocks=more), None, rows, rows, wider, init=few)

@@ -265,7 +265,8 @@ class Electronic(Block):
         lot = uniform((count, view.SPINS + 1), generator, device) < self.config.mask_ratio
         lot[:, view.SPINS] = lot[:, view.GAPS]
         everything = uniform((count, 1), generator, device) < self.config.mask_all_ratio
-        return lot[:, self.group_of_row] | everything
+        hidden: Tensor = lot[:, self.group_of_row] | everything
+        return hidden
 
 
 def interpolate(

@@ -144,13 +144,16 @@ def _begin_with(bottleneck: Bottleneck, init: Bottleneck) -> None:
             f"linear; expected {bottleneck.mix.out_features} and {bottleneck.linear}."
         )
     both = {n for n, width in bottleneck.widths.items() if init.widths.get(n) == width}
-    here, there = (
-        dict(zip(one.widths, one.mix.weight.split(list(one.widths.values()), dim=1), strict=True))
-        for one in (bottleneck, init)
-    )
+    here, there = (_by_block(one) for one in (bottleneck, init))
     for name in both:
         here[name].copy_(there[name])
     bottleneck.mix.bias.copy_(init.mix.bias)
+
+
+def _by_block(bottleneck: Bottleneck) -> dict[str, Tensor]:
+    """(mixed, feature) weights of each block, views of the bottleneck's own."""
+    weights = torch.split(bottleneck.mix.weight, list(bottleneck.widths.values()), dim=1)
+    return dict(zip(bottleneck.widths, weights, strict=True))
 
 
 def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:

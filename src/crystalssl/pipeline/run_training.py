@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = "formation_energy_per_atom"
 """Label that is probed when the structures carry it and no other is named."""
-CORPUS, BLOCKS, UNTRAINED, BOTTLENECK, MIXED = (
+CORPUS, BLOCKS, UNTRAINED, BOTTLENECK, MIXED, STUDENT = (
     "corpus.safetensors", "blocks", "untrained_features.parquet", "bottleneck",
-    "bottleneck_features.parquet",
+    "bottleneck_features.parquet", "student",
 )  # fmt: skip
 """Names in the folder of a run."""
 PAYS_FROM = 4_000
@@ -239,9 +239,8 @@ class PretrainedRun:
     def teach(self, crystals: Crystals, corpus: Corpus) -> None:
         """The student of the electrons, where a block reads them and others can tell of them."""
         from crystalssl.datasets.splits import find_split
-        from crystalssl.features.student import STUDENT
 
-        if self._way == "exact":
+        if not self._taught:
             return
         config, run = self.plan.student, self.folder / BLOCKS
 
@@ -254,38 +253,39 @@ class PretrainedRun:
             self.progress.note(f"Student, as before: {run / STUDENT}")
 
     @property
-    def _way(self) -> str:
-        """Where a block has the electrons from: predicted if there are others that can tell."""
+    def _taught(self) -> bool:
+        """Whether a block reads electrons that others predict; the array then holds the mixture."""
         readers = [reads_electrons([block]) for block in self.plan.blocks]
-        return "taught" if any(readers) and not all(readers) else "exact"
+        return any(readers) and not all(readers)
 
     def extract(self, corpus: Corpus) -> None:
         """Features of trained encoders, and of untrained ones."""
         from crystalssl.features.extract import extract_untrained
         from crystalssl.features.extractor import ExtractorConfig
         from crystalssl.features.store import save_npy, save_parquet
-        from crystalssl.features.student import STUDENT
 
         table, array = self.folder / FEATURES, self.folder / ARRAY
         names = [block.name for block in self.plan.blocks]
 
         def work() -> list[Path]:
-            extractor = ExtractorConfig.of(
-                self.folder / BLOCKS, names, output="blocks", electronic=self._way
-            ).extractor()
+            way, run = "taught" if self._taught else "exact", self.folder / BLOCKS
+            config = ExtractorConfig.of(run, names, output="blocks", electronic=way)
             with self.progress.step("Features") as advance:
-                features = extractor.features_of(corpus, advance)
+                features = config.extractor().features_of(corpus, advance)
             with self.progress.step("Untrained encoders") as advance:
                 fresh = extract_untrained(corpus, names, seed=self.seed, progress=advance)
             save_parquet(features, table)
-            save_npy(features, array)
             save_parquet(fresh, self.folder / UNTRAINED)
-            width = counted(len(features.names), "feature")
-            self.progress.note(f"{len(features):,} x {width}: {table}, {array}")
-            return [table, self.folder / UNTRAINED, *sorted(self.folder.glob(f"{array.stem}*"))]
+            if not self._taught:
+                save_npy(features, array)
+            self.progress.note(
+                f"{len(features):,} x {counted(len(features.names), 'feature')}: {table}"
+            )
+            written = [] if self._taught else sorted(self.folder.glob(f"{array.stem}*"))
+            return [table, self.folder / UNTRAINED, *written]
 
         trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
-        if self._way == "taught":
+        if self._taught:
             trained.append(self.stages.outcome(STUDENT))
         if self.stages.once("features", {"seed": self.seed}, trained, work):
             self.progress.note(f"Features, as before: {table}")
@@ -295,10 +295,11 @@ class PretrainedRun:
         from crystalssl.datasets.splits import find_split
         from crystalssl.features.bottleneck import load_bottleneck
         from crystalssl.features.bottleneck_training import train_and_save
-        from crystalssl.features.store import save_parquet
+        from crystalssl.features.store import save_npy, save_parquet
         from crystalssl.representation.targets import by_kind
 
-        folder, table, config = self.folder / BOTTLENECK, self.folder / MIXED, self.plan.bottleneck
+        folder, table, array = (self.folder / name for name in (BOTTLENECK, MIXED, ARRAY))
+        config = self.plan.bottleneck
 
         def work() -> list[Path]:
             split, targets = find_split(crystals, self.seed), by_kind(corpus.values.numpy())
@@ -307,9 +308,12 @@ class PretrainedRun:
                 train_and_save(features, targets, rows, config, folder, progress=advance)
             mixed = load_bottleneck(folder).apply_to(features)
             save_parquet(mixed, table)
+            if self._taught:
+                save_npy(mixed, array)
             width = counted(len(mixed.names), "bottleneck feature")
             self.progress.note(f"{len(mixed):,} x {width}: {table}")
-            return [folder, table]
+            written = sorted(self.folder.glob(f"{array.stem}*")) if self._taught else []
+            return [folder, table, *written]
 
         inputs = [self.stages.outcome("features")]
         if self.stages.once(BOTTLENECK, asdict(config), inputs, work):
