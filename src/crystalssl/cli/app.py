@@ -179,9 +179,9 @@ explain = command(pipeline.explain, required=["out"], out=options.SHARES, withou
 add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)
 add("predict", predict, PROPERTIES)
 add("explain", explain, PROPERTIES)
-for call in (pipeline.neighbors, pipeline.duplicates, pipeline.novelty):
+for listing in (pipeline.neighbors, pipeline.duplicates, pipeline.novelty):
     options_of = {"structures": options.THEIR_STRUCTURES, "out": options.RESULT}
-    add(call.__name__, command(call, show=show_listed, **options_of), SEARCH)
+    add(listing.__name__, command(listing, show=show_listed, **options_of), SEARCH)
 choosing = {
     "structures": options.STRUCTURES_OR_FEATURES, "out": options.RESULT,
     "model": options.UNCERTAIN_MODEL,

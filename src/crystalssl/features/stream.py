@@ -236,7 +236,7 @@ def _physics_of(table: Path, symprec: float, workers: int) -> Iterator[Described
             yield _physics(piece, symprec)
         return
     with worker_pool(workers, obey_parent, 1) as pool:
-        yield from _alive(_in_order(pool, _physics, pieces(table), 2 * workers, symprec))
+        yield from _alive(in_order(pool, _physics, pieces(table), 2 * workers, symprec))
 
 
 def _alive(batches: Iterator[Result]) -> Iterator[Result]:

@@ -117,7 +117,7 @@ class Answers:
         path = self.stages.folder / NEIGHBOURS
 
         def work() -> list[Path]:
-            from crystalssl.evaluation.results import write_table
+            from crystalssl.evaluation.tables import write_table
 
             with self.progress.step("Neighbours"):
                 nearest = nearest_of(features, NEAREST)
@@ -173,7 +173,7 @@ class Answers:
     def _curve(self, features: Features, folder: Path) -> None:
         """Error of ridge by number of labels."""
         from crystalssl.evaluation.learning_curve import learning_curve
-        from crystalssl.evaluation.results import write_table
+        from crystalssl.evaluation.tables import write_table
 
         known = _first_repeat(folder)
         row_of = {name: row for row, name in enumerate(features.ids.tolist())}
