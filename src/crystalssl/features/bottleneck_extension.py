@@ -69,7 +69,7 @@ def extended(bottleneck: Bottleneck, features: Features, room: int) -> Bottlenec
 def _least_redundant(mixed: Tensor, count: int, first: int) -> Tensor:
     """Columns from ``first`` on that all others predict worst, counted from there, in order.
 
-    The diagonal of the inverse of a correlation matrix is 1 / (1 - R2) of each column by the others.
+    The diagonal of an inverse correlation matrix is 1 / (1 - R2) of a column by all others.
     """
     scaled = ((mixed - mixed.mean(0)) / (mixed.std(0) + 1e-6)).double()
     correlation = scaled.T @ scaled / len(scaled)
