@@ -214,7 +214,7 @@ def test_a_bottleneck_goes_on_from_one_of_fewer_blocks() -> None:
 def test_a_bottleneck_is_extended_by_a_block_that_a_linear_model_can_read(
     views: tuple[Features, np.ndarray],
 ) -> None:
-    features, targets = views
+    features, _ = views
     old = train_bottleneck(features, None, TRAIN, VAL, replace(CONFIG, epochs=1)).bottleneck
     new = np.random.default_rng(1).normal(size=(len(features), 6)).astype(np.float32)
     more = replace(features, blocks={**features.blocks, "occupancy": new}, names=())
