@@ -114,7 +114,7 @@ def test_extracting_again_gives_the_same_bytes(
         crystalssl("extract", table, *words)
     first, second = (tmp_path / name for name in ("one.npy", "two.npy"))
     assert first.read_bytes() == second.read_bytes()
-    stored = np.load(out / "all_ssl_features.npy", allow_pickle=False)
+    stored = load_features(out / "features.parquet").matrix
     assert np.allclose(np.load(first, allow_pickle=False), stored, rtol=1e-4, atol=1e-4)
 
 
