@@ -124,7 +124,8 @@ class Design:
     @property
     def scores(self) -> Weights:
         """(n,) variance that a label of each crystal would take away."""
-        return np.maximum(self.gain, 0) / (np.maximum(self.variance, 0) + self.ridge)
+        lowered: Weights = np.maximum(self.gain, 0) / (np.maximum(self.variance, 0) + self.ridge)
+        return lowered
 
     @property
     def explained(self) -> float:
