@@ -54,5 +54,5 @@ def test_all_else_is_refused(text: str) -> None:
 
 
 def test_an_unknown_column_is_named() -> None:
-    with pytest.raises(UnknownNameError, match="'gaps'.*Did you mean 'gap'"):
+    with pytest.raises(UnknownNameError, match=r"'gaps'.*Did you mean 'gap'"):
         parse_condition("gaps > 1", TABLE.column_names)

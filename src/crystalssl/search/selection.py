@@ -2,8 +2,8 @@
 
 Greedy experimental design for ridge regression (Yu, Bi, Tresp: Active learning via transductive
 experimental design, ICML 2006): each choice lowers most the variance of a ridge model's
-predictions over ALL crystals, so that it is typical of many and unlike those chosen before.
-Outliers, which farthest points pick first, explain little else and come last. Deterministic.
+predictions over ALL crystals, given those chosen before. Deterministic. Not measured yet: whether
+models trained on the choice are better than on as many crystals chosen at random.
 """
 
 from __future__ import annotations
