@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from crystalssl.search.points import Source
 
 THRESHOLD = 0.05
-"""Largest distance of near-duplicates; 1 to 2 % of pairs of one formula are within it (docs/search)."""
+"""Largest distance of near-duplicates; what lies within it: docs/search.md."""
 TABLES = [".parquet", ".csv"]
 """Endings of tables of results."""
 
