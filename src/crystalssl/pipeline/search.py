@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from crystalssl.search.points import Source
 
 THRESHOLD = 0.05
-"""Largest distance of near-duplicates; how it was measured is in docs/search.md."""
+"""Largest distance of near-duplicates; what lies within it: docs/search.md."""
 TABLES = [".parquet", ".csv"]
 """Endings of tables of results."""
 

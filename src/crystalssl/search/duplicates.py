@@ -7,14 +7,16 @@ pairs are never compared in full. What is reported is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.search.axes import Matrix, evenly
+from crystalssl.errors import InputError, Skip
+from crystalssl.search.axes import Axes, Matrix, evenly
 from crystalssl.search.nearest import Rows
+from crystalssl.search.points import Points, Source, batches, project, row_count
 
 LEADING = 32
 """Principal axes of the lower bound."""

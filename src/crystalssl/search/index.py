@@ -107,7 +107,7 @@ class CrystalIndex:
             InputError: if ids and rows differ in number, or no row is finite.
             UnknownNameError: for an unknown ``standardise``.
         """
-        if not hasattr(features, "blocks"):
+        if not isinstance(features, Features):
             matrix = _matrix(features)
             names = _ids(ids, len(matrix))
             features = Features(ids=names, blocks={UNNAMED: matrix.astype(np.float32, copy=False)})

@@ -2,8 +2,8 @@
 
 Greedy experimental design for ridge regression (Yu, Bi, Tresp: Active learning via transductive
 experimental design, ICML 2006): each choice lowers most the variance of a ridge model's
-predictions over ALL crystals, so that it is typical of many and unlike those chosen before.
-Outliers, which farthest points pick first, explain little else and come last. Deterministic.
+predictions over ALL crystals, given those chosen before. Deterministic. Not measured yet: whether
+models trained on the choice are better than on as many crystals chosen at random.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class Design:
     @property
     def scores(self) -> Weights:
         """(n,) variance that a label of each crystal would take away."""
-        return np.maximum(self.gain, 0) / (np.maximum(self.variance, 0) + self.ridge)
+        lowered: Weights = np.maximum(self.gain, 0) / (np.maximum(self.variance, 0) + self.ridge)
+        return lowered
 
     @property
     def explained(self) -> float:
