@@ -58,7 +58,7 @@ def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def build(*words: Any, **options: Any) -> candidates.Plan:
         plan = whole(*words, **options)
-        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=0)
+        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
 
     monkeypatch.setattr(candidates, "build_plan", build)
 

@@ -195,7 +195,7 @@ def _few_candidates() -> None:
 
     def build(*words: Any, **options: Any) -> candidates.Plan:
         plan = whole(*words, **options)
-        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=0)
+        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
 
     candidates.build_plan = build  # type: ignore[assignment]
 
