@@ -16,10 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError, Skip, cell_text
 from crystalssl.locks import (
@@ -33,6 +30,10 @@ from crystalssl.locks import (
     point,
     short,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "FAULT", "LOCK", "atomic", "atomic_set", "cannot_write", "check", "check_target",
@@ -175,6 +176,8 @@ def load_npy(path: str | Path) -> npt.NDArray[np.generic]:
         OSError: if the system refuses.
         ValueError: if the file is no ``.npy`` array, or is cut off.
     """
+    import numpy as np  # whoever only writes files goes without
+
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, KeyboardInterrupt):

@@ -69,7 +69,9 @@ def test_trained_weights_are_replaced_only_by_force(
     same = invoke(*words)
     assert same.exit_code == 0, same.output
     assert weights.read_bytes() == before
-    run = invoke("run", table, "--block", "toy", "--threads", 1, "--out", tmp_path / "run")
+    run = invoke(
+        "run", table, "--pretrain", "--block", "toy", "--threads", 1, "--out", tmp_path / "run"
+    )
     assert run.exit_code == 2 and "--force" in run.output
     assert weights.read_bytes() == before
     forced = invoke(*words, "--seed", 1, "--force")

@@ -75,11 +75,13 @@ def _least_redundant(mixed: Tensor, count: int, first: int) -> Tensor:
     correlation = scaled.T @ scaled / len(scaled)
     inverse = torch.linalg.inv(correlation + RIDGE * torch.eye(len(correlation)))
     redundancy = inverse.diagonal()[first:]
-    return redundancy.argsort()[:count].sort().values
+    columns: Tensor = redundancy.argsort()[:count].sort().values
+    return columns
 
 
 def _leading_axes(scaled: Tensor, count: int) -> Tensor:
     """(count, feature) unit vectors; the features themselves where there is room for all."""
     if count == scaled.shape[1]:
         return torch.eye(count)
-    return torch.linalg.svd(scaled, full_matrices=False).Vh[:count]
+    axes: Tensor = torch.linalg.svd(scaled, full_matrices=False).Vh[:count]
+    return axes

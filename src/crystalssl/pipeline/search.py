@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError
-from crystalssl.files import atomic
+from crystalssl.pipeline.listing import write_table
 from crystalssl.pipeline.outputs import check_file
 from crystalssl.pipeline.progress import SILENT, Progress, counted
 from crystalssl.processes import limited_threads
@@ -241,25 +241,6 @@ def source_of(named: Any, weights: str | Path, progress: Progress) -> Source:
         if not Path(named).exists():
             raise InputError(f"Found no file {named}. Give features or structures.")
     return extract(named, weights=weights, progress=progress)
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table of results, .parquet or .csv, atomically; texts in CSV are safe to open."""
-    import pyarrow as pa
-    import pyarrow.csv as pcsv
-    import pyarrow.parquet as pq
-
-    from crystalssl.errors import cell_text
-
-    with atomic(path) as aside:
-        if path.suffix == ".parquet":
-            pq.write_table(table, aside, compression="zstd")
-            return
-        for number, field in enumerate(table.schema):
-            if pa.types.is_string(field.type):
-                texts = [None if v is None else cell_text(v) for v in table[number].to_pylist()]
-                table = table.set_column(number, field.name, pa.array(texts, pa.string()))
-        pcsv.write_csv(table, aside)
 
 
 def _finished(listed: Listed, path: Path | None, progress: Progress) -> Listed:

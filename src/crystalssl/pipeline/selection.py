@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.pipeline.listing import write_table
 from crystalssl.pipeline.outputs import check_file
 from crystalssl.pipeline.progress import SILENT, Progress, counted
-from crystalssl.pipeline.search import TABLES, Listed, source_of, write_table
+from crystalssl.pipeline.search import TABLES, Listed, source_of
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:

@@ -130,7 +130,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         stderr=subprocess.DEVNULL,
         text=True,
     ) as child:
-        assert child.stdin is not None and child.stdout is not None
+        if child.stdin is None or child.stdout is None:  # both are pipes
+            raise OSError("No pipes to the process that reads the database.")
         watch = _Watch(child)
         try:
             with suppress(BrokenPipeError):
