@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.results import Results
     from crystalssl.features.features import Features
+    from crystalssl.pipeline.answers import LabelFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +108,7 @@ def run(
             of another command.
         UnknownNameError: if there is no such block, preset, setting, label or weights.
     """
-    from crystalssl.pipeline.answers import Answers, LabelFile
+    from crystalssl.pipeline.answers import Answers
     from crystalssl.pipeline.stages import Stages
 
     plan, progress = None, Once(progress)
@@ -115,9 +116,7 @@ def run(
         plan = _plan(block, preset, settings, epochs, seed, threads)
     else:
         _refuse_training_options(preset, block, epochs, settings, force)
-    if labels is not None and not targets:
-        raise InputError(f"Got labels {labels}; name the column to predict with --target.")
-    file = LabelFile(path=None if labels is None else Path(labels), id_column=id_column)
+    file = _label_file(labels, id_column, targets)
     wanted = Wanted(
         targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
     )
@@ -136,6 +135,21 @@ def run(
         )  # fmt: skip
         answers.all(made.described, made.targets, file, budget)
         return _result(folder, made)
+
+
+def _label_file(
+    labels: str | Path | None, id_column: str | None, targets: Sequence[str] | None
+) -> LabelFile:
+    """The file of labels, if there is one.
+
+    Raises:
+        InputError: if no column of it is named.
+    """
+    from crystalssl.pipeline.answers import LabelFile
+
+    if labels is not None and not targets:
+        raise InputError(f"Got labels {labels}; name the column to predict with --target.")
+    return LabelFile(path=None if labels is None else Path(labels), id_column=id_column)
 
 
 def _result(folder: Path, made: Described) -> RunResult:

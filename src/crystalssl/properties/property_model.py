@@ -26,6 +26,13 @@ from crystalssl.features.bottleneck import (
 from crystalssl.features.extractor import Extractor, ExtractorConfig
 from crystalssl.features.features import ID
 from crystalssl.features.stream import PIECE, Piece, count_rows, in_order, pieces
+from crystalssl.features.student import (
+    STUDENT,
+    find_student,
+    load_student,
+    load_student_card,
+    save_student,
+)
 from crystalssl.hub.weights import export_run, find_run
 from crystalssl.processes import obey_parent, worker_pool
 from crystalssl.properties.card import PropertyCard
@@ -132,7 +139,7 @@ def extractor_config(card: PropertyCard, folder: Path, device: str | None) -> Ex
 
 
 def copy_encoders(weights: str | Path, folder: Path) -> Path:
-    """Copy encoders and bottlenecks of a run, so that a model can be moved without the run.
+    """Copy encoders, bottlenecks and student of a run, so that a model can be moved without the run.
 
     Args:
         weights: folder of a run.
@@ -144,6 +151,9 @@ def copy_encoders(weights: str | Path, folder: Path) -> Path:
     export_run(weights, folder)
     for name, source in find_bottlenecks(find_run(weights)).items():
         save_bottleneck(load_bottleneck(source), folder / name, load_card(source))
+    student = find_student(weights)
+    if student is not None:
+        save_student(load_student(student), folder / STUDENT, load_student_card(student))
     return folder
 
 
