@@ -211,7 +211,7 @@ def run_folders(run: Path | str) -> dict[str, Path]:
     folder = find_run(run)
     cards = [folder / CARD_FILE] if (folder / CARD_FILE).is_file() else []
     cards = cards or sorted(folder.glob(f"*/{CARD_FILE}"))
-    cards = cards or sorted(folder.glob(f"*/*/{CARD_FILE}"))
+    cards = cards or sorted(folder.glob(f"blocks/*/{CARD_FILE}"))  # models/ has cards too
     if not cards:
         raise InputError(
             f"Found no trained block in {folder}, expected folders with a {CARD_FILE}. Make some "

@@ -139,7 +139,7 @@ def extractor_config(card: PropertyCard, folder: Path, device: str | None) -> Ex
 
 
 def copy_encoders(weights: str | Path, folder: Path) -> Path:
-    """Copy encoders, bottlenecks and student of a run, so that a model can be moved without the run.
+    """Copy encoders, bottlenecks and student of a run, so that a model can be moved without it.
 
     Args:
         weights: folder of a run.
