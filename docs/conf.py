@@ -45,6 +45,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # `np.str_` would be read as a reference
 maximum_signature_line_length = 60
 
 html_theme = "furo"

@@ -1,6 +1,7 @@
-"""Pictures of docs/concepts.md, drawn from a bundled crystal.
+"""Pictures of docs/concepts.md and docs/index.md, drawn from bundled crystals.
 
-    python docs/figures.py
+    python docs/figures.py           all
+    python docs/figures.py panel     one
 
 Writes docs/_static/figures/*.svg. Every number in them is computed here by the package itself; what
 each picture shows in words is its alternative text on the page.
@@ -9,7 +10,8 @@ each picture shows in words is its alternative text on the page.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
-from crystalssl import canonicalize
+from crystalssl import CrystalRegressor, canonicalize
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.representation import ftcp
 from crystalssl.representation.electronic import describe
@@ -171,6 +173,26 @@ def pretext() -> Figure:
     return figure
 
 
+def parity() -> Figure:
+    """Bulk moduli of crystals whose formulas were not fitted, with their intervals."""
+    crystals = load_bundled()
+    moduli = crystals.column("bulk_modulus_vrh").astype(float)
+    rows = np.flatnonzero(np.isfinite(moduli))[::4]
+    crystals, labels = crystals.take(rows), np.log10(moduli[rows])
+    formulas = crystals.column("chemical_formula_reduced")
+    test = np.isin(formulas, np.unique(formulas)[::3])
+    model = CrystalRegressor(folds=5, repeats=1, candidates=["ridge"])
+    model.fit(crystals[~test], labels[~test])
+    low, high = model.predict_interval(crystals[test]).T
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
+    axes.vlines(labels[test], low, high, color="0.75", linewidth=1.5, label="90 % interval")
+    axes.scatter(labels[test], model.predict(crystals[test]), s=16, color=COLOURS[0], zorder=2)
+    axes.axline((2, 2), slope=1, color="black", linewidth=1)
+    axes.set(xlabel="true log10 of the bulk modulus (GPa)", ylabel="predicted")
+    axes.legend(frameon=False)
+    return figure
+
+
 def _block(array: Array, name: str) -> Array:
     """(103, width): the columns of one group."""
     return array[:, GROUPS[name].slice]
@@ -236,14 +258,16 @@ FIGURES: Mapping[str, Callable[[], Figure]] = {
     "panel": panel,
     "views": views,
     "pretext": pretext,
+    "parity": parity,
 }
 """What is drawn, by file name."""
 
 
-def main() -> None:
-    """Draw every picture."""
+def main(names: Sequence[str]) -> None:
+    """Draw the pictures of these names, or all."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, draw in FIGURES.items():
+    for name in names or FIGURES:
+        draw = FIGURES[name]
         with mpl.rc_context({str(key): value for key, value in STYLE.items()}):
             figure = draw()
             figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
@@ -251,4 +275,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
