@@ -188,8 +188,8 @@ def test_settings_are_plain_json(kept):
     assert kept.key("any", {"seed": np.int64(1)}) == kept.key("any", {"seed": 1})
 
 
-def test_threads_digest_source_files_at_the_same_time(monkeypatch):
-    """Python 3.11 and 3.12 lose count of their depth where two threads parse and memory is freed."""
+def test_threads_digest_source_files_at_the_same_time():
+    """Python 3.11 and 3.12 lose count of depth where two threads parse at once."""
     paths = sorted(module.ROOT.glob("evaluation/*.py"))
 
     def digests(depth):
