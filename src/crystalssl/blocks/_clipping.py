@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crystalssl.blocks._precision import exact
 from crystalssl.blocks.contract import Block, BlockBatch
 
 MOMENTUM = 0.02
@@ -59,6 +61,47 @@ class SoftClip(nn.Module):
         share = torch.clamp(1 / self.steps, min=MOMENTUM)
         self.mean.lerp_(sums[0] / count, share)
         self.square.lerp_(sums[1] / count, share)
+
+
+class Rotation(nn.Module):
+    """A fixed orthogonal mixture of standardised features: a Hadamard matrix with random signs.
+
+    Some features are constant for whole classes of crystals (deviations over sites, where there is
+    one element), so a model standardised on such a class divides by rounding, and others lie
+    thousands of standard deviations away. Mixed, every feature varies in every class. A linear model
+    reads the same.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, width: int) -> None:
+        """Take the number of features.
+
+        Raises:
+            ValueError: if it is no power of two.
+        """
+        super().__init__()
+        if width < 1 or width & (width - 1):
+            raise ValueError(f"got a width of {width}, expected a power of two")
+        matrix = np.ones((1, 1), np.float32)
+        while len(matrix) < width:  # Sylvester's construction
+            matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+        signs = np.random.default_rng(width).choice(np.array([-1, 1], np.float32), (width, 1))
+        rotation = torch.tensor(signs * matrix / width**0.5, dtype=torch.float32)
+        self.register_buffer("matrix", rotation, persistent=False)
+
+    def forward(self, features: Float[Tensor, "crystal feature"]) -> Tensor:
+        """Features (standardised ones) mixed."""
+        with exact(features):
+            mixed: Tensor = features @ self.matrix
+        return mixed
+
+
+def bounded(width: int, limit: float) -> tuple[nn.Module, nn.Module]:
+    """Soft clip at a limit, in standard deviations, and rotation; neither for a limit of 0."""
+    if not limit:
+        return nn.Identity(), nn.Identity()
+    return SoftClip(width, limit), Rotation(width)
 
 
 @torch.no_grad()

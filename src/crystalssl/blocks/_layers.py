@@ -93,6 +93,59 @@ def pool(
     return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=-1)
 
 
+def token_split(width: int, numbers: int, extremes: int) -> tuple[int, int]:
+    """How many channels the tokens have, and of how many the standard deviation is a feature.
+
+    Args:
+        width: number of features.
+        numbers: how many features are no statistics of tokens.
+        extremes: channels with minimum and maximum; without any, means and deviations of all
+            channels share the width.
+    """
+    rest = width - numbers - 2 * extremes
+    if not (extremes or numbers):
+        return width // 2, width // 2
+    deviations = 2 * rest // 5
+    return rest - deviations, deviations
+
+
+def pool_with_extremes(
+    tokens: Float[Tensor, "token channel"],
+    crystal: Int[Tensor, "token"],
+    count: int,
+    kept: tuple[int, int],
+    weight: Float[Tensor, "token"] | None = None,
+) -> Float[Tensor, "crystal feature"]:
+    """Mean, standard deviation, minimum and maximum of a crystal's tokens, side by side.
+
+    Args:
+        tokens: states, those of weight zero left out.
+        crystal: crystal of each.
+        count: number of crystals.
+        kept: of how many channels, counted from the first, standard deviations are kept, and of how
+            many, counted from the last, minima and maxima.
+        weight: weight of each token in mean and deviation; extremes go by presence.
+    """
+    deviations, extremes = kept
+    channels = tokens.shape[1]
+    moments = pool(tokens, crystal, count, weight)[:, : channels + deviations]
+    if not extremes:
+        return moments
+    last = tokens[:, channels - extremes :]
+    ends = extreme(torch.cat([-last, last], dim=1), crystal, count, "amax")
+    return torch.cat([moments, ends], dim=1)
+
+
+def extreme(
+    values: Float[Tensor, "item channel"], segment: Int[Tensor, "item"], count: int, which: str
+) -> Float[Tensor, "segment channel"]:
+    """Smallest (``amin``) or largest (``amax``) value of every segment; 0 for an empty one."""
+    values = widened(values)
+    index = segment.unsqueeze(1).expand_as(values)
+    empty = values.new_zeros(count, values.shape[1])
+    return empty.scatter_reduce(0, index, values, which, include_self=False)
+
+
 def both(
     layer: nn.Linear, states: Float[Tensor, "item channel"], split: Sequence[int]
 ) -> list[Float[Tensor, "item output"]]:

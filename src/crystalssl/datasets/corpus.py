@@ -22,7 +22,7 @@ from crystalssl.datasets.neighbours import Neighbours, spans
 from crystalssl.errors import InputError
 from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
-from crystalssl.representation.batch import BlockBatch, Edges
+from crystalssl.representation.batch import BlockBatch, Edges, arrows
 from crystalssl.representation.graph import compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
@@ -210,7 +210,7 @@ class Corpus:
         return BlockBatch(
             rows=columns,
             valid=valid,
-            edges=self._edges(rows, panel.site_counts) if block.uses_graph else None,
+            edges=self._edges(rows, panel) if block.uses_graph else None,
             targets=(self.values[rows] - self.target_mean) / self.target_std,
             crystal_system=self.crystal_system[rows].long(),
             histogram=self.histogram[rows],
@@ -289,19 +289,22 @@ class Corpus:
             index = torch.from_numpy(np.asarray(index, dtype=np.int64))
         return index.to(device=self.device, dtype=torch.int64)
 
-    def _edges(self, rows: Int[Tensor, "row"], sites: Int[Tensor, "row"]) -> Edges:
-        """Edges of a batch, sites numbered through it."""
-        held = self.neighbours
+    def _edges(self, rows: Int[Tensor, "row"], panel: PanelSource) -> Edges:
+        """Edges of a batch, sites numbered through it; ``panel`` holds its crystals."""
+        held, sites = self.neighbours, panel.site_counts
         site, _ = spans(self.panel.offsets[rows], sites)
         degree = held.degree[site].long()
         counts = held.offsets.diff()[rows]
         edge, crystal = spans(held.offsets[rows], counts)
         first = sites.cumsum(0) - sites
+        source = torch.repeat_interleave(degree, output_size=len(edge))
+        target, image = held.target[edge].long() + first[crystal], held.image[edge].long()
         return Edges(
-            source=torch.repeat_interleave(degree, output_size=len(edge)),
-            target=held.target[edge].long() + first[crystal],
-            image=held.image[edge].long(),
+            source=source,
+            target=target,
+            image=image,
             distance=held.distance[edge],
+            arrow=arrows(panel.frac, panel.lattice, crystal, (source, target, image)),
         )
 
     def _tensors(self) -> dict[str, Tensor]:
