@@ -68,8 +68,8 @@ class Rotation(nn.Module):
 
     Some features are constant for whole classes of crystals (deviations over sites, where there is
     one element), so a model standardised on such a class divides by rounding, and others lie
-    thousands of standard deviations away. Mixed, every feature varies in every class. A linear model
-    reads the same.
+    thousands of standard deviations away. Mixed, every feature varies in every class. A linear
+    model reads the same.
     """
 
     matrix: Tensor
@@ -97,11 +97,16 @@ class Rotation(nn.Module):
         return mixed
 
 
-def bounded(width: int, limit: float) -> tuple[nn.Module, nn.Module]:
-    """Soft clip at a limit, in standard deviations, and rotation; neither for a limit of 0."""
-    if not limit:
-        return nn.Identity(), nn.Identity()
-    return SoftClip(width, limit), Rotation(width)
+def bounded(width: int, limit: float, rotated: bool) -> tuple[nn.Module, nn.Module]:
+    """What pooled features go through last: soft clip, and rotation of what comes out of it.
+
+    Args:
+        width: number of features.
+        limit: where they are clipped, in standard deviations; 0 for nowhere.
+        rotated: whether they are mixed then.
+    """
+    clip = SoftClip(width, limit) if limit else nn.Identity()
+    return clip, Rotation(width) if rotated else nn.Identity()
 
 
 @torch.no_grad()

@@ -46,6 +46,8 @@ _WEIGHING = (
     "d_valence",
     "mendeleev_number",
 )
+GEOMETRY_CHANNELS = 2
+"""Weights of a neighbour without its element: one, and whether it was moved."""
 ELEMENT_CHANNELS = 2 + len(_WEIGHING)
 """Weights of a neighbour: one, whether it is hidden, and properties of its species."""
 _VALENCE_LENGTH = 0.37  # angstrom; Brown and Altermatt, Acta Cryst. B 41, 244 (1985)
@@ -91,7 +93,7 @@ def bonds_of(edges: Edges, distance: Float[Tensor, "edge"], sites: int) -> Bonds
 
 
 def harmonics(unit: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge harmonic"]:
-    """Real spherical harmonics of l = 0..3, scaled so that a sum over m is a Legendre polynomial."""
+    """Real spherical harmonics of l = 0..3, a sum over m being a Legendre polynomial."""
     x, y, z = unit.unbind(1)
     xx, yy, zz = x * x, y * y, z * z
     r3, r15, p, q = 3**0.5, 15**0.5, (5 / 8) ** 0.5, (3 / 8) ** 0.5
@@ -156,7 +158,7 @@ def moments(
 
 
 class PowerSpectrum(nn.Module):
-    """Products of two learned mixtures of moments, summed over m: they do not turn with a crystal."""
+    """Products of two learned mixtures of moments, summed over m: no turn changes them."""
 
     def __init__(self, channels: int, rank: int) -> None:
         """Take the weights of a neighbour, and how many products each l gives."""

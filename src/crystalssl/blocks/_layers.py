@@ -93,47 +93,56 @@ def pool(
     return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=-1)
 
 
-def token_split(width: int, numbers: int, extremes: int) -> tuple[int, int]:
-    """How many channels the tokens have, and of how many the standard deviation is a feature.
+class Pooling(nn.Module):
+    """Tokens, and numbers beside them, into features: mean, deviation, minimum and maximum.
 
-    Args:
-        width: number of features.
-        numbers: how many features are no statistics of tokens.
-        extremes: channels with minimum and maximum; without any, means and deviations of all
-            channels share the width.
+    Attributes:
+        channels: channels that tokens must have.
     """
-    rest = width - numbers - 2 * extremes
-    if not (extremes or numbers):
-        return width // 2, width // 2
-    deviations = 2 * rest // 5
-    return rest - deviations, deviations
 
+    def __init__(self, width: int, extremes: int = 0, numbers: int = 0) -> None:
+        """Share the features out.
 
-def pool_with_extremes(
-    tokens: Float[Tensor, "token channel"],
-    crystal: Int[Tensor, "token"],
-    count: int,
-    kept: tuple[int, int],
-    weight: Float[Tensor, "token"] | None = None,
-) -> Float[Tensor, "crystal feature"]:
-    """Mean, standard deviation, minimum and maximum of a crystal's tokens, side by side.
+        Args:
+            width: number of features.
+            extremes: channels of which minimum and maximum are features; without any, and without
+                numbers, means and deviations of all channels share the width.
+            numbers: numbers beside the tokens, of which all four are features.
+        """
+        super().__init__()
+        rest = width - 4 * numbers - 2 * extremes
+        self.deviations = 2 * rest // 5 if extremes or numbers else width // 2
+        self.channels = rest - self.deviations
+        self.extremes = extremes
 
-    Args:
-        tokens: states, those of weight zero left out.
-        crystal: crystal of each.
-        count: number of crystals.
-        kept: of how many channels, counted from the first, standard deviations are kept, and of how
-            many, counted from the last, minima and maxima.
-        weight: weight of each token in mean and deviation; extremes go by presence.
-    """
-    deviations, extremes = kept
-    channels = tokens.shape[1]
-    moments = pool(tokens, crystal, count, weight)[:, : channels + deviations]
-    if not extremes:
-        return moments
-    last = tokens[:, channels - extremes :]
-    ends = extreme(torch.cat([-last, last], dim=1), crystal, count, "amax")
-    return torch.cat([moments, ends], dim=1)
+    def forward(
+        self,
+        tokens: Float[Tensor, "token channel"],
+        crystal: Int[Tensor, "token"],
+        count: int,
+        weight: Float[Tensor, "token"] | None = None,
+        numbers: Float[Tensor, "token number"] | None = None,
+    ) -> Float[Tensor, "crystal feature"]:
+        """Pool the tokens of every crystal.
+
+        Args:
+            tokens: states; those without weight are left out before.
+            crystal: crystal of each.
+            count: number of crystals.
+            weight: weight of each token in mean and deviation; extremes go by presence.
+            numbers: numbers of each token.
+        """
+        pooled = pool(tokens, crystal, count, weight)[:, : self.channels + self.deviations]
+        ends = [tokens[:, self.channels - self.extremes :]]
+        every = [pooled]
+        if numbers is not None:
+            every.append(pool(numbers, crystal, count, weight))
+            ends.append(numbers)
+        if self.extremes or numbers is not None:
+            last = torch.cat(ends, dim=1)
+            # one pass for both ends: the smallest is the largest of the negative
+            every.append(extreme(torch.cat([-last, last], dim=1), crystal, count, "amax"))
+        return torch.cat(every, dim=1)
 
 
 def extreme(

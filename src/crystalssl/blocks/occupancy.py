@@ -30,13 +30,12 @@ from crystalssl.blocks._environment import (
 from crystalssl.blocks._layers import (
     ElementEmbedding,
     GaussianBasis,
+    Pooling,
     Taps,
     both,
     layer_states,
     mlp,
-    pool_with_extremes,
     segment_sum,
-    token_split,
 )
 from crystalssl.blocks._masking import one_per_segment, sites_to_hide, uniform
 from crystalssl.blocks._objectives import (
@@ -79,6 +78,8 @@ class OccupancyConfig:
     """Channels whose minimum and maximum over sites are features."""
     limit: float = 6.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 class GraphAttention(nn.Module):
@@ -162,7 +163,7 @@ class Occupancy(Block):
     )
     Config: ClassVar[type] = OccupancyConfig
     absent: ClassVar[Mapping[str, Any]] = {
-        "angles": 0, "numbers": False, "extremes": 0, "limit": 0.0,
+        "angles": 0, "numbers": False, "extremes": 0, "limit": 0.0, "rotated": False,
     }  # fmt: skip
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
@@ -189,9 +190,9 @@ class Occupancy(Block):
                 for _ in range(config.layers)
             ]
         )
-        straight = 4 * ELEMENT_NUMBERS if config.numbers else 0
-        channels, deviations = token_split(self.width, straight, config.extremes)
-        self.kept = (deviations, config.extremes)
+        self.pooling = Pooling(
+            self.width, config.extremes, ELEMENT_NUMBERS if config.numbers else 0
+        )
         widths = [dim] * (config.layers + 1)
         if config.angles or config.numbers:
             self.species = Species()
@@ -199,9 +200,9 @@ class Occupancy(Block):
             self.angles = PowerSpectrum(ELEMENT_CHANNELS, config.angles)
             self.enter = mlp(self.angles.width, dim, dim)
             widths.append(self.angles.width)
-        self.taps = Taps(widths, channels)
-        self.squash, self.rotate = bounded(self.width, config.limit)
-        self.head = nn.Sequential(nn.SiLU(), mlp(channels, dim, ELEMENTS + 1))
+        self.taps = Taps(widths, self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
+        self.head = nn.Sequential(nn.SiLU(), mlp(self.pooling.channels, dim, ELEMENTS + 1))
         self.structure = StructureHead(self.width)
         self.counts = ClassCounts(ELEMENTS + 1)
 
@@ -242,10 +243,7 @@ class Occupancy(Block):
         self, tokens: Tensor, numbers: Tensor | None, crystal: Int[Tensor, "site"], count: int
     ) -> Float[Tensor, "crystal feature"]:
         """Pooled tokens and numbers."""
-        pooled = pool_with_extremes(tokens, crystal, count, self.kept)
-        if numbers is not None:
-            every = (numbers.shape[1], numbers.shape[1])
-            pooled = torch.cat([pooled, pool_with_extremes(numbers, crystal, count, every)], dim=1)
+        pooled = self.pooling(tokens, crystal, count, numbers=numbers)
         features: Tensor = self.rotate(self.squash(pooled))
         return features
 

@@ -8,20 +8,21 @@ the pattern, and the pattern from the histogram, through one shared latent space
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._layers import (
     GaussianBasis,
+    Pooling,
     Taps,
     layer_states,
     mlp,
-    pool,
     rows_at,
 )
 from crystalssl.blocks._masking import uniform_per_shell
@@ -52,6 +53,12 @@ class StructureFactorsConfig:
     """Weight of each direction of the real-reciprocal mapping."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
+    extremes: int = 32
+    """Channels whose minimum and maximum over reflections are features."""
+    limit: float = 6.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 FACTORS = len(panel_group("structure_factors").fields["factors"])
@@ -106,6 +113,7 @@ class StructureFactors(Block):
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = "residual 1-D CNN along g over six weighted structure factors"
     Config: ClassVar[type] = StructureFactorsConfig
+    absent: ClassVar[Mapping[str, Any]] = {"extremes": 0, "limit": 0.0, "rotated": False}
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="masked_structure_factors",
@@ -143,8 +151,10 @@ class StructureFactors(Block):
         self.encoder = nn.ModuleList(
             [Residual(dim, config.kernel, 2**index) for index in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.tell = mlp(self.width // 2, dim, FACTORS)
+        self.pooling = Pooling(self.width, config.extremes)
+        self.taps = Taps([dim] * (config.layers + 1), self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
+        self.tell = mlp(self.pooling.channels, dim, FACTORS)
         self.from_pattern = mlp(self.width, 2 * dim, config.latent)
         self.from_distances = mlp(BINS, 2 * dim, config.latent)
         self.to_distances = mlp(config.latent, 2 * dim, BINS)
@@ -180,7 +190,7 @@ class StructureFactors(Block):
         pattern = self._pattern(batch)
         padded = self._tokens(pattern, torch.zeros_like(pattern.kept))
         tokens, crystal = rows_at(padded, pattern.kept)
-        features = pool(tokens, crystal, len(batch.rows))
+        features = self.rotate(self.squash(self.pooling(tokens, crystal, len(batch.rows))))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
@@ -191,7 +201,8 @@ class StructureFactors(Block):
         ) & pattern.kept
         seen = pattern.factors.masked_fill(hidden.unsqueeze(-1), 0.0)
         tokens = self._tokens(pattern._replace(factors=seen), hidden)
-        features = pool(*rows_at(tokens, pattern.kept), len(batch.rows))
+        rows = rows_at(tokens, pattern.kept)
+        features = self.rotate(self.squash(self.pooling(*rows, len(batch.rows))))
         return [
             self._factor_result(pattern, tokens, hidden),
             *self._mapping_results(features, pattern, batch),
