@@ -54,6 +54,7 @@ def random_edges(sites: int, edges: int, longest: float) -> Edges:
         target=numbers(sites, edges),
         image=numbers(3, edges, 3) - 1,
         distance=torch.rand(edges, generator=generator) * longest,
+        arrow=torch.randn(edges, 3, generator=generator),
     )
 
 
