@@ -142,7 +142,9 @@ def moments(
     """
     with exact(unit):
         gaussians = GaussianBasis(*_REACH, RADIAL - 1).to(unit.device)(bonds.distance)
-        radial = torch.cat([gaussians, bonds.weight.unsqueeze(1)], dim=1).to(unit)
+        per_bond = 1 / bonds.coordination.clamp_min(1e-6).index_select(0, bonds.source)
+        radial = torch.cat([gaussians, bonds.weight.unsqueeze(1)], dim=1)
+        radial = (radial * per_bond.unsqueeze(1)).to(unit)
         angular, sites = harmonics(unit), len(weights)
         weights = weights.to(unit)
         made = unit.new_zeros(sites, HARMONICS, RADIAL * weights.shape[1])
@@ -154,7 +156,7 @@ def moments(
             # (edge, harmonic, 1) * (edge, 1, radial * weight)
             every = angular.unsqueeze(2) * both.flatten(1).unsqueeze(1)
             made.index_add_(0, bonds.source, every)
-        return made / bonds.coordination.clamp_min(1e-6).to(made)[:, None, None]
+        return made
 
 
 class PowerSpectrum(nn.Module):
@@ -172,8 +174,9 @@ class PowerSpectrum(nn.Module):
         """Invariants of every site, large ones compressed."""
         left, right = self.mix(made).chunk(2, dim=2)  # (site, harmonic, rank) each
         product = widened(left * right)
-        sums = [part.sum(1) for part in product.split(ORDERS, dim=1)]
-        return torch.asinh(4 * torch.cat(sums, dim=1))
+        sums = [part.sum(1) for part in torch.split(product, list(ORDERS), dim=1)]
+        invariants = torch.cat(sums, dim=1)
+        return invariants * torch.rsqrt(1 + invariants.abs())  # grows as a root
 
 
 class Species(nn.Module):
@@ -212,7 +215,8 @@ class Species(nn.Module):
 def _orders(made: Float[Tensor, "site harmonic moment"], channels: int) -> list[Tensor]:
     """How far the bonds of a site point to one side (l = 1) or along lines (2, 3): 0 to 1 each."""
     alone = made[:, :, (RADIAL - 1) * channels]  # weight of a bond, times one
-    return [part.norm(dim=1) for part in alone.split(ORDERS, dim=1)[1:]]
+    squares = torch.split(alone * alone, list(ORDERS), dim=1)
+    return [part.sum(1).sqrt() for part in squares[1:]]
 
 
 @torch.no_grad()

@@ -70,7 +70,7 @@ class OccupancyConfig:
     """Share of crystals in which every site of one species is hidden instead."""
     structure_weight: float = 2.0
     """Weight of the crystal-level objective."""
-    angles: int = 24
+    angles: int = 16
     """Products of angular moments for each of l = 0..3 that sites start from; 0 for none."""
     numbers: bool = True
     """Whether statistics of bond lengths, stiffness, charge and valence are features."""

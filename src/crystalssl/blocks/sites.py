@@ -69,7 +69,7 @@ class SitesConfig:
     """Weight of the pair-distance task."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
-    angles: int = 24
+    angles: int = 16
     """Products of angular moments for each of l = 0..3 that sites start from; 0 for none."""
     numbers: bool = True
     """Whether statistics of bond lengths, coordination and directions are features."""
