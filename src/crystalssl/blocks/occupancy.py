@@ -217,6 +217,9 @@ class Occupancy(Block):
     ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site number"] | None]:
         """Tokens and numbers of every site; hidden sites enter as the mask token alone."""
         states = torch.where(hidden.unsqueeze(1), self.mask_token, species @ self.elements.table())
+        near = tabled(self.basis, edges, edges.distance, len(states))
+        if near is None:
+            near = self.basis(edges.distance)
         spectra, numbers = [], None
         if self.config.angles or self.config.numbers:
             bonds = bonds_of(edges, edges.distance, len(states))
@@ -227,9 +230,6 @@ class Occupancy(Block):
                 states = states + self.enter(spectra[0])
             if self.config.numbers:
                 numbers = element_numbers(bonds, made, self.species.values(species))
-        near = tabled(self.basis, edges, edges.distance, len(states))
-        if near is None:
-            near = self.basis(edges.distance)
         tokens: Tensor = self.taps(layer_states(self.encoder, states, edges, near) + spectra)
         return tokens, numbers
 
