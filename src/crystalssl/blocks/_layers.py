@@ -98,6 +98,7 @@ class Pooling(nn.Module):
 
     Attributes:
         channels: channels that tokens must have.
+        learned: features that are statistics of tokens.
     """
 
     def __init__(self, width: int, extremes: int = 0, numbers: int = 0) -> None:
@@ -114,6 +115,7 @@ class Pooling(nn.Module):
         self.deviations = 2 * rest // 5 if extremes or numbers else width // 2
         self.channels = rest - self.deviations
         self.extremes = extremes
+        self.learned = width - 4 * numbers
 
     def forward(
         self,

@@ -146,7 +146,7 @@ class Composition(Block):
         self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
         self.head = mlp(self.pooling.channels, dim, ELEMENTS + 1)
         self.stated = [elemental.PROPERTY_NAMES.index(name) for name in STATED]
-        self.structure = StructureHead(self.width)
+        self.structure = StructureHead(self.pooling.learned)
         self.counts, self.mean_fraction = ClassCounts(ELEMENTS), TargetMean()
 
     def _states(
@@ -190,33 +190,38 @@ class Composition(Block):
         weight = second.weight.transpose(1, 2).flatten(1)
         return functional.linear(near, weight, second.bias)
 
+    def _whole(
+        self, fraction: Float[Tensor, "crystal element"]
+    ) -> tuple[Float[Tensor, "token channel"], Int[Tensor, "token"], Float[Tensor, "token"]]:
+        """States of the present elements of uncorrupted crystals, crystal and fraction of each."""
+        masked = torch.zeros(len(fraction), dtype=torch.bool, device=fraction.device)
+        tokens, _, weight = self._states(fraction, masked)
+        kept = weight > 0
+        return *rows_at(tokens, kept), weight[kept]
+
     def _features(
         self,
-        tokens: Float[Tensor, "crystal row channel"],
-        weight: Float[Tensor, "crystal row"],
-        element: Int[Tensor, "token"],
+        tokens: Float[Tensor, "token channel"],
+        crystal: Int[Tensor, "token"],
+        weight: Float[Tensor, "token"],
+        fraction: Float[Tensor, "crystal element"],
     ) -> Float[Tensor, "crystal feature"]:
         """Pooled states of the present elements, and of their tabulated properties."""
-        kept = weight > 0
         numbers = None
         if self.config.numbers:
             # tokens stand by atomic number, as the elements of the composition do
+            element = (fraction > 0).nonzero()[:, 1]
             numbers = self.elements.properties[1:, self.stated].index_select(0, element)
-        pooled = self.pooling(*rows_at(tokens, kept), len(tokens), weight[kept], numbers)
+        pooled = self.pooling(tokens, crystal, len(fraction), weight, numbers)
         features: Tensor = self.rotate(self.squash(pooled))
         return features
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are the present elements by atomic number; features are fraction-weighted."""
         fraction = batch.rows.sum(-1)
-        masked = torch.zeros(len(fraction), dtype=torch.bool, device=fraction.device)
-        tokens, _, weight = self._states(fraction, masked)
-        kept = weight > 0
-        return Encoded(
-            tokens=tokens[kept],
-            crystal=kept.nonzero()[:, 0],
-            features=self._features(tokens, weight, (fraction > 0).nonzero()[:, 1]),
-        )
+        tokens, crystal, weight = self._whole(fraction)
+        features = self._features(tokens, crystal, weight, fraction)
+        return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def corrupt(
         self, fraction: Float[Tensor, "crystal element"], generator: torch.Generator
@@ -245,11 +250,14 @@ class Composition(Block):
         loss = functional.cross_entropy(logits, target) if len(target) else output.sum() * 0
         elements = (fraction[several] > 0).sum(1, keepdim=True)
         baselines = {"mean": self.mean_fraction(truth), "equal parts": 1.0 / elements}
-        whole = self.encode(batch).features
+        present, crystal, weight = self._whole(fraction)
+        with torch.no_grad():  # lets the batch enter the statistics of the clip
+            self._features(present, crystal, weight, fraction)
+        pooled = self.pooling(present, crystal, len(fraction), weight)
         return [
             accuracy_result("masked_element", logits, target, loss, self.counts),
             error_result(
                 "masked_fraction", predicted, truth, baselines, self.config.fraction_weight, 0.1
             ),
-            self.structure(self.name, whole, batch, self.config.structure_weight),
+            self.structure(self.name, pooled, batch, self.config.structure_weight),
         ]
