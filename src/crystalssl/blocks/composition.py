@@ -84,7 +84,7 @@ class CompositionConfig:
     """Whether statistics of tabulated properties over the elements are features."""
     extremes: int = 24
     """Channels whose minimum and maximum over elements are features."""
-    limit: float = 6.0
+    limit: float = 5.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
     rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""

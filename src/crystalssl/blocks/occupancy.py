@@ -74,7 +74,7 @@ class OccupancyConfig:
     """Products of angular moments for each of l = 0..3 that sites start from; 0 for none."""
     numbers: bool = True
     """Whether statistics of bond lengths, stiffness, charge and valence are features."""
-    extremes: int = 24
+    extremes: int = 8
     """Channels whose minimum and maximum over sites are features."""
     limit: float = 6.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
@@ -203,7 +203,7 @@ class Occupancy(Block):
         self.taps = Taps(widths, self.pooling.channels)
         self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
         self.head = nn.Sequential(nn.SiLU(), mlp(self.pooling.channels, dim, ELEMENTS + 1))
-        self.structure = StructureHead(self.pooling.learned)
+        self.structure = StructureHead(self.width)
         self.counts = ClassCounts(ELEMENTS + 1)
 
     def _sites(self, batch: BlockBatch) -> tuple[Tensor, Int[Tensor, "site"], Edges]:
@@ -283,10 +283,8 @@ class Occupancy(Block):
         tokens, numbers = self._states(left, hidden, edges)
         logits, target = self.head(tokens[hidden]), species[hidden]
         loss = functional.cross_entropy(logits, target)  # soft: target is a distribution
-        with torch.no_grad():  # lets the batch enter the statistics of the clip
-            self._features(tokens, numbers, crystal, count)
-        pooled = self.pooling(tokens, crystal, count)
+        features = self._features(tokens, numbers, crystal, count)
         return [
             accuracy_result("masked_occupancy", logits, target.argmax(1), loss, self.counts),
-            self.structure(self.name, pooled, batch, self.config.structure_weight),
+            self.structure(self.name, features, batch, self.config.structure_weight),
         ]

@@ -201,13 +201,12 @@ class StructureFactors(Block):
         ) & pattern.kept
         seen = pattern.factors.masked_fill(hidden.unsqueeze(-1), 0.0)
         tokens = self._tokens(pattern._replace(factors=seen), hidden)
-        pooled = self.pooling(*rows_at(tokens, pattern.kept), len(batch.rows))
-        with torch.no_grad():  # lets the batch enter the statistics of the clip
-            self.squash(pooled)
+        rows = rows_at(tokens, pattern.kept)
+        features = self.rotate(self.squash(self.pooling(*rows, len(batch.rows))))
         return [
             self._factor_result(pattern, tokens, hidden),
-            *self._mapping_results(pooled, pattern, batch),
-            self.structure(self.name, pooled, batch, self.config.structure_weight),
+            *self._mapping_results(features, pattern, batch),
+            self.structure(self.name, features, batch, self.config.structure_weight),
         ]
 
     def _factor_result(self, pattern: Pattern, tokens: Tensor, hidden: Tensor) -> PretextResult:
