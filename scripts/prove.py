@@ -31,6 +31,7 @@ PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 PROOFS: Mapping[str, tuple[str, ...]] = {
     "kill points": (sys.executable, "-m", "tests.faults"),
     "fuzzing": (sys.executable, "-m", "tests.fuzz"),
+    "settings of space groups": (sys.executable, "-m", "tests.structures.test_cif_settings"),
     "docs": (*PYTEST, "tests/docs"),
     "end to end": (*PYTEST, "tests/test_end_to_end.py", "tests/test_seventh_block.py"),
     "clean install": (sys.executable, "scripts/prove_install.py"),

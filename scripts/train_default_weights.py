@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+", type=Path)
     parser.add_argument("--epochs", type=int, help="the same for all blocks; see EPOCHS")
-    parser.add_argument("--block", default="all", help="names or numbers, separated by commas")
+    parser.add_argument("--block", default=",".join(EPOCHS), help="names or numbers, with commas")
     parser.add_argument("--limit", type=int, default=0, help="training structures at most")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="blocks side by side")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")

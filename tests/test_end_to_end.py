@@ -40,7 +40,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder and screen of a run."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    return out, crystalssl("run", table, "--epochs", 1, "--out", out)
+    return out, crystalssl("run", table, "--pretrain", "--epochs", 1, "--out", out)
 
 
 def test_a_run_leaves_features_of_every_crystal_in_input_order(
@@ -50,10 +50,11 @@ def test_a_run_leaves_features_of_every_crystal_in_input_order(
     features = load_features(out / "features.parquet")
     array = np.load(out / "all_ssl_features.npy", allow_pickle=False)
     assert features.ids.tolist() == read_table(table).crystals.ids.tolist()
-    assert array.shape == (COUNT, sum(block.width for block in list_blocks()))
+    assert features.matrix.shape == (COUNT, sum(block.width for block in list_blocks()))
+    assert array.shape == (COUNT, 2048)  # all views, mixed
     assert array.dtype == np.float32
-    assert np.isfinite(array).all()
-    assert np.array_equal(array, features.matrix)
+    assert np.isfinite(array).all() and np.isfinite(features.matrix).all()
+    assert np.array_equal(array, load_features(out / "bottleneck_features.parquet").matrix)
     assert list(features.blocks) == [block.name for block in list_blocks()]
 
 
@@ -99,7 +100,7 @@ def test_the_same_command_again_redoes_nothing(table: Path, finished: tuple[Path
     out, _ = finished
     weights = sorted(out.glob("blocks/*/weights.safetensors"))
     before = [path.stat().st_mtime_ns for path in weights]
-    screen = crystalssl("run", table, "--epochs", 1, "--out", out)
+    screen = crystalssl("run", table, "--pretrain", "--epochs", 1, "--out", out)
     assert screen.count("trained before") == len(list_blocks())
     assert [path.stat().st_mtime_ns for path in weights] == before
 
@@ -113,7 +114,7 @@ def test_extracting_again_gives_the_same_bytes(
         crystalssl("extract", table, *words)
     first, second = (tmp_path / name for name in ("one.npy", "two.npy"))
     assert first.read_bytes() == second.read_bytes()
-    stored = np.load(out / "all_ssl_features.npy", allow_pickle=False)
+    stored = load_features(out / "features.parquet").matrix
     assert np.allclose(np.load(first, allow_pickle=False), stored, rtol=1e-4, atol=1e-4)
 
 
@@ -134,6 +135,6 @@ def test_a_lost_block_alone_is_trained_again(table: Path, finished: tuple[Path, 
     weights = out / "blocks" / block.name / "weights.safetensors"
     before = weights.read_bytes()
     weights.unlink()
-    screen = crystalssl("run", table, "--epochs", 1, "--out", out)
+    screen = crystalssl("run", table, "--pretrain", "--epochs", 1, "--out", out)
     assert screen.count("trained before") == len(list_blocks()) - 1
     assert weights.read_bytes() == before

@@ -171,7 +171,7 @@ class Toy(Block):
     """A linear encoder of site rows that predicts noise added to the first coordinate."""
 
     name: ClassVar[str] = "toy"
-    number: ClassVar[int] = 7
+    number: ClassVar[int] = 8
     group: ClassVar[str] = "sites"
     width: ClassVar[int] = 16
     uses_graph: ClassVar[bool] = True

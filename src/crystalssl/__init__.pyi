@@ -24,7 +24,16 @@ from crystalssl.pipeline import (
     evaluate as evaluate,
 )
 from crystalssl.pipeline import (
+    explain as explain,
+)
+from crystalssl.pipeline import (
     extract as extract,
+)
+from crystalssl.pipeline import (
+    fit as fit,
+)
+from crystalssl.pipeline import (
+    predict as predict,
 )
 from crystalssl.pipeline import (
     pretrain as pretrain,
@@ -38,6 +47,10 @@ from crystalssl.pipeline import (
 from crystalssl.pipeline import (
     train_bottleneck as train_bottleneck,
 )
+from crystalssl.properties.estimators import CrystalClassifier as CrystalClassifier
+from crystalssl.properties.estimators import CrystalRegressor as CrystalRegressor
+from crystalssl.properties.property_model import PropertyModel as PropertyModel
+from crystalssl.search import CrystalIndex as CrystalIndex
 from crystalssl.structures.canonical import canonicalize as canonicalize
 from crystalssl.structures.crystals import Crystals as Crystals
 from crystalssl.structures.reading import read_structures as read_structures

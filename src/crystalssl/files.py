@@ -9,16 +9,14 @@ removal and new folder is a point at which the tests kill the process.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError, Skip, cell_text
 from crystalssl.locks import (
@@ -33,10 +31,14 @@ from crystalssl.locks import (
     short,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 __all__ = [
     "FAULT", "LOCK", "atomic", "atomic_set", "cannot_write", "check", "check_target",
-    "check_version", "describe", "exclusive", "json_text", "make_folder", "read_json", "remove",
-    "scratch", "sha256", "write_bytes", "write_json", "write_skipped", "write_text",
+    "check_version", "describe", "exclusive", "json_text", "load_npy", "make_folder", "read_json",
+    "remove", "scratch", "sha256", "write_bytes", "write_json", "write_skipped", "write_text",
 ]  # fmt: skip
 
 ASIDE = ".partial"
@@ -164,6 +166,30 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def load_npy(path: str | Path) -> npt.NDArray[np.generic]:
+    """An array of a ``.npy`` file, mapped into memory and read-only; pickles are never read.
+
+    NumPy raises errors of many kinds on damaged headers, and trusts the size that they claim where
+    a file is not mapped.
+
+    Raises:
+        OSError: if the system refuses.
+        ValueError: if the file is no ``.npy`` array, or is cut off.
+    """
+    import numpy as np  # whoever only writes files goes without
+
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is no .npy array ({error!r})") from error
+    if not isinstance(stored, np.ndarray):
+        stored.close()
+        raise ValueError(f"{path} is an archive, expected one .npy array")
+    return stored
+
+
 def check_version(version: object, newest: int, path: str | Path) -> int:
     """The version of a file's format, if this package reads it.
 
@@ -191,6 +217,8 @@ def check_version(version: object, newest: int, path: str | Path) -> int:
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
+    import hashlib
+
     state = hashlib.sha256()
     with Path(path).open("rb") as handle:
         while chunk := handle.read(CHUNK):
@@ -272,7 +300,7 @@ def _aside(target: Path) -> Iterator[Path]:
         raise InputError(f"{target} is a folder; expected the name of a file. Choose another name.")
     make_folder(target.parent)
     _sweep(target.parent)
-    path = target.with_name(f".{short(target.name)}.{secrets.token_hex(6)}{ASIDE}")
+    path = target.with_name(f".{short(target.name)}.{os.urandom(6).hex()}{ASIDE}")
     with path.open("xb") as handle:
         if FOR_OPEN_FILES:
             lock(handle)

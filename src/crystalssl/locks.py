@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -127,6 +126,8 @@ def _wait_for(path: Path, target: Path, wait: float) -> IO[bytes] | None:
             raise cannot_write(path, error) from error
         locked = lock(handle)
         if locked and is_same(handle, path):  # else its last holder has just removed it
+            import socket
+
             handle.truncate(0)
             handle.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             handle.flush()

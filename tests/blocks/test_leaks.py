@@ -279,3 +279,47 @@ def test_extraction_makes_no_targets_at_all(corpus):
     whole = extract(Corpus.from_crystals(found), encoders)
     assert np.array_equal(extract(bare, encoders).matrix, whole.matrix)
     assert np.array_equal(extract(found, encoders).matrix, whole.matrix)
+
+
+def test_hidden_windows_are_hidden_of_shells_and_of_the_whole(corpus):
+    model, batch = model_and_batch("electronic", corpus)
+    hidden, scored = model._hidden_windows(batch, seeded())
+    assert hidden.any(1).all() and not hidden[:, model.centres.isnan()].any()
+    assert (scored & ~hidden).sum() == 0 and not scored[:, ~model.density].any()
+    for row in range(len(hidden)):
+        energies = model.centres[hidden[row]]
+        inside = (model.centres >= energies.min()) & (model.centres <= energies.max())
+        assert hidden[row][inside].all()  # no window of any shell shows what another hides
+
+
+def test_another_hidden_number_gives_the_same_electronic_answer(corpus):
+    model, batch = model_and_batch("electronic", corpus)
+    generator = seeded()
+    windows, _ = model._hidden_windows(batch, generator)
+    hidden = (windows | model._hidden_groups(batch, generator)) & batch.valid
+    other = batch.rows + 3.0 * hidden.unsqueeze(-1)
+    assert 0.1 < hidden.float().mean() < 0.7
+    with answers_of(model.tell) as said:
+        for rows in (batch.rows, other):
+            model.pretext(replace(batch, rows=rows), seeded())
+    assert torch.equal(said[0], said[1])
+    with answers_of(model.tell) as said:
+        model.pretext(replace(batch, rows=batch.rows + 3.0), seeded())
+    assert not torch.allclose(said[0][0], model.tell(model.encode(batch).features)[0])
+
+
+def test_the_electrons_predicted_from_geometry_do_not_depend_on_the_numbers(corpus):
+    model, batch = model_and_batch("electronic", corpus)
+    with answers_of(model.to_electrons) as said:
+        for rows in (batch.rows, torch.zeros_like(batch.rows)):
+            model.pretext(replace(batch, rows=rows), seeded())
+        moved = replace(batch, histogram=batch.histogram + 1.0)
+        model.pretext(moved, seeded())
+    assert torch.equal(said[0], said[1]) and not torch.allclose(said[0], said[2])
+
+
+def test_a_group_of_gaps_is_hidden_with_the_gaps_of_spin(corpus):
+    model, batch = model_and_batch("electronic", corpus)
+    hidden = model._hidden_groups(batch, seeded())
+    first, spin = hidden[:, model.group_of_row == 0], hidden[:, model.group_of_row == 10]
+    assert torch.equal(first[:, :1], spin[:, :1]) and (first == first[:, :1]).all()

@@ -7,10 +7,11 @@ from crystalssl.blocks.registry import build_block, get_block, list_blocks, reso
 from crystalssl.errors import UnknownNameError
 
 
-def test_six_blocks_fill_2048_features_with_nine_tasks():
-    blocks = list_blocks()
+def test_six_published_blocks_fill_2048_features_with_nine_tasks_and_a_seventh_stands_behind():
+    *blocks, seventh = list_blocks()
     assert [block.number for block in blocks] == [1, 2, 3, 4, 5, 6]
     assert sum(block.width for block in blocks) == 2048
+    assert (seventh.name, seventh.number, seventh.width) == ("electronic", 7, 256)
     numbers = {task.number for block in blocks for task in block.tasks} - {None}
     assert numbers == set(range(1, 10))
 

@@ -117,7 +117,7 @@ def test_info_tasks_lists_every_task_of_every_block(invoke: Invoke) -> None:
 def test_info_blocks_lists_every_block_and_the_sum_of_features(invoke: Invoke) -> None:
     output = invoke("info", "blocks").output
     assert all(block.name in output for block in list_blocks())
-    assert "2,048 features in all" in output
+    assert "2,304 features in all" in output
 
 
 def test_info_panel_shows_every_group_with_its_width(table: Path, invoke: Invoke) -> None:

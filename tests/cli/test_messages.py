@@ -241,7 +241,7 @@ def test_nothing_to_read_is_one_message(tmp_path: Path, invoke: Invoke) -> None:
 def test_too_few_crystals_to_train_on_are_one_message(
     folder: Path, tmp_path: Path, invoke: Invoke
 ) -> None:
-    result = invoke("run", folder, "--out", tmp_path / "run")
+    result = invoke("run", folder, "--pretrain", "--out", tmp_path / "run")
     assert_one_message(result, "Pre-training needs crystals")
 
 

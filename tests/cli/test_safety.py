@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crystalssl.datasets.bundled import load_bundled
@@ -68,7 +69,9 @@ def test_trained_weights_are_replaced_only_by_force(
     same = invoke(*words)
     assert same.exit_code == 0, same.output
     assert weights.read_bytes() == before
-    run = invoke("run", table, "--block", "toy", "--threads", 1, "--out", tmp_path / "run")
+    run = invoke(
+        "run", table, "--pretrain", "--block", "toy", "--threads", 1, "--out", tmp_path / "run"
+    )
     assert run.exit_code == 2 and "--force" in run.output
     assert weights.read_bytes() == before
     forced = invoke(*words, "--seed", 1, "--force")
@@ -146,6 +149,36 @@ def test_sigterm_ends_a_command_with_its_code_and_words(table: Path, tmp_path: P
     assert process.returncode == 143, told
     assert "goes on from the last finished epoch" in " ".join(told.split())
     assert checkpoint.is_file()
+
+
+def test_sigterm_ends_an_evaluation_with_its_code_and_words(tmp_path: Path) -> None:
+    bundled = load_bundled()
+    known = np.isfinite(bundled.column("formation_energy_per_atom").astype(float))
+    table = write_table(bundled.take(np.flatnonzero(known)[:60]), tmp_path / "labelled.parquet")
+    features, out = tmp_path / "features.parquet", tmp_path / "out"
+    call = [sys.executable, "-m", "crystalssl"]
+    extract = [*call, "extract", table, "-w", "tiny", "--block", "2", "-o", features]
+    subprocess.run(extract, check=True, capture_output=True)
+    words = [*call, "evaluate", "few-shot", features, "-s", table, "--out", out]
+    words += ["-t", "formation_energy_per_atom", "--fractions", "50", "--repeats", "100"]
+    words += ["--no-untrained", "--threads", "1"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not list(out.rglob("*.npz")) and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 143, told
+    assert "the same command again does the rest" in " ".join(told.split())
+
+
+def test_what_a_file_holds_is_escaped_in_the_message_of_an_error(
+    tmp_path: Path, invoke: Invoke
+) -> None:
+    name = "evil\x1b]0;title\x07.xyz"
+    result = invoke("convert", tmp_path / name, "-o", tmp_path / "out.parquet")
+    assert result.exit_code == 2
+    assert "evil" in result.output and "\x1b" not in result.output and "\x07" not in result.output
 
 
 def test_a_stage_whose_files_were_replaced_is_done_again(tmp_path: Path) -> None:

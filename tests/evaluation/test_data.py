@@ -5,17 +5,10 @@ import pyarrow as pa
 import pytest
 
 from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
-from crystalssl.evaluation import data, magpie
+from crystalssl.evaluation import baselines, magpie
+from crystalssl.evaluation.baselines import build_dataset, principal_axes, raw_ftcp, side_by_side
 from crystalssl.evaluation.cache import Cache
-from crystalssl.evaluation.data import (
-    aligned,
-    build_dataset,
-    labelled,
-    principal_axes,
-    raw_ftcp,
-    side_by_side,
-    targets_of,
-)
+from crystalssl.evaluation.data import aligned, labelled, targets_of
 from crystalssl.features.features import Features
 from crystalssl.representation.ftcp import encode
 from crystalssl.structures.crystals import Crystals
@@ -40,7 +33,7 @@ def crystals(count=12, elements=2, seed=0):
 
 
 def test_raw_ftcp_keeps_exactly_the_columns_that_vary(monkeypatch):
-    monkeypatch.setattr(data, "CHUNK", 5)
+    monkeypatch.setattr(baselines, "CHUNK", 5)
     batch = crystals()
     part = raw_ftcp(batch)
     flat = encode(batch).array.reshape(len(batch), -1)
@@ -129,7 +122,7 @@ def test_a_baseline_whose_package_is_missing_is_left_out_and_said(monkeypatch):
     def missing(crystals, cache):
         raise MissingExtraError("no matminer here")
 
-    monkeypatch.setattr(data, "magpie", missing)
+    monkeypatch.setattr(baselines, "magpie", missing)
     batch = crystals(3).with_columns(pa.table({"energy": np.arange(3.0)}))
     made = build_dataset(
         batch, ["energy"], {"ssl": features(batch.ids, np.ones((3, 2)))}, baselines=("magpie",)
@@ -218,7 +211,7 @@ def test_magpie_statistics_of_workers_are_those_of_one_process(monkeypatch):
 def test_magpie_statistics_equal_matminer_and_are_read_from_the_cache(tmp_path, monkeypatch):
     pytest.importorskip("matminer")
     batch = Crystals.concatenate([crystals(3), crystals(3)])
-    part = data.magpie(batch, Cache(tmp_path))
+    part = baselines.magpie(batch, Cache(tmp_path))
     assert part.matrix.shape == (6, 132)
     assert part.valid.all()
     np.testing.assert_array_equal(part.matrix[:3], part.matrix[3:])
@@ -226,4 +219,4 @@ def test_magpie_statistics_equal_matminer_and_are_read_from_the_cache(tmp_path, 
     # the first three labels: minimum, maximum and range of the atomic number
     assert part.matrix[0, :3].tolist() == [one, two, two - one]
     monkeypatch.setattr(magpie, "_statistics", None)
-    np.testing.assert_array_equal(data.magpie(batch, Cache(tmp_path)).matrix, part.matrix)
+    np.testing.assert_array_equal(baselines.magpie(batch, Cache(tmp_path)).matrix, part.matrix)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.evaluation.analysis import rows_of
+from crystalssl.evaluation.baselines import principal_axes
 from crystalssl.evaluation.cache import Cache
-from crystalssl.evaluation.data import Dataset, principal_axes
+from crystalssl.evaluation.data import Dataset
 from crystalssl.evaluation.experiment import Experiment
 from crystalssl.evaluation.fits import Fitter
 from crystalssl.evaluation.overlap import Overlap
@@ -15,7 +17,6 @@ from crystalssl.evaluation.results import MEAN, Results, prediction_table, selec
 from crystalssl.evaluation.scenarios.linear_probe import linear_probe
 from crystalssl.evaluation.shared_gram import SharedStatistics
 from crystalssl.evaluation.splits import Combined, HeldOutFolds, RepeatedSplits, Split
-from crystalssl.evaluation.statistics import rows_of
 from crystalssl.models.registry import build_head
 from crystalssl.models.ridge import SufficientStatistics
 from small_data import dataset, feature_set, formulas, target

@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.evaluation.protocols import choose_protocol, run_protocol, train_fractions
 from crystalssl.evaluation.splits import (
     Combined,
     HeldOutFolds,
@@ -10,10 +11,7 @@ from crystalssl.evaluation.splits import (
     Split,
     TrainFractions,
     check_split,
-    choose_protocol,
     inner_folds,
-    run_protocol,
-    train_fractions,
 )
 from small_data import formulas, target
 

@@ -6,16 +6,8 @@ import pyarrow as pa
 import pytest
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.results import (
-    ResultRow,
-    Results,
-    Summary,
-    prediction_table,
-    records_of,
-    select,
-    table_of,
-    write_table,
-)
+from crystalssl.evaluation.results import ResultRow, Results, Summary, prediction_table, select
+from crystalssl.evaluation.tables import records_of, table_of, write_table
 from small_results import cell, difference, small_results, summary
 
 

@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.evaluation.attribution import explain_network, explain_trees
+from crystalssl.evaluation.attribution import explain_network, explain_trees, share_values
+from crystalssl.evaluation.baselines import side_by_side
 from crystalssl.evaluation.cache import Cache
-from crystalssl.evaluation.data import Dataset, Section, side_by_side
+from crystalssl.evaluation.data import Dataset, Section
 from crystalssl.evaluation.overlap import Overlap
 from crystalssl.evaluation.results import MEAN, Results, select
 from crystalssl.evaluation.scenarios import shap_share as scenario
 from crystalssl.evaluation.scenarios.few_shot import FewShotConfig, few_shot
-from crystalssl.evaluation.scenarios.shap_share import ShapConfig, shap_share, share_values
+from crystalssl.evaluation.scenarios.shap_share import ShapConfig, shap_share
 from crystalssl.evaluation.splits import TrainFractions
 from crystalssl.models.mlp import FittedMLP
 from crystalssl.models.registry import build_head

@@ -3,18 +3,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crystalssl.evaluation.results import MEAN, select
-from crystalssl.evaluation.statistics import (
-    BOOTSTRAP,
-    T_INTERVAL,
-    Bootstrap,
+from crystalssl.evaluation.analysis import (
     IntervalRule,
     Pair,
     against_all,
     analyse,
     count_better,
-    percentile_interval,
     rows_of,
+)
+from crystalssl.evaluation.results import MEAN, select
+from crystalssl.evaluation.statistics import (
+    BOOTSTRAP,
+    T_INTERVAL,
+    Bootstrap,
+    percentile_interval,
     scores,
     t_interval,
 )

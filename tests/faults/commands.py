@@ -6,14 +6,21 @@ own; ``program`` calls the command line as a user does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from crystalssl.structures.crystals import Crystals
+
 WEIGHTS = "tiny"
 TARGET = "formation_energy_per_atom"
+FEW = ("--fractions", "50", "--repeats", "1", "--heads", "ridge", "--residual", "")
+"""Options of the few-shot scenario with one head, one fraction and one repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +66,19 @@ def prepare(inputs: Path) -> None:
     bundled = load_bundled()
     labelled = np.flatnonzero(np.isfinite(bundled.column(TARGET).astype(float)))
     write_table(bundled.take(labelled[:: len(labelled) // 120]), inputs / "labelled.parquet")
+    _matbench_task(crystals, inputs / "matbench_tiny.json")
     for table in ("table", "labelled"):
         _features(inputs / f"{table}.parquet")
+
+
+def _matbench_task(crystals: Crystals, path: Path) -> None:
+    """The crystals with numbers to learn, as matminer writes a task of Matbench."""
+    from crystalssl.structures.objects import to_pymatgen
+
+    structures = to_pymatgen(crystals)
+    rows = [[each.as_dict(), float(row % 7)] for row, each in enumerate(structures)]
+    content = {"index": list(range(len(rows))), "columns": ["structure", "y"], "data": rows}
+    path.write_text(json.dumps(content))
 
 
 def _features(table: Path) -> None:
@@ -126,8 +144,60 @@ def featurize_corpus(inputs: Path, out: Path) -> None:
 
 
 def run(inputs: Path, out: Path) -> None:
+    _few_candidates()
     words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET)
+    program("run", inputs / "labelled.parquet", "--pretrain", "--out", out, *words)
+
+
+def run_on_given_weights(inputs: Path, out: Path) -> None:
+    _few_candidates()
+    words = ("-w", WEIGHTS, "--threads", "1", "--target", TARGET)
     program("run", inputs / "labelled.parquet", "--out", out, *words)
+
+
+def encode(name: str, suffix: str) -> Callable[[Path, Path], None]:
+    """Raw FTCP or the panel."""
+
+    def work(inputs: Path, out: Path) -> None:
+        program(name, inputs / "table.parquet", "-o", out / f"{name}{suffix}")
+
+    return work
+
+
+def matbench(inputs: Path, out: Path) -> None:
+    words = ("-w", WEIGHTS, "--block", "2", "--threads", "1", "--out", out)
+    program("evaluate", "matbench", inputs / "matbench_tiny.json", *words)
+
+
+def shap_share(inputs: Path, out: Path) -> None:
+    """Scenario 2 with heads that learn for seconds only."""
+    from crystalssl.evaluation.scenarios import shap_share as scenario
+    from crystalssl.models.registry import build_head
+
+    def brief(name: str, *, threads: int = 0) -> object:
+        changes = {"mlp": {"epochs": 2, "steps": 10}, "lightgbm": {"rounds": 10}}
+        return replace(build_head(name, threads=threads), **changes.get(name, {}))
+
+    scenario.build_head = brief  # type: ignore[assignment]
+    evaluate("shap-share", "--explained", "5", "--samples", "5")(inputs, out)
+
+
+def make_map(inputs: Path, out: Path) -> None:
+    words = ("-s", inputs / "labelled.parquet", "-o", out / "map.html", "--no-umap")
+    program("map", inputs / "labelled_features.parquet", *words)
+
+
+def _few_candidates() -> None:
+    """Property models of one candidate and one repeat: what is written is the same files."""
+    from crystalssl.properties import candidates
+
+    whole = candidates.build_plan
+
+    def build(*words: Any, **options: Any) -> candidates.Plan:
+        plan = whole(*words, **options)
+        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
+
+    candidates.build_plan = build  # type: ignore[assignment]
 
 
 def evaluate(scenario: str, *options: str) -> Callable[[Path, Path], None]:
@@ -155,6 +225,13 @@ COMMANDS = [
     Command(name="bottleneck", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
     Command(name="run", work=run),
+    Command(name="run on given weights", work=run_on_given_weights),
+    Command(name="map", work=make_map),
     Command(name="evaluate linear-probe", work=evaluate("linear-probe")),
     Command(name="evaluate ablation", work=evaluate("ablation")),
+    Command(name="evaluate few-shot", work=evaluate("few-shot", *FEW)),
+    Command(name="evaluate shap-share", work=shap_share),
+    Command(name="evaluate matbench", work=matbench),
+    Command(name="ftcp", work=encode("ftcp", ".npy")),
+    Command(name="panel", work=encode("panel", ".npy")),
 ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from crystalssl.files import FAULT
@@ -188,13 +191,19 @@ def sample(count: int, size: int) -> list[int]:
 
 
 def import_all() -> None:
-    """Load what commands need, once for all processes."""
+    """Load what commands need, once for all processes; nothing here may start a thread."""
     import torch
 
     torch.set_num_threads(1)
-    import crystalssl.cli.app
-    import crystalssl.features.corpora
-    import crystalssl.pretraining.parallel  # noqa: F401
+    import crystalssl
+    from crystalssl.structures.validity import shortest_distance
+
+    inside = pkgutil.walk_packages(crystalssl.__path__, "crystalssl.")
+    names = [module.name for module in inside if not module.name.endswith("__main__")]
+    for name in (*names, "lightgbm", "moyopy", "pandas", "shap"):
+        importlib.import_module(name)
+    one = np.zeros((1, 3))
+    shortest_distance(np.eye(3)[None], np.array([0, 1]), one, np.ones(1))  # numba, compiled
 
 
 @contextmanager
@@ -206,12 +215,16 @@ def harness() -> Iterator[Harness]:
 
 
 def prove(commands: Sequence[Command], pairs: int, size: int | None = None) -> int:
-    """Kill every command at every point, or at ``size`` of them; print and count what is wrong."""
-    kills = wrong = mixed = 0
+    """Kill every command at every point, or at ``size`` of them; print and count what is wrong.
+
+    The last line holds the figures as JSON.
+    """
+    figures: dict[str, Any] = {"commands": {}, "pairs": pairs, "pairs_clean": 0}
     began = time.monotonic()
     with harness() as place:
         expected = {}
         for command in commands:
+            start_of_command = time.monotonic()
             expected[command.name], points = place.undisturbed(command)
             chosen = sample(len(points), size or len(points))
             faults = []
@@ -219,18 +232,29 @@ def prove(commands: Sequence[Command], pairs: int, size: int | None = None) -> i
                 fault = place.killed(command, point, expected[command.name])
                 if fault:
                     faults.append(f"  point {point} ({points[point - 1]}): {fault}")
-            kills, wrong = kills + len(chosen), wrong + len(faults)
-            print(f"{command.name}: {len(chosen) - len(faults)} of {len(chosen)} kill points")  # noqa: T201
-            print("\n".join(faults), end="\n" if faults else "", flush=True)  # noqa: T201
+            same = len(chosen) - len(faults)
+            figures["commands"][command.name] = {
+                "points": len(points), "killed": len(chosen), "same_bytes": same,
+                "seconds": round(time.monotonic() - start_of_command),
+            }  # fmt: skip
+            _say(f"{command.name}: {same} of {len(chosen)} kill points ({len(points)} in all)")
+            _say(*faults)
         for number in range(pairs):
             command = commands[number % len(commands)]
             fault = place.two_at_once(command, expected[command.name])
-            mixed += bool(fault)
-            if fault:
-                print(f"  two of {command.name}: {fault}", flush=True)  # noqa: T201
-    seconds = time.monotonic() - began
-    print(  # noqa: T201
-        f"kill points: {kills - wrong} of {kills} to the same bytes; "
-        f"pairs of processes: {pairs - mixed} of {pairs} clean; {seconds:.0f} s"
+            figures["pairs_clean"] += not fault
+            _say(*([f"  two of {command.name}: {fault}"] if fault else []))
+    figures["seconds"] = round(time.monotonic() - began)
+    for name in ("killed", "same_bytes"):
+        figures[name] = sum(each[name] for each in figures["commands"].values())
+    _say(
+        f"kill points: {figures['same_bytes']} of {figures['killed']} to the same bytes; pairs of "
+        f"processes: {figures['pairs_clean']} of {pairs} clean; {figures['seconds']} s",
+        json.dumps(figures),
     )
-    return wrong + mixed
+    return int(figures["killed"] - figures["same_bytes"] + pairs - figures["pairs_clean"])
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)  # noqa: T201

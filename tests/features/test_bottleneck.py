@@ -18,6 +18,7 @@ from crystalssl.features.bottleneck import (
     load_bottleneck,
     save_bottleneck,
 )
+from crystalssl.features.bottleneck_extension import extended
 from crystalssl.features.bottleneck_training import (
     BottleneckConfig,
     _Heads,
@@ -191,3 +192,43 @@ def test_the_output_is_chosen_by_name_or_by_what_the_run_has(views, trained, tmp
         find_output(tmp_path, BOTTLENECK, ["one"])
     with pytest.raises(UnknownNameError, match="bottleneck"):
         find_output(tmp_path, "bottelneck", ["one", "two"])
+
+
+def test_a_bottleneck_goes_on_from_one_of_fewer_blocks() -> None:
+    rng = np.random.default_rng(0)
+    blocks = {n: rng.normal(size=(40, 6)).astype(np.float32) for n in ("sites", "lattice")}
+    more = {**blocks, "occupancy": rng.normal(size=(40, 4)).astype(np.float32)}
+    ids, rows = np.arange(40).astype(np.str_), np.arange(40)
+    config = BottleneckConfig(width=8, epochs=1, least_steps=1, learning_rate=1e-12)
+    few = train_bottleneck(Features(ids=ids, blocks=blocks), None, rows, rows, config).bottleneck
+    many = train_bottleneck(
+        Features(ids=ids, blocks=more), None, rows, rows, config, init=few
+    ).bottleneck
+    both = many.mix.weight[:, :12], few.mix.weight
+    np.testing.assert_allclose(*(weight.detach().numpy() for weight in both), atol=1e-4)
+    with pytest.raises(InputError, match="expected 16 and 4"):
+        wider = replace(config, width=16)
+        train_bottleneck(Features(ids=ids, blocks=more), None, rows, rows, wider, init=few)
+
+
+def test_a_bottleneck_is_extended_by_a_block_that_a_linear_model_can_read(
+    views: tuple[Features, np.ndarray],
+) -> None:
+    features, _ = views
+    old = train_bottleneck(features, None, TRAIN, VAL, replace(CONFIG, epochs=1)).bottleneck
+    new = np.random.default_rng(1).normal(size=(len(features), 6)).astype(np.float32)
+    more = replace(features, blocks={**features.blocks, "occupancy": new}, names=())
+    for room in (6, 3):
+        wider = extended(old, more, room)
+        assert (wider.mix.out_features, wider.linear) == (32, old.linear + room)
+        mixed, before = wider.apply_to(more).matrix, old.apply_to(features).matrix
+        np.testing.assert_allclose(mixed[:, : old.linear], before[:, : old.linear], atol=2e-3)
+        for column in mixed[:, wider.linear :].T:  # units that were there before
+            assert np.abs(before - column[:, None]).max(axis=0).min() < 5e-3
+        design = np.column_stack([mixed, np.ones(len(mixed))])
+        residual = new - design @ np.linalg.lstsq(design, new, rcond=None)[0]
+        assert (residual.var() < 1e-3) == (room == 6)
+    with pytest.raises(InputError, match="room for 7 units"):
+        extended(old, more, 7)
+    with pytest.raises(InputError, match="one more block"):
+        extended(old, features, 2)

@@ -18,6 +18,10 @@ INPUTS = Path(__file__).parents[1] / "cases" / "inputs"
 POSCAR = b"CsCl\n1.0\n4 0 0\n0 4 0\n0 0 4\nCs Cl\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
 
 
+FEW = ("cif/good*.cif", "cif/hydrogen*.cif")
+"""What archives hold: little, so that inputs differ in what archives have of their own."""
+
+
 def _files(*patterns: str) -> list[bytes]:
     return [path.read_bytes() for pattern in patterns for path in sorted(INPUTS.glob(pattern))]
 
@@ -25,7 +29,7 @@ def _files(*patterns: str) -> list[bytes]:
 def _zip() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, data in enumerate(_files("cif/good*.cif", "cif/h*.cif")):
+        for number, data in enumerate(_files(*FEW)):
             archive.writestr(f"set/{number}.cif", data)
         archive.writestr("set/POSCAR", POSCAR)
     return target.getvalue()
@@ -34,7 +38,7 @@ def _zip() -> bytes:
 def _tar(mode: str) -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode=mode) as archive:
-        for number, data in enumerate(_files("cif/good*.cif", "cif/h*.cif")):
+        for number, data in enumerate(_files(*FEW)):
             info = tarfile.TarInfo(f"set/{number}.cif")
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))

@@ -53,7 +53,7 @@ def test_the_kept_features_tell_crystals_and_columns_apart() -> None:
 
 def test_the_tiny_weights_are_whole_and_small() -> None:
     cards = load_cards("tiny")
-    assert list(cards) == [block.name for block in list_blocks()]
+    assert list(cards) == [block.name for block in list_blocks() if block.number <= 6]
     for name, folder in run_folders("tiny").items():
         card, seen = cards[name], load_seen(folder)
         assert card.figures and card.training["effective_rank"] > 1

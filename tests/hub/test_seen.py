@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crystalssl.blocks.registry import build_block
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import InputError
 from crystalssl.hub import weights as hub
@@ -150,3 +151,22 @@ def test_weights_carry_what_they_have_seen_and_exports_do_too(registered_toy, se
 def test_weights_without_a_list_say_so(registered_toy, tmp_path):
     hub.save_weights(registered_toy(registered_toy.Config()), tmp_path)
     assert hub.load_seen(tmp_path) is None
+
+
+def test_a_list_that_several_blocks_of_a_run_have_is_kept_once(seen, tmp_path):
+    for name in ("composition", "lattice"):
+        hub.save_weights(build_block(name), tmp_path / "run" / name, seen=seen)
+    hub.save_weights(build_block("occupancy"), tmp_path / "run" / "occupancy")
+    out = hub.export_run(tmp_path / "run", tmp_path / "out")
+    assert [path.name for path in out.rglob("seen*")] == [
+        f"seen-{hub.load_cards(out)['lattice'].data['seen']['sha256'][:12]}.safetensors"
+    ]
+    for name in ("composition", "lattice"):
+        kept = hub.load_seen(out / name)
+        assert kept is not None and kept.pack() == seen.pack()
+    again = hub.export_run(out, tmp_path / "again")
+    assert hub.load_seen(again / "lattice") is not None
+    hub.save_weights(build_block("lattice"), out / "lattice")
+    hub.save_weights(build_block("composition"), out / "composition")
+    hub.share_seen(out)
+    assert not list(out.rglob("seen*"))

@@ -1,4 +1,4 @@
-"""A seventh block, outside of crystalssl: lengths of lattice vectors -> features.
+"""An eighth block, outside of crystalssl: lengths of lattice vectors -> features.
 
 The example of docs/add_a_block.md, and the package that the tests install: its entry point in
 pyproject.toml is all that crystalssl is told.
@@ -29,7 +29,7 @@ class VolumeBlock(Block):
     """Reads the lattice group; its task is to put back a masked column."""
 
     name: ClassVar[str] = "volume"
-    number: ClassVar[int] = 7
+    number: ClassVar[int] = 8
     group: ClassVar[str] = "lattice"
     width: ClassVar[int] = 64
     uses_graph: ClassVar[bool] = False
@@ -78,17 +78,17 @@ class VolumeBlock(Block):
         hidden = batch.valid & (draw < 0.3)
         tokens = self._tokens(lengths, hidden)
         context = self._mean(tokens, batch.valid).unsqueeze(1).expand_as(tokens)
-        guess = self.head(torch.cat([tokens, context], dim=-1)).squeeze(-1)[hidden]
+        predicted = self.head(torch.cat([tokens, context], dim=-1)).squeeze(-1)[hidden]
         truth = lengths[hidden]
         count = torch.tensor([float(len(truth))])
         mean = lengths[batch.valid & ~hidden].mean()
         return [
             PretextResult(
                 task="masked lengths",
-                loss=(guess - truth).square().mean(),
+                loss=(predicted - truth).square().mean(),
                 weight=1.0,
                 sums={
-                    "model": (guess - truth).abs().sum().reshape(1).detach(),
+                    "model": (predicted - truth).abs().sum().reshape(1).detach(),
                     "mean": (mean - truth).abs().sum().reshape(1),
                 },
                 count=count,

@@ -87,8 +87,8 @@ def few_shot(fractions=(0.05, 0.1, 1.0)):
         for name, value in (("ssl", 0.12), ("untrained", -0.02)):
             spec = same | {"head": "mlp"}
             summaries.append(summary(f"raw_ftcp > {name}", "contribution", value, **spec))
-            summaries.append(summary(f"raw_ftcp > {name}", "r2_before", 0.7, **spec))
-            summaries.append(summary(f"raw_ftcp > {name}", "r2_after", 0.7 + value / 4, **spec))
+            summaries.append(summary(f"raw_ftcp > {name}", "r2", 0.7 + value / 4, **spec))
+        summaries.append(summary("raw_ftcp", "r2", 0.7, **same, head="mlp"))
     verdicts = [verdict(d, f"{d.head}, best head") for d in differences if d.feature_set == "ssl"]
     kept = replace(record("few_shot"), proposed=["ssl", "hybrid"], verdicts=verdicts)
     return Results(record=kept, rows=(row("ssl", "r2", 0.8),), summary=tuple(summaries),

@@ -23,7 +23,7 @@ from crystalssl.report import projection
 from crystalssl.report.html import write_report
 from crystalssl.report.page import Check, Section, counted, judged, number, signed, words
 from crystalssl.report.read import read_run
-from crystalssl.report.sections.comparison import comparison_section, headline, setting_table
+from crystalssl.report.sections.comparison import comparison_section, headline
 from crystalssl.report.sections.overlap import DataCounts, data_section
 from crystalssl.report.sections.pretraining import (
     BlockRun,
@@ -33,7 +33,7 @@ from crystalssl.report.sections.pretraining import (
     task_row,
 )
 from crystalssl.report.sections.scenarios import ALL
-from crystalssl.report.sections.setting import outcome_of, settings_of, tally
+from crystalssl.report.sections.setting import outcome_of, setting_table, settings_of, tally
 from small_results import difference
 
 

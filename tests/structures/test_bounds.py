@@ -179,3 +179,37 @@ def test_crystals_beyond_the_size_of_training_are_flagged() -> None:
     )
     assert result.beyond_training.tolist() == [True]
     assert "130 sites" in result.notes[0].text
+
+
+@pytest.mark.parametrize("occupancy", [1.0, 0.005])
+def test_many_sites_at_one_place_are_no_search_without_end(occupancy: float) -> None:
+    # moyo takes the cube of them; alternatives are searched by a process with a limit of time
+    count = 300
+    numbers, filled = np.zeros((count, 4), dtype=np.int16), np.zeros((count, 4), dtype=np.float32)
+    numbers[:, 0], filled[:, 0] = 11, occupancy
+    crystals = Crystals(
+        ids=np.array(["a"]),
+        lattice=np.diag([5.0, 6.0, 7.0])[None],
+        offsets=np.array([0, count]),
+        frac_coords=np.zeros((count, 3)),
+        numbers=numbers,
+        occupancy=filled,
+    )
+    start = time.monotonic()
+    assert len(canonicalize(crystals).crystals) == (occupancy < 1)
+    assert time.monotonic() - start < 3 * SECONDS  # wall time, with the other process
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.cif", HEAD.replace("length_a 30", f"length_a 'x{' ' * 100_000}y'") + SITES),
+        ("a.cif", HEAD.replace("length_a 30", f"length_a x{' ' * 100_000}y") + SITES),
+        ("POSCAR", "x\n1.0\n" + "9" * 100_000 + "\n0 4 0\n0 0 4\nCs\n1\nDirect\n0 0 0\n"),
+        ("POSCAR", "x\n1.0\n4 0 0\n0 4 0\n0 0 4\nCs\n1\nDirect\n" + "9" * 100_000 + "\n"),
+        ("a.cif", HEAD + "loop_\n_symmetry_equiv_pos_as_xyz\n" + "x y " * 40_000 + "\n" + SITES),
+    ],
+)
+def test_words_without_end_are_a_skip_at_once(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert len(read_structures([tmp_path / name]).skipped) == 1

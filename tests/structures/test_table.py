@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crystalssl.datasets.bundled import load_bundled
 from crystalssl.errors import InputError
+from crystalssl.structures import parquet_footer
 from crystalssl.structures.table import from_arrow, iter_tables, read_table, to_arrow, write_table
 
 CUBE = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]]
@@ -206,3 +208,47 @@ def test_integer_and_single_precision_columns_are_read() -> None:
         at, "cartesian_site_positions", table["cartesian_site_positions"].cast(kind)
     )
     np.testing.assert_allclose(from_arrow(table, "t").crystals.frac_coords[1], 0.5)
+
+
+def test_a_table_says_its_version_a_newer_one_is_refused_and_one_without_is_read(
+    tmp_path: Path,
+) -> None:
+    crystals = load_bundled().take(range(3))
+    path = write_table(crystals, tmp_path / "a.parquet")
+    table = pq.read_table(path)
+    assert table.schema.metadata[b"crystalssl_structure_table"] == b"1"
+    again = read_table(path).crystals
+    assert again.columns is not None and not again.columns.schema.metadata
+    for version, text in (("2", "newer crystalssl"), ("one", "expected a number")):
+        changed = table.replace_schema_metadata({"crystalssl_structure_table": version})
+        pq.write_table(changed, path)
+        with pytest.raises(InputError, match=text):
+            read_table(path)
+    pq.write_table(table.replace_schema_metadata({}), path)
+    assert len(read_table(path).crystals) == 3
+
+
+def test_a_footer_whose_statistics_contradict_each_other_ends_no_process(tmp_path: Path) -> None:
+    content = Path(__file__).parents[1] / "fuzz" / "corpus" / "parquet-statistics-contradict"
+    path = tmp_path / "a.parquet"
+    path.write_bytes(content.read_bytes())
+    with pytest.raises(InputError):
+        read_table(path)
+
+
+@pytest.mark.parametrize("footer", [b"", b"\xff" * 40, b"\x19\xfc\xff\xff\xff\x0f", b"\x1c" * 500])
+def test_footers_that_are_none_are_refused(footer: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(InputError):
+        read_table(path)
+
+
+def test_values_that_a_footer_claims_are_those_that_arrow_counts(tmp_path: Path) -> None:
+    path = write_table(load_bundled().take(range(50)), tmp_path / "a.parquet")
+    held = pq.ParquetFile(path).metadata
+    groups = [held.row_group(g) for g in range(held.num_row_groups)]
+    values = sum(g.column(c).num_values for g in groups for c in range(held.num_columns))
+    with path.open("rb") as file:
+        footer = parquet_footer._footer(file, path.stat().st_size)
+    assert parquet_footer._counts(footer) == (50, values)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from crystalssl.structures.crystals import SLOTS, Crystals
-from crystalssl.structures.validity import MAX_SITES, check, closest_pair
+from crystalssl.structures.validity import MAX_SITES, check, closest_pair, shortest_distance
 
 
 def cell(positions: list, occupancy: list | None = None, a: float = 4.0, z: int = 6) -> Crystals:
@@ -106,3 +108,37 @@ def test_the_closest_pair_agrees_with_brute_force_in_skew_cells(seed: int) -> No
     found = found[found > 1e-9].min()
     expected = found if found < 0.5 else np.inf
     assert closest_pair(crystals)[0] == pytest.approx(expected)
+
+
+def test_shortest_distances_of_skew_cells_are_those_of_brute_force():
+    rng = np.random.default_rng(0)
+    steps = np.array(list(product(range(-5, 6), repeat=3)))
+    for _ in range(12):
+        compact = np.diag(rng.uniform(1, 4, 3)) + rng.uniform(-0.4, 0.4, (3, 3))
+        change = np.eye(3)
+        for _ in range(4):
+            row, other = rng.choice(3, 2, replace=False)
+            change[row] += rng.integers(-6, 7) * change[other]
+        frac = rng.random((6, 3))
+        apart = (frac[None] - frac[:, None])[:, :, None] + steps  # (6, 6, steps, 3)
+        lengths = np.linalg.norm(apart @ compact, axis=-1)
+        nearest = lengths[lengths > 1e-9].min()
+        skew = shortest_distance(
+            (change @ compact)[None], np.array([0, 6]), frac @ np.linalg.inv(change), np.ones(6)
+        )
+        assert skew[0] == pytest.approx(nearest if nearest < 0.5 else np.inf)
+
+
+@pytest.mark.parametrize(
+    "lattice",
+    [
+        [[1000, 0, 0], [1000, 0.001, 0], [0, 0, 3]],
+        [[1000, 0, 0], [999, 0.01, 0], [0, 1000, 1e-3]],
+        [[9000, 0, 0], [9000, 0, 1e-4], [0, 8000, 3]],
+    ],
+)
+def test_hostile_skew_cells_are_refused_at_once(lattice: list):
+    crystals = replace(cell([[x / 50, 0, 0] for x in range(50)]), lattice=np.array([lattice]))
+    start = time.process_time()
+    assert not check(crystals)[0].any()
+    assert time.process_time() - start < 5  # hours, where images are counted in the cell as given

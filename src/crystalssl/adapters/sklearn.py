@@ -27,8 +27,7 @@ from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
-from crystalssl.features.extractor import ExtractorConfig
-from crystalssl.features.features import feature_names
+from crystalssl.features.extractor import TAUGHT, ExtractorConfig
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]
@@ -68,6 +67,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
+        electronic: str = TAUGHT,
         on_invalid: OnInvalid = "warn",
         symprec: float = SYMPREC,
         device: str | None = None,
@@ -81,7 +81,12 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             weights: folder of a pre-trained run, or the name of bundled weights.
             blocks: "all", or the blocks to use: names and numbers, in a list or as "1,3".
             output: "blocks" for the blocks side by side, the name of a bottleneck that mixes
-                them, or "auto": mixed if the weights have a bottleneck for these blocks.
+                them, "auto": mixed if the weights have a bottleneck for these blocks, or
+                "physics" for named numbers, which need no weights (NaN where one has no
+                meaning for a crystal).
+            electronic: numbers of the electrons: "taught" (predicted from the other views),
+                "exact" (tight binding), "full" (with spin), or "off", without the block that
+                reads them.
             on_invalid: what becomes of a structure that cannot be used: NaN with a warning, NaN
                 alone, or an error.
             symprec: tolerance of the symmetry search in angstrom.
@@ -94,6 +99,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         self.weights = weights
         self.blocks = blocks
         self.output = output
+        self.electronic = electronic
         self.on_invalid = on_invalid
         self.symprec = symprec
         self.device = device
@@ -108,6 +114,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
+        electronic: str = TAUGHT,
         device: str | None = None,
     ) -> CrystalFeaturizer:
         """A featurizer with its encoders loaded, ready to transform.
@@ -116,6 +123,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             weights: folder of a pre-trained run, or the name of bundled weights.
             blocks: as for the class.
             output: as for the class.
+            electronic: as for the class.
             device: as for the class.
 
         Raises:
@@ -127,7 +135,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             >>> list(featurizer.encoders_)
             ['composition', 'sites']
         """
-        return cls(weights, blocks=blocks, output=output, device=device).fit()
+        return cls(
+            weights, blocks=blocks, output=output, electronic=electronic, device=device
+        ).fit()
 
     def fit(self, X: Any = None, y: Any = None) -> CrystalFeaturizer:
         """Load the encoders; structures and labels are ignored.
@@ -146,8 +156,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         choose_device(self.device)
         names = () if self.blocks == "all" else tuple(_names(self.blocks))
         recipe = ExtractorConfig(
-            weights=str(self.weights), blocks=names, device=self.device, output=self.output
-        )
+            weights=str(self.weights), blocks=names, device=self.device, output=self.output,
+            electronic=self.electronic,
+        )  # fmt: skip
         self.extractor_ = recipe.extractor()
         self.encoders_: dict[str, Block] = dict(self.extractor_.encoders)
         return self
@@ -176,9 +187,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         return matrix
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names of the columns, ``<block>_<i>``."""
+        """Names of the columns, ``<block>_<i>``, or those of named physics."""
         check_is_fitted(self)
-        return np.array(feature_names(self.extractor_.widths), dtype=object)
+        return np.array(self.extractor_.names, dtype=object)
 
     def feature_labels(self) -> list[str]:
         """Names of the columns, as matminer asks for them."""

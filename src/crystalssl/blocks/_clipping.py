@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crystalssl.blocks._precision import exact
@@ -37,28 +37,38 @@ class SoftClip(nn.Module):
         self.register_buffer("square", torch.ones(width))
         self.register_buffer("steps", torch.zeros(()))
 
-    def forward(self, features: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Clip softly; in training mode the batch enters the statistics first."""
+    def forward(
+        self,
+        features: Float[Tensor, "crystal feature"],
+        valid: Bool[Tensor, "crystal feature"] | None = None,
+    ) -> Tensor:
+        """Clip softly; in training the batch, where valid, enters the statistics first."""
         if self.training:
-            self._update(features.detach().to(self.mean))
+            self._update(features.detach().to(self.mean), valid)
         std = torch.sqrt((self.square - self.mean**2).clamp_min(1e-8))
         clipped: Tensor = self.limit * torch.tanh((features - self.mean) / (std * self.limit))
         return clipped
 
     @torch.no_grad()
-    def _update(self, features: Float[Tensor, "crystal feature"]) -> None:
+    def _update(
+        self,
+        features: Float[Tensor, "crystal feature"],
+        valid: Bool[Tensor, "crystal feature"] | None,
+    ) -> None:
         """Let a batch, over all processes, enter the statistics."""
-        sums = torch.stack([features.sum(0), features.square().sum(0)])
-        count = sums.new_full((), float(len(features)))
+        count = features.new_full((features.shape[1],), float(len(features)))
+        if valid is not None:
+            features, count = features * valid, valid.sum(0).to(features)
+        sums = torch.stack([features.sum(0), features.square().sum(0), count])
         none = not len(features)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
-            torch.distributed.all_reduce(count)
-            none = bool(count == 0)
+            none = bool((sums[2] == 0).all())
         if none:  # known without a look at the device where there is one process
             return
         self.steps += 1
-        share = torch.clamp(1 / self.steps, min=MOMENTUM)
+        share = torch.clamp(1 / self.steps, min=MOMENTUM) * (sums[2] > 0)  # (feature,)
+        count = sums[2].clamp_min(1)
         self.mean.lerp_(sums[0] / count, share)
         self.square.lerp_(sums[1] / count, share)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -83,8 +85,14 @@ def _all_blocks() -> list[type[Block]]:
         for info in pkgutil.iter_modules(_package.__path__)
         if not info.name.startswith("_") and info.name not in NOT_BLOCKS
     ]
-    blocks += [_from_entry_point(point) for point in entry_points(group=GROUP)]
+    blocks += [_from_entry_point(point) for point in _entry_points(tuple(sys.path))]
     return list(dict.fromkeys([*blocks, *_REGISTERED]))
+
+
+@cache
+def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Entry points of packages on a search path, whose metadata are many files: read once."""
+    return tuple(entry_points(group=GROUP))
 
 
 def _from_entry_point(point: EntryPoint) -> type[Block]:

@@ -17,8 +17,8 @@ from crystalssl import pipeline
 from crystalssl.cli import info, options
 from crystalssl.cli.commands import command
 from crystalssl.cli.console import error_console, say
-from crystalssl.errors import CrystalSSLError
-from crystalssl.pipeline.evaluation import SCENARIOS
+from crystalssl.errors import CrystalSSLError, printable
+from crystalssl.pipeline.scenarios import SCENARIOS
 from crystalssl.processes import EXIT_TERMINATED, Terminated, stop_on_sigterm
 
 DEBUG = "--debug"
@@ -58,6 +58,7 @@ class Messages(TyperGroup):
                 if ctx.params.get("debug") or hasattr(error, "exit_code"):
                     raise  # typer's own have an exit code: a wrong option, with usage
                 message, code = describe(error)
+        message = "\n".join(map(printable, message.split("\n")))  # it may quote what a file holds
         error_console.print("[bold red]Error:[/] ", end="")
         error_console.print(message, markup=False, soft_wrap=True)
         raise typer.Exit(code)
@@ -72,6 +73,7 @@ def _renamed(word: str) -> str:
 STOPPED = {
     "pretrain": "The same command again goes on from the last finished epoch.",
     "run": "Finished stages are kept; the same command again does the rest.",
+    "fit": "Finished fits are kept; the same command again does the rest.",
     "evaluate": "What is finished is kept; the same command again does the rest.",
     "featurize-corpus": "Finished shards are kept; the same command again does the rest.",
 }
@@ -126,6 +128,8 @@ app = typer.Typer(
 app.callback()(start)
 
 MAIN, FILES, LEARN, LOOK = "The whole pipeline", "Structures", "Learning", "Results and settings"
+PROPERTIES = "Property models"
+SEARCH = "Search and choice"
 
 
 def show_results(results: Any) -> None:
@@ -140,6 +144,13 @@ def show_run(result: Any) -> None:
     if result.linear_probe is not None:
         show_results(result.linear_probe)
     say(f"Report: {result.report}")
+
+
+def show_listed(result: Any) -> None:
+    """Print what a search or a choice lists."""
+    from crystalssl.cli.listed import show
+
+    show(result)
 
 
 def show_weights(result: Any) -> None:
@@ -162,6 +173,20 @@ add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
 add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
+OF_FIT = {"out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS}
+predict = command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"])
+explain = command(pipeline.explain, required=["out"], out=options.SHARES, without=["device"])
+add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)
+add("predict", predict, PROPERTIES)
+add("explain", explain, PROPERTIES)
+for listing in (pipeline.neighbors, pipeline.duplicates, pipeline.novelty):
+    options_of = {"structures": options.THEIR_STRUCTURES, "out": options.RESULT}
+    add(listing.__name__, command(listing, show=show_listed, **options_of), SEARCH)
+choosing = {
+    "structures": options.STRUCTURES_OR_FEATURES, "out": options.RESULT,
+    "model": options.UNCERTAIN_MODEL,
+}  # fmt: skip
+add("select", command(pipeline.select, show=show_listed, **choosing), SEARCH)
 evaluate = typer.Typer(help="Measure features against labels and baselines.")
 UNUSED = {"ablation": ["also", "shared"], "shap-share": ["also", "untrained", "symprec"]}
 for name, kind in SCENARIOS.items():
@@ -175,6 +200,8 @@ add("matbench", command(pipeline.matbench, show=show_results), to=evaluate)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=LOOK)
 report = command(pipeline.report, features=options.MAP_FEATURES, structures=options.MAP_FILE)
 add("report", report, LOOK)
+look = command(pipeline.write_map, out=options.MAP_OUT, structures=options.MAP_STRUCTURES)
+add("map", look, LOOK)
 app.add_typer(info.app, name="info", rich_help_panel=LOOK)
 app.add_typer(info.settings, name="config", rich_help_panel=LOOK)
 

@@ -187,6 +187,7 @@ def health(run: str) -> None:
     """Show how much of its width every block uses, and what mixes the blocks."""
     from crystalssl.blocks.registry import get_block
     from crystalssl.features.bottleneck import find_bottlenecks, load_card
+    from crystalssl.features.student import find_student, load_student_card
     from crystalssl.hub.weights import find_run, load_cards
 
     rows = []
@@ -205,6 +206,11 @@ def health(run: str) -> None:
     share = f"at least {LEAST_RANK:g}"
     columns = ["block", "width", "effective rank", "of width", share, "dead features", "crystals"]
     grid("Features of held-out crystals", columns, rows)
+    if (student := find_student(run)) is not None:
+        taught = load_student_card(student)
+        r2 = sorted(taught.figures.get("r2", {}).items(), key=lambda item: -item[1])
+        grid("Student, held-out crystals", ["predicts", "R2"], [[n, f"{v:.2f}"] for n, v in r2])
+        say(f"Student: reads {', '.join(taught.widths)}")
     for name, folder in find_bottlenecks(find_run(run)).items():
         mixed = load_card(folder)
         say(f"Output {name!r}: {mixed.width:,} features that mix {', '.join(mixed.widths)}")
@@ -257,11 +263,13 @@ def show(preset: PRESET = "quick", block: BLOCK = "all") -> None:
     from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.config import get_preset
     from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.student_training import StudentConfig
 
     show_config(f"[training], preset {preset}", get_preset(preset))
     for entry in resolve_blocks(block):
         show_config(f"[{entry.name}], block {entry.number}", entry.Config())
     if block == "all":
+        show_config("[student]", StudentConfig())
         show_config("[bottleneck]", BottleneckConfig())
 
 

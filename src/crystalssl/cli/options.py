@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from crystalssl.errors import InputError
+from crystalssl.representation.layout import ELECTRONIC
 
 FILES = (
     "Files, folders, archives or tables: CIF, POSCAR, extxyz, ASE db, JSON(.gz), Parquet, "
@@ -44,9 +45,26 @@ LABELLED = several(Path, "Structures with labels", "--structures", "-s")
 BUNDLED = argument(list[Path] | None, f"{FILES}; the bundled crystals if none are given.")
 MAP_FILE = option(File, "Their table, with labels; that of DIR if none.", "--structures", "-s")
 MAP_FEATURES = option(File, "Features for the map; those of DIR if none.")
+MAP_OUT = option(Path, "Page, .html; needs nothing else, also offline.", "--out", "-o")
+MAP_STRUCTURES = option(
+    list[Path] | None, f"{FILES}; those the features are of.", "--structures", "-s",
+    show_default=False,
+)  # fmt: skip
+PREDICTIONS = option(Path, "Predictions, .parquet or .csv.", "--out", "-o")
+SHARES = option(Path, "Contributions, .parquet or .csv.", "--out", "-o")
+REPEATS = option(Number, "Cross-validations with other folds; what suits if not given.", min=1)
+MODEL_OUT = option(Path, "Folder for the model.", "--out", "-o")
+PROPERTY = option(str, "Label column to predict, or log10(COLUMN).", "--target", "-t")
 PRESET = option(str, "quick, paper or large.", "--preset", "-p")
 BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
+
+RESULT = option(File, "Table to write, .parquet or .csv.", "--out", "-o")
+UNCERTAIN_MODEL = option(File, "Property model whose uncertainty counts.", "--model", "-m")
+STRUCTURES_OR_FEATURES = argument(Path, "Structures, or features (.parquet, .npy).")
+THEIR_STRUCTURES = option(
+    File, "Their structures, for formula, space group and filters.", "--structures", "-s"
+)
 
 OPTIONS: dict[str, Any] = {
     "structures": argument(list[Path], f"{FILES}.", metavar="STRUCTURES"),
@@ -54,17 +72,38 @@ OPTIONS: dict[str, Any] = {
     "file": argument(Path, "matbench_*.json.gz as matminer has it, or a structure table."),
     "folder": argument(Path, "Folder of a run, or of evaluations.", metavar="DIR"),
     "shards": argument(Path, "Folder of structure tables, .parquet."),
+    "query": argument(str, "An id of those searched, a file with structures, or features."),
+    "among": option(Path, "Features to search among, or a saved index.", "--in", "-i"),
+    "first": argument(Path, "Features, or structures."),
+    "second": argument(File, "Features or structures to compare with; within the first if none."),
+    "generated": argument(Path, "Features or structures of generated crystals."),
+    "against": option(Path, "Features or structures that are known."),
+    "k": option(int, "Neighbours of each query.", "-k", min=1),
+    "elements": option(str, "Elements they must hold, joined by commas; -F for no fluorine."),
+    "where": option(str, "Condition on columns: 'band_gap > 1 and nsites < 20'."),
+    "views": option(File, "Features of blocks, for the similarity by view."),
+    "standardise": option(str, "auto, scale, standardise, whiten or none."),
+    "threshold": option(float, "Largest distance of near-duplicates."),
+    "method": option(Text, "coverage, uncertainty or both; both with --model, else coverage."),
+    "labelled": option(File, "Table or list with the ids that have labels already."),
     "out": option(Path, "Folder for the results.", "--out"),
     "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
     "block": BLOCK,
     "output": option(
-        str, "blocks: side by side; bottleneck: its features; auto: these if the run has one."
+        str,
+        "blocks: side by side; bottleneck: its features; auto: these if the run has one; "
+        "physics: named numbers, without weights.",
+    ),
+    ELECTRONIC: option(
+        str, "Numbers of the electrons: taught (predicted from the other views), exact (tight "
+        "binding), full (with spin), or off (without block 7).",
     ),
     "dtype": option(str, "Type of stored features: float32, float16 or int8."),
     "preset": PRESET,
     "epochs": option(Number, "At most so many passes over the training crystals.", min=1),
     "init": option(Text, "Weights to go on from: folder of a run, or a name (info weights)."),
     "resume": option(bool, "Go on where an earlier run stopped.", "--resume"),
+    "pretrain": option(bool, "Train encoders on STRUCTURES instead.", "--pretrain"),
     "force": option(bool, "Replace trained weights that are there.", "--force"),
     "stream": option(bool, "Keep the corpus in shards on disk, not in memory.", "--stream"),
     "devices": option(Number, "Processes or GPUs on each host, under a launcher.", min=1),
@@ -83,6 +122,15 @@ OPTIONS: dict[str, Any] = {
     "targets": several(str, "Label column to predict, or log10(COLUMN)", "--target", "-t"),
     "target": option(Text, "Label column, if it is not clear.", "--target", "-t"),
     "task": option(Text, "Task name, if the file has another name."),
+    "model": argument(Path, "Folder of a property model.", metavar="MODEL"),
+    "labels": option(File, "Table of labels (.csv, .parquet, .xlsx); those of STRUCTURES if none."),
+    "id_column": option(Text, "Its column of ids or file names.", "--id"),
+    "unit": option(Text, "Unit of the label; read from the column's name if not given."),
+    "group": option(Text, "Column of groups that no split may divide; formulas if not given."),
+    "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
+    "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
+    "by_site": option(bool, "Explain elements and sites too."),
+    "level": option(float, "Share of crystals that intervals are to hold.", min=0.5, max=0.999),
     "head": option(str, "ridge, lightgbm, mlp or random_forest."),
     "also": several(str, "NAME=FILE: further features to compare, under this name"),
     "protocol": option(
@@ -106,6 +154,12 @@ OPTIONS: dict[str, Any] = {
         File, "Folder shared by scenarios of the same structures and features: baselines are made "
         "and models on all labels fitted once.",
     ),
+    "color": several(
+        str, "Column of the structures that colours the map; space_group and crystal_system too",
+        "--color", "-c",
+    ),
+    "title": option(Text, "Heading of the page."),
+    "most_structures": option(int, "Crystals that can be seen in 3D, at most.", min=0),
     "umap": option(bool, "Show UMAP beside principal components, where it is installed."),
     "strict": option(bool, "Stop if any structure cannot be used.", "--strict"),
     "symprec": option(float, "Symmetry tolerance in angstrom.", min=1e-6, max=0.5),

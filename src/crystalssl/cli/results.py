@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from crystalssl.cli.console import grid, mean_and_deviation, say
+from crystalssl.evaluation.analysis import count_better
 from crystalssl.evaluation.results import MEAN, THEN, Difference, Results, Summary, select
-from crystalssl.evaluation.statistics import count_better
 
 Entry = TypeVar("Entry")
 

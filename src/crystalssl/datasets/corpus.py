@@ -18,11 +18,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from crystalssl.datasets.neighbours import Neighbours, spans
+from crystalssl.datasets.neighbours import Neighbours, edges_of, spans
 from crystalssl.errors import InputError
 from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
-from crystalssl.representation.batch import BlockBatch, Edges, arrows
+from crystalssl.representation.batch import BlockBatch
+from crystalssl.representation.electronic.view import electron_rows
 from crystalssl.representation.graph import compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
@@ -63,6 +64,8 @@ class Corpus:
         crystal_system: codes 0..6, or ``UNKNOWN_SYSTEM``.
         target_mean: what is taken off each target.
         target_std: what each target is then divided by.
+        electrons: numbers of the electrons (``representation.electronic.view``), NaN where one is
+            not known; None where they were not computed: a batch then computes them.
     """
 
     ids: npt.NDArray[np.str_]
@@ -73,6 +76,7 @@ class Corpus:
     crystal_system: Int[Tensor, "crystal"]
     target_mean: Float[Tensor, "target"]
     target_std: Float[Tensor, "target"]
+    electrons: Float[Tensor, "crystal quantity"] | None = None
 
     @staticmethod
     def from_crystals(source: CanonicalResult | Crystals, *, targets: bool = True) -> Corpus:
@@ -144,8 +148,9 @@ class Corpus:
 
     def identity(self) -> Iterator[bytes]:
         """What distinguishes this corpus from another, piece by piece."""
-        for tensor in (self.values, self.panel.lattice, self.panel.numbers):
-            yield tensor.cpu().numpy().tobytes()
+        for tensor in (self.values, self.panel.lattice, self.panel.numbers, self.electrons):
+            if tensor is not None:
+                yield tensor.cpu().numpy().tobytes()
 
     @property
     def nbytes(self) -> int:
@@ -185,6 +190,31 @@ class Corpus:
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
         return replace(self, target_mean=values.mean(0).float(), target_std=std.float())
 
+    def with_electrons(self, level: str | None = None) -> Corpus:
+        """The same corpus with the numbers of the electrons of all its crystals.
+
+        Arguments and errors as for :meth:`electrons_of`.
+        """
+        return replace(self, electrons=self.electrons_of(np.arange(len(self)), level))
+
+    def electrons_of(
+        self, index: Tensor | npt.ArrayLike, level: str | None = None
+    ) -> Float[Tensor, "crystal quantity"]:
+        """Numbers of the electrons of some crystals, computed where they are not there.
+
+        Args:
+            index: row numbers.
+            level: level of the tight binding; None takes numbers that are there.
+
+        Raises:
+            UnknownNameError: if there is no such level.
+        """
+        rows = self._rows(index)
+        if self.electrons is not None and level is None:
+            return self.electrons[rows]
+        crystals = Crystals.concatenate(list(self.crystals(rows.cpu().numpy())))
+        return torch.from_numpy(electron_rows(crystals, level or "fast")).to(self.device)
+
     def crystals(self, index: npt.ArrayLike) -> Iterator[Crystals]:
         """Some of the crystals as they came, to the rounding of float32; here in one go."""
         panel = self.panel.take(self._rows(index)).to("cpu")
@@ -197,20 +227,32 @@ class Corpus:
             occupancy=panel.occupancy.numpy(),
         )
 
-    def batch(self, index: Tensor | npt.ArrayLike, block: Reader) -> BlockBatch:
+    def batch(
+        self,
+        index: Tensor | npt.ArrayLike,
+        block: Reader,
+        electrons: Float[Tensor, "crystal quantity"] | None = None,
+    ) -> BlockBatch:
         """Gather what a block reads of some crystals, in the order of the index.
 
         Args:
             index: row numbers; repeats are fine.
             block: block class or instance; only ``group`` and ``uses_graph`` are read.
+            electrons: numbers of these crystals' electrons to take in place of the corpus's.
         """
         rows = self._rows(index)
         panel = self.panel.take(rows)
-        columns, valid = group_rows(panel, block.group)
+        first = self.panel.offsets[rows]
+        if block.group == layout.ELECTRONIC:
+            numbers = self.electrons_of(rows) if electrons is None else electrons
+            valid = numbers.isfinite()
+            columns = numbers.masked_fill(~valid, 0.0).unsqueeze(-1)
+        else:
+            columns, valid = group_rows(panel, block.group)
         return BlockBatch(
             rows=columns,
             valid=valid,
-            edges=self._edges(rows, panel) if block.uses_graph else None,
+            edges=edges_of(self.neighbours, rows, first, panel) if block.uses_graph else None,
             targets=(self.values[rows] - self.target_mean) / self.target_std,
             crystal_system=self.crystal_system[rows].long(),
             histogram=self.histogram[rows],
@@ -219,26 +261,16 @@ class Corpus:
     def take(self, index: Tensor | npt.ArrayLike) -> Corpus:
         """Select crystals by row number; the statistics of the targets stay."""
         rows = self._rows(index)
-        held = self.neighbours
         site, _ = spans(self.panel.offsets[rows], self.panel.site_counts[rows])
-        counts = held.offsets.diff()[rows]
-        edge, _ = spans(held.offsets[rows], counts)
-        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
         return replace(
             self,
             ids=self.ids[rows.cpu().numpy()],
             panel=self.panel.take(rows),
-            neighbours=Neighbours(
-                offsets=offsets,
-                degree=held.degree[site],
-                target=held.target[edge],
-                image=held.image[edge],
-                distance=held.distance[edge],
-            ),
+            neighbours=self.neighbours.take(rows, site),
             values=self.values[rows],
             histogram=self.histogram[rows],
             crystal_system=self.crystal_system[rows],
+            electrons=None if self.electrons is None else self.electrons[rows],
         )
 
     def save(self, path: Path) -> Path:
@@ -288,24 +320,6 @@ class Corpus:
         if not isinstance(index, Tensor):
             index = torch.from_numpy(np.asarray(index, dtype=np.int64))
         return index.to(device=self.device, dtype=torch.int64)
-
-    def _edges(self, rows: Int[Tensor, "row"], panel: PanelSource) -> Edges:
-        """Edges of a batch, sites numbered through it; ``panel`` holds its crystals."""
-        held, sites = self.neighbours, panel.site_counts
-        site, _ = spans(self.panel.offsets[rows], sites)
-        degree = held.degree[site].long()
-        counts = held.offsets.diff()[rows]
-        edge, crystal = spans(held.offsets[rows], counts)
-        first = sites.cumsum(0) - sites
-        source = torch.repeat_interleave(degree, output_size=len(edge))
-        target, image = held.target[edge].long() + first[crystal], held.image[edge].long()
-        return Edges(
-            source=source,
-            target=target,
-            image=image,
-            distance=held.distance[edge],
-            arrow=arrows(panel.frac, panel.lattice, crystal, (source, target, image)),
-        )
 
     def _tensors(self) -> dict[str, Tensor]:
         """All tensors under flat names."""

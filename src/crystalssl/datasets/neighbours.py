@@ -11,6 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from crystalssl.representation.batch import Edges, arrows
+from crystalssl.representation.panel_source import PanelSource
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbours:
@@ -30,6 +33,25 @@ class Neighbours:
     image: Int[Tensor, "edge 3"]
     distance: Float[Tensor, "edge"]
 
+    def take(self, rows: Int[Tensor, "row"], site: Int[Tensor, "site"]) -> Neighbours:
+        """The neighbours of some crystals.
+
+        Args:
+            rows: crystals to take.
+            site: their sites, one crystal's after another's.
+        """
+        counts = self.offsets.diff()[rows]
+        edge, _ = spans(self.offsets[rows], counts)
+        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.offsets.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        return Neighbours(
+            offsets=offsets,
+            degree=self.degree[site],
+            target=self.target[edge],
+            image=self.image[edge],
+            distance=self.distance[edge],
+        )
+
 
 def spans(
     starts: Int[Tensor, "item"], counts: Int[Tensor, "item"]
@@ -44,3 +66,34 @@ def spans(
     item = torch.repeat_interleave(counts, output_size=total)
     first = starts - (counts.cumsum(0) - counts)
     return first[item] + torch.arange(total, device=starts.device), item
+
+
+def edges_of(
+    held: Neighbours,
+    rows: Int[Tensor, "row"],
+    first_site: Int[Tensor, "row"],
+    panel: PanelSource,
+) -> Edges:
+    """Edges of a batch of crystals, sites numbered through it.
+
+    Args:
+        held: neighbours of all crystals.
+        rows: crystals of the batch.
+        first_site: number of the first site of each among those of all crystals.
+        panel: the crystals of the batch.
+    """
+    sites = panel.site_counts
+    site, _ = spans(first_site, sites)
+    degree = held.degree[site].long()
+    counts = held.offsets.diff()[rows]
+    edge, crystal = spans(held.offsets[rows], counts)
+    first = sites.cumsum(0) - sites
+    source = torch.repeat_interleave(degree, output_size=len(edge))
+    target, image = held.target[edge].long() + first[crystal], held.image[edge].long()
+    return Edges(
+        source=source,
+        target=target,
+        image=image,
+        distance=held.distance[edge],
+        arrow=arrows(panel.frac, panel.lattice, crystal, (source, target, image)),
+    )

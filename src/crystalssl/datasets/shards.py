@@ -264,6 +264,7 @@ def joined(corpora: Sequence[Corpus]) -> Corpus:
         for f in fields(Neighbours)
         if f.name != "offsets"
     }
+    electrons = [each.electrons for each in corpora if each.electrons is not None]
     return replace(
         first,
         ids=np.concatenate([each.ids for each in corpora]),
@@ -274,6 +275,7 @@ def joined(corpora: Sequence[Corpus]) -> Corpus:
         values=torch.cat([each.values for each in corpora]),
         histogram=torch.cat([each.histogram for each in corpora]),
         crystal_system=torch.cat([each.crystal_system for each in corpora]),
+        electrons=torch.cat(electrons) if len(electrons) == len(corpora) else None,
     )
 
 

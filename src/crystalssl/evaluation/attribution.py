@@ -1,4 +1,4 @@
-"""A fitted head and some rows -> SHAP values: what each column adds to each prediction.
+"""A fitted head and some rows -> SHAP values of its columns, and the shares of groups of them.
 
 Trees: exact path-dependent SHAP values, by LightGBM's own routine (the one shap.TreeExplainer
 calls). Networks: expected gradients over background rows, by shap.GradientExplainer, an average of
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import missing_extra
+from crystalssl.evaluation.statistics import percentile_interval, resample_counts
 from crystalssl.models.arrays import Features, Floats, Index
 from crystalssl.models.boosting import FittedLightGBM
 
@@ -164,3 +165,54 @@ def _gradient_explainer(network: Any, reference: Any, batch: int) -> Any:
     except ImportError as error:
         raise missing_extra("shap", "boosting", "Explaining a network") from error
     return shap.GradientExplainer(network, reference, batch_size=batch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shares:
+    """Shares of all features together and of each section.
+
+    Attributes:
+        share: (shares,) of absolute SHAP values.
+        low: (shares,) lower ends of their bootstrap intervals.
+        high: (shares,) upper ends.
+        of_all: (shares,) of all columns.
+        of_varying: (shares,) of the columns that vary over training rows.
+    """
+
+    share: Floats
+    low: Floats
+    high: Floats
+    of_all: Floats
+    of_varying: Floats
+
+
+def share_values(
+    absolute: Floats, members: Floats, columns: tuple[Floats, Floats], resamples: int, seed: int
+) -> Shares:
+    """Shares of sections, or of several sections together.
+
+    Args:
+        absolute: (m, sections) sums of absolute SHAP values of each explained row; sections are
+            disjoint and make up the whole.
+        members: (sections, shares) 1 where a section belongs to a share, else 0.
+        columns: (sections,) columns of each, constant ones included, and those that vary.
+        resamples: bootstrap resamples of the m rows.
+        seed: their seed.
+    """
+    counts = resample_counts(len(absolute), resamples, seed)
+    resampled = _normalised(counts @ absolute) @ members  # (resamples, shares)
+    ends = np.array([percentile_interval(values) for values in resampled.T])
+    share, of_all, of_varying = (
+        _normalised(sums[None])[0] @ members for sums in (absolute.sum(axis=0), *columns)
+    )
+    return Shares(
+        share=share, low=ends[:, 0], high=ends[:, 1], of_all=of_all, of_varying=of_varying
+    )
+
+
+def _normalised(sums: Floats) -> Floats:
+    """(resamples, sections) shares; equal ones where a model ignores everything."""
+    total = sums.sum(axis=1, keepdims=True)
+    empty = total == 0
+    shares: Floats = np.where(empty, 1 / sums.shape[1], sums / np.where(empty, 1.0, total))
+    return shares

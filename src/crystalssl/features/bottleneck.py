@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.extract import one_thread_each
-from crystalssl.features.features import Features
+from crystalssl.features.features import PHYSICS, Features
 from crystalssl.files import atomic_set, check_version, json_text, read_json
 from crystalssl.hub.card import record_of
 from crystalssl.hub.tensors import pack_tensors, read_tensors
@@ -249,7 +249,9 @@ def find_output(run: Path | str, output: str, blocks: Iterable[str]) -> Path | N
         folder = there.get(BOTTLENECK)
         return folder if folder and list(load_card(folder).widths) == list(blocks) else None
     if output not in there:
-        raise unknown_name("output", output, [AUTO, BLOCKS, *there], "crystalssl info weights")
+        raise unknown_name(
+            "output", output, [AUTO, BLOCKS, PHYSICS, *there], "crystalssl info weights"
+        )
     needed = list(load_card(there[output]).widths)
     if needed != list(blocks):
         raise InputError(
@@ -268,9 +270,11 @@ def unused_bottleneck(run: Path | str, output: str, blocks: Iterable[str]) -> st
         output: as for :func:`find_output`.
         blocks: names of the blocks in use.
     """
+    if output != AUTO:
+        return ""
     names = list(blocks)
     folder = find_bottlenecks(find_run(run)).get(BOTTLENECK)
-    if output != AUTO or folder is None or find_output(run, AUTO, names) is not None:
+    if folder is None or find_output(run, AUTO, names) is not None:
         return ""
     return (
         f"Not mixed: the bottleneck of {run} reads {', '.join(load_card(folder).widths)}, in use "

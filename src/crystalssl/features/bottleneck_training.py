@@ -89,6 +89,7 @@ def train_bottleneck(
     val: Index,
     config: BottleneckConfig | None = None,
     *,
+    init: Bottleneck | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> BottleneckOutcome:
     """Train a bottleneck; the same seed gives the same weights on a CPU.
@@ -100,10 +101,12 @@ def train_bottleneck(
         train: rows to train on; those of features that are not finite are left out.
         val: rows that figures are taken from, likewise.
         config: settings.
+        init: one of the same width to go on from; columns of blocks that it does not read, or not
+            as wide, begin at random.
         progress: called with epochs done and in all.
 
     Raises:
-        InputError: if there is only one block, or too few crystals.
+        InputError: if there is only one block, or too few crystals, or ``init`` has another width.
     """
     config = config or BottleneckConfig()
     matrix = torch.from_numpy(features.matrix)  # (crystal, feature)
@@ -119,6 +122,8 @@ def train_bottleneck(
     bottleneck = Bottleneck(features.widths, config.width, linear)
     bottleneck.mean.copy_(matrix[train].mean(0))
     bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
+    if init is not None:
+        _begin_with(bottleneck, init)
     inputs = bottleneck.standardise(matrix)
     del matrix
     truth = None if not targets else _standardised(np.concatenate(targets, axis=1), train)
@@ -128,6 +133,27 @@ def train_bottleneck(
         bottleneck.mix.weight.copy_(bottleneck.mix.weight.half().float())
     figures = {"losses": losses, **_figures(bottleneck.eval(), heads, inputs, truth, val)}
     return BottleneckOutcome(bottleneck=bottleneck, figures=figures)
+
+
+@torch.no_grad()
+def _begin_with(bottleneck: Bottleneck, init: Bottleneck) -> None:
+    """Take over what another bottleneck learnt of the blocks that both read."""
+    if (init.mix.out_features, init.linear) != (bottleneck.mix.out_features, bottleneck.linear):
+        raise InputError(
+            f"The bottleneck to go on from gives {init.mix.out_features} features, {init.linear} "
+            f"linear; expected {bottleneck.mix.out_features} and {bottleneck.linear}."
+        )
+    both = {n for n, width in bottleneck.widths.items() if init.widths.get(n) == width}
+    here, there = (_by_block(one) for one in (bottleneck, init))
+    for name in both:
+        here[name].copy_(there[name])
+    bottleneck.mix.bias.copy_(init.mix.bias)
+
+
+def _by_block(bottleneck: Bottleneck) -> dict[str, Tensor]:
+    """(mixed, feature) weights of each block, views of the bottleneck's own."""
+    weights = torch.split(bottleneck.mix.weight, list(bottleneck.widths.values()), dim=1)
+    return dict(zip(bottleneck.widths, weights, strict=True))
 
 
 def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:

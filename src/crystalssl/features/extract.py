@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,14 @@ from crystalssl.datasets.samplers import Index, pack
 from crystalssl.datasets.shards import joined
 from crystalssl.devices import choose_device
 from crystalssl.features.features import UNTRAINED, Features, Origin, feature_names
+from crystalssl.features.student import Student
+from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
 __all__ = ["Features", "extract", "feature_names"]
+
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 CHUNK_ATOMS = 131_072
 """Sites that are turned into a corpus at a time."""
@@ -48,6 +52,7 @@ def extract(
     device: torch.device | str | None = None,
     max_atoms: int | None = None,
     max_crystals: int | None = None,
+    electrons: Student | str | None = None,
     origins: Sequence[Origin] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
@@ -64,6 +69,9 @@ def extract(
         device: where to compute; a CUDA GPU if there is one by default.
         max_atoms: sites encoded at a time; by default what suits the device.
         max_crystals: crystals encoded at a time; by default what suits the device.
+        electrons: what a block that reads numbers of the electrons is given: those that a student
+            predicts from the blocks before it, or those of a level of the tight binding. None takes
+            what the corpus holds, and level ``fast`` where it holds none.
         origins: the weights of the encoders, remembered with the features.
         progress: called with the number of crystals done and the number of all.
 
@@ -89,8 +97,15 @@ def extract(
             stack.enter_context(_ready(block, there))
         pool = stack.enter_context(one_thread_each(there))
         stack.enter_context(_exact_convolutions(there))
+        student = electrons if isinstance(electrons, Student) else None
+        if student is not None:
+            student = stack.enter_context(_ready(student, there))
+        reads = any(block.group == layout.ELECTRONIC for block in encoders.values())
         for corpus, first, plan in _planned(crystals, there, max_atoms, max_crystals):
-            encode = partial(_encode, corpus.to(there), encoders, blocks, first)
+            if reads and student is None:  # on all cores, and not once a batch
+                level = electrons if isinstance(electrons, str) else None
+                corpus = corpus.with_electrons(level)
+            encode = partial(_encode, corpus.to(there), encoders, student, blocks, first)
             for count in pool.map(encode, plan):
                 done += count
                 if progress is not None:
@@ -187,15 +202,21 @@ def extract_untrained(
 def _encode(
     corpus: Corpus,
     encoders: Mapping[str, Block],
+    student: Student | None,
     blocks: Mapping[str, npt.NDArray[np.float32]],
     first: int,
     rows: Index,
 ) -> int:
     """Encode some rows of a corpus into ``blocks``, where its row 0 is row ``first``."""
+    made: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         for name, block in encoders.items():
-            features = block.encode(corpus.batch(rows, block)).features
-            blocks[name][first + rows] = features.float().cpu().numpy()
+            predicted = None
+            if student is not None and block.group == layout.ELECTRONIC:
+                predicted = student(torch.cat([made[read] for read in student.widths], dim=1))
+            batch = corpus.batch(rows, block, predicted)
+            made[name] = block.encode(batch).features.float()
+            blocks[name][first + rows] = made[name].cpu().numpy()
     return len(rows)
 
 
@@ -250,12 +271,11 @@ def _planned(
 
 
 @contextmanager
-def _ready(block: Block, device: torch.device) -> Iterator[None]:
-    """A block in evaluation mode on a device, put back afterwards."""
-    training = block.training
-    home = next((parameter.device for parameter in block.parameters()), torch.device("cpu"))
+def _ready(model: Model, device: torch.device) -> Iterator[Model]:
+    """A block or a student in evaluation mode on a device, put back afterwards."""
+    training = model.training
+    home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        block.eval().to(device)
-        yield
+        yield model.eval().to(device)
     finally:
-        block.train(training).to(home)
+        model.train(training).to(home)

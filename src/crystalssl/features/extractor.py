@@ -7,17 +7,17 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import resolve_blocks
+from crystalssl.blocks.registry import known_blocks, resolve_blocks
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import (
     AUTO,
     BOTTLENECK,
@@ -27,10 +27,25 @@ from crystalssl.features.bottleneck import (
     load_card,
 )
 from crystalssl.features.extract import extract
-from crystalssl.features.features import Features, Origin, origin_of
+from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
+from crystalssl.features.physics import physics_checksum, physics_features, physics_names
+from crystalssl.features.student import (
+    Student,
+    check_student,
+    find_student,
+    load_student,
+    load_student_card,
+)
 from crystalssl.hub.weights import load_cards, load_run, run_folders
+from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
+
+TAUGHT: str = "taught"
+OFF: str = "off"
+ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
+"""Ways to the numbers of the electrons, and the level of the tight binding that each runs:
+predicted by the student of the weights, computed, computed with spin, or without the block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,21 +55,33 @@ class Extractor:
     Attributes:
         encoders: block of each name.
         bottleneck: what mixes their features, or None.
+        electrons: where a block that reads numbers of the electrons has them from: a student, or a
+            level of the tight binding; None if no block does.
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
+        physics: whether named numbers are computed instead; there are no encoders then.
     """
 
     encoders: Mapping[str, Block]
     bottleneck: Bottleneck | None
+    electrons: Student | str | None
     origins: tuple[Origin, ...]
     device: str | None
+    physics: bool = False
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, or of the bottleneck."""
+        if self.physics:
+            return {PHYSICS: len(physics_names())}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
         return {name: block.width for name, block in self.encoders.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return physics_names() if self.physics else feature_names(self.widths)
 
     @property
     def width(self) -> int:
@@ -76,12 +103,24 @@ class Extractor:
         progress: Callable[[int, int], None] | None = None,
         max_crystals: int | None = None,
     ) -> Features:
-        """Features of the blocks, not mixed."""
+        """Features of the blocks, not mixed.
+
+        Raises:
+            InputError: if named physics is asked for of a corpus, which lacks space groups.
+        """
+        if self.physics:
+            if isinstance(source, Corpus):
+                raise InputError(
+                    "Named physics needs canonical crystals, got a corpus. Give the result of "
+                    "canonicalize."
+                )
+            return physics_features(source, progress)
         return extract(
             source,
             self.encoders,
             device=self.device,
             max_crystals=max_crystals,
+            electrons=self.electrons,
             origins=self.origins,
             progress=progress,
         )
@@ -100,7 +139,9 @@ class ExtractorConfig:
         blocks: names of the blocks to use; all that there are if empty.
         symprec: tolerance of the symmetry search in angstrom.
         device: where encoders run; a CUDA GPU if there is one by default.
-        output: ``auto``, ``blocks``, or the name of a bottleneck (``bottleneck.find_output``).
+        output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
+            ``physics``, which needs no weights.
+        electronic: a key of ``ELECTRONIC_WAYS``.
     """
 
     weights: str = "default"
@@ -108,6 +149,7 @@ class ExtractorConfig:
     symprec: float = SYMPREC
     device: str | None = None
     output: str = AUTO
+    electronic: str = TAUGHT
 
     @staticmethod
     def of(
@@ -117,6 +159,7 @@ class ExtractorConfig:
         output: str = AUTO,
         symprec: float = SYMPREC,
         device: str | None = None,
+        electronic: str = TAUGHT,
     ) -> ExtractorConfig:
         """From what a user named; folders by absolute path, for worker processes too.
 
@@ -126,11 +169,15 @@ class ExtractorConfig:
             output: as the attribute.
             symprec: as the attribute.
             device: as the attribute.
+            electronic: as the attribute.
 
         Raises:
-            InputError: if there are no such weights, or they lack a block.
-            UnknownNameError: if there is no such block.
+            InputError: if there are no such weights, they lack a block, or there is no student
+                that can predict the electrons for these blocks.
+            UnknownNameError: if there is no such block or way to the electrons.
         """
+        if output == PHYSICS:
+            return ExtractorConfig(symprec=symprec, device=device, output=output)
         there = run_folders(weights)
         wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
         missing = [name for name in wanted if name not in there]
@@ -140,9 +187,12 @@ class ExtractorConfig:
                 "Choose among these with --block (blocks=), or pre-train the others."
             )
         source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
-        return ExtractorConfig(
-            weights=source, blocks=tuple(wanted), symprec=symprec, device=device, output=output
-        )
+        config = ExtractorConfig(
+            weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
+            device=device, output=output, electronic=electronic,
+        )  # fmt: skip
+        config.student_folder()
+        return config
 
     def encoders(self) -> dict[str, Block]:
         """The trained blocks.
@@ -152,14 +202,48 @@ class ExtractorConfig:
             UnknownNameError: if the weights lack a block.
         """
         sums = tuple(card.sha256 for card in load_cards(self.weights).values())
-        return dict(_loaded(self.weights, self.blocks, sums))
+        return dict(_loaded(self.weights, self._names(), sums))
 
     def checksums(self) -> list[str]:
-        """Checksums of the weights in use, those of the bottleneck last."""
+        """Checksums of the weights in use, those of student and bottleneck last."""
+        if self.output == PHYSICS:
+            return [physics_checksum()]
         encoders = self.encoders()
         sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
+        student = self.student_folder()
+        if student is not None:
+            sums.append(load_student_card(student).sha256)
         folder = find_output(self.weights, self.output, encoders)
         return sums if folder is None else [*sums, load_card(folder).sha256]
+
+    def _names(self) -> tuple[str, ...]:
+        """Names of the blocks in use."""
+        return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
+
+    def student_folder(self) -> Path | None:
+        """The student that predicts the electrons; None if no block reads them, or not from one.
+
+        Raises:
+            InputError: if there is none that can.
+            UnknownNameError: if there is no such way to the electrons.
+        """
+        names = self._names()
+        readers = _readers_of_electrons().intersection(names)
+        if not readers or self.electronic != TAUGHT:
+            return None
+        folder = find_student(self.weights)
+        sums = {n: card.sha256 for n, card in load_cards(self.weights).items() if n in names}
+        why = "there is none"
+        if folder is not None:
+            why = check_student(load_student_card(folder), sums)
+        if why:
+            raise InputError(
+                f"No student of {self.weights} can predict what block {', '.join(readers)} reads "
+                f"beside {', '.join(n for n in names if n not in readers) or 'no other'}: {why}. "
+                "Take --electronic exact (electronic='exact') to compute it, or off to leave the "
+                "block out; `crystalssl pretrain` of all blocks teaches a student."
+            )
+        return folder
 
     def extractor(self) -> Extractor:
         """Encoders with what follows them.
@@ -170,14 +254,50 @@ class ExtractorConfig:
             UnknownNameError: if there is no such block or output.
         """
         choose_device(self.device)
+        if self.output == PHYSICS:
+            return Extractor(
+                encoders={},
+                bottleneck=None,
+                electrons=None,
+                origins=(),
+                device=self.device,
+                physics=True,
+            )  # fmt: skip
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
+        student = self.student_folder()
+        level = ELECTRONIC_WAYS[self.electronic]
         return Extractor(
             encoders=encoders,
             bottleneck=None if folder is None else load_bottleneck(folder),
+            electrons=level if student is None else load_student(student),
             origins=(origin_of(self.weights, encoders),),
             device=self.device,
         )
+
+
+def _readers_of_electrons() -> set[str]:
+    """Names of the blocks that read numbers of the electrons."""
+    return {block.name for block in known_blocks() if block.group == layout.ELECTRONIC}
+
+
+def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
+    """The blocks in use: where the electrons are off, those that do not read them.
+
+    Raises:
+        InputError: if none is left.
+        UnknownNameError: if there is no such way to the electrons.
+    """
+    if electronic not in ELECTRONIC_WAYS:
+        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
+    readers = _readers_of_electrons() if electronic == OFF else set()
+    kept = tuple(name for name in names if name not in readers)
+    if not kept:
+        raise InputError(
+            f"Got --electronic {OFF} with no block that reads anything else. Name other blocks, or "
+            f"take --electronic exact."
+        )
+    return kept
 
 
 @lru_cache(maxsize=1)

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.blocks.registry import known_blocks, list_blocks
 from crystalssl.errors import InputError, MissingExtraError, Skip, unknown_name
-from crystalssl.hub.weights import load_cards
 
 UNTRAINED = "untrained"
 """What stands in place of a name or folder for encoders that were never trained."""
 ID = "immutable_id"
 """Name of the column of ids."""
+PHYSICS = "physics"
+"""Name of the block of named numbers, of which some have no meaning for a crystal: NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +122,11 @@ class Features:
         return Features(ids=self.ids, blocks=chosen, origins=self.origins)
 
     def finite(self) -> tuple[Features, list[Skip]]:
-        """The rows without NaN and infinity, and a skip for each other one."""
-        good = {n: np.asarray(np.isfinite(v).all(axis=1)) for n, v in self.blocks.items()}
+        """The rows without NaN and infinity, and a skip for each other one; physics may be NaN."""
+        good = {
+            n: np.asarray((np.isfinite(v) | ((n == PHYSICS) & np.isnan(v))).all(axis=1))
+            for n, v in self.blocks.items()
+        }
         rows: npt.NDArray[np.bool_] = np.ones(len(self), bool)
         for mask in good.values():
             rows = rows & mask
@@ -222,6 +225,8 @@ def origin_of(weights: str | Path, blocks: Iterable[str]) -> Origin:
     Raises:
         InputError: if there is no such run.
     """
+    from crystalssl.hub.weights import load_cards  # torch; whoever reads features goes without
+
     cards = {} if weights == UNTRAINED else load_cards(weights)
     checksums = {name: cards[name].sha256 for name in blocks if name in cards}
     return Origin(weights=str(weights), sha256=checksums)
@@ -233,6 +238,8 @@ def blocks_behind(features: Features) -> tuple[str, ...]:
     Baselines without training must be of the same blocks. Features of unknown origin are compared
     with all blocks there are.
     """
+    from crystalssl.blocks.registry import known_blocks, list_blocks  # torch, as above
+
     named = {name for origin in features.origins for name in origin.sha256} or set(features.blocks)
     known = [block.name for block in known_blocks() if block.name in named]
     return tuple(known or [block.name for block in list_blocks()])

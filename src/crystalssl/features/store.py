@@ -9,6 +9,7 @@ Features may be stored as float16 or int8 (``precision.py``) and are float32 onc
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +23,20 @@ from crystalssl.features.features import ID, Features, Origin, feature_names, re
 from crystalssl.features.precision import Steps
 from crystalssl.features.writer import (
     FEATURES_VERSION,
+    NAMES,
     ORIGINS,
     VERSION,
     matrix_of,
     sidecars,
     write_features,
 )
-from crystalssl.files import check, check_version, read_json
+from crystalssl.files import check, check_version, load_npy, read_json
 from crystalssl.representation.ftcp_files import find_ids, read_ids
 
-__all__ = ["Features", "load_features", "save_features", "save_npy", "save_parquet"]
+__all__ = [
+    "Features", "count_features", "iter_features", "load_features", "save_features", "save_npy",
+    "save_parquet",
+]  # fmt: skip
 
 UNNAMED = "features"
 """Name of the only block of an array that came without names."""
@@ -83,11 +88,59 @@ def load_features(path: Path) -> Features:
     raise InputError(f"Got features {path.name!r}, expected a file that ends in .parquet or .npy.")
 
 
+def iter_features(path: Path, rows: int = 8192) -> Iterator[Features]:
+    """What :func:`load_features` gives, a few rows at a time, for files larger than memory.
+
+    Args:
+        path: the file.
+        rows: rows of every batch but the last; a file without rows gives one empty batch.
+
+    Raises:
+        InputError: as :func:`load_features`.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet" or not path.is_file():
+        whole = load_features(path)
+        for start in range(0, max(len(whole), 1), rows):
+            yield whole.between(start, start + rows)
+        return
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            schema, empty = file.schema_arrow, True
+            for batch in file.iter_batches(rows):
+                empty = False
+                yield _of_table(pa.Table.from_batches([batch], schema=schema), path)
+            if empty:
+                yield _of_table(schema.empty_table(), path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"Cannot read the features {path}: {error}. Extract again.") from error
+
+
+def count_features(path: Path) -> tuple[int, int]:
+    """Rows and columns of a features file.
+
+    Raises:
+        InputError: as :func:`load_features`.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet" or not path.is_file():
+        whole = load_features(path)
+        return len(whole), len(whole.names)
+    first = next(iter_features(path, 1))
+    with pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows), len(first.names)
+
+
 def _load_parquet(path: Path) -> Features:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"Cannot read the features {path}: {error}. Extract again.") from error
+    return _of_table(table, path)
+
+
+def _of_table(table: pa.Table, path: Path) -> Features:
+    """Features of rows of a Parquet file."""
     notes = table.schema.metadata or {}
     version = notes.get(VERSION.encode(), b"0")
     check_version(int(version) if version.isdigit() else str(version), FEATURES_VERSION, path)
@@ -100,8 +153,18 @@ def _load_parquet(path: Path) -> Features:
     return Features(
         ids=np.array(table[ID].to_pylist(), dtype=np.str_),
         blocks={name: _matrix(table, name) for name in lists},
+        names=_names_in(notes, path),
         origins=read_origins(notes.get(ORIGINS.encode()), path),
     )
+
+
+def _names_in(notes: Mapping[bytes, bytes], path: Path) -> tuple[str, ...]:
+    """Names of columns that are not numbered by block; none where they are."""
+    try:
+        names = json.loads(notes.get(NAMES.encode(), b"[]"))
+        return tuple(str(name) for name in names)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} has damaged feature names. Extract again.") from error
 
 
 def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
@@ -119,18 +182,17 @@ def _matrix(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
 
 def _load_npy(path: Path) -> Features:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError, MemoryError) as error:
+        array = np.array(load_npy(path))
+    except (OSError, ValueError, MemoryError) as error:
         raise InputError(
             f"Cannot read the features {path}: it is no .npy array of numbers, cut off, or holds "
             "Python objects, which are never loaded. Save it with numpy.save after "
             "array.astype('float32'), or extract again."
         ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(
-            f"{path} holds {got}, expected numbers of shape (crystals, features). "
-            "Save one row for each crystal."
+            f"{path} holds {array.dtype} {array.shape}, expected numbers of shape (crystals, "
+            "features). Save one row for each crystal."
         )
     told = _read_names(path, array.shape[1])
     if sum(told.widths.values()) != array.shape[1]:

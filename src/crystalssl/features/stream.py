@@ -26,10 +26,11 @@ from crystalssl.errors import InputError, Skip, worker_died
 from crystalssl.features.bottleneck import MIX_ROWS
 from crystalssl.features.extract import whole_batches
 from crystalssl.features.extractor import Extractor, ExtractorConfig
-from crystalssl.features.features import ID, Features, regroup
+from crystalssl.features.features import ID, PHYSICS, Features, regroup
+from crystalssl.features.physics import physics_features
 from crystalssl.features.writer import write_features
 from crystalssl.processes import obey_parent, usable_cores, worker_pool
-from crystalssl.structures.canonical import canonicalize
+from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.ids import unique_ids
 from crystalssl.structures.table import from_arrow
@@ -187,21 +188,36 @@ def prepare(piece: Piece, symprec: float) -> Prepared:
     Raises:
         InputError: if it lacks the columns of a structure table.
     """
-    read = from_arrow(piece.table, piece.source, piece.first_row)
-    canonical = canonicalize(read.crystals.with_columns(None), symprec=symprec)
-    late = [replace(skip, file=piece.source) for skip in canonical.skipped]
+    canonical, skipped = _canonical(piece, symprec)
     some = len(canonical.crystals) > 0
     return Prepared(
         corpus=Corpus.from_crystals(canonical, targets=False) if some else None,
-        skipped=[*read.skipped, *late],
+        skipped=skipped,
         rows=len(piece.table),
     )
+
+
+def _canonical(piece: Piece, symprec: float) -> tuple[CanonicalResult, list[Skip]]:
+    """Canonical crystals of a piece, and all its rows that cannot be used."""
+    read = from_arrow(piece.table, piece.source, piece.first_row)
+    canonical = canonicalize(read.crystals.with_columns(None), symprec=symprec)
+    late = [replace(skip, file=piece.source) for skip in canonical.skipped]
+    return canonical, [*read.skipped, *late]
+
+
+def _physics(piece: Piece, symprec: float) -> Described:
+    """Named numbers of a piece, which need its crystals and no weights."""
+    canonical, skipped = _canonical(piece, symprec)
+    return Described(features=physics_features(canonical), skipped=skipped)
 
 
 def _described(
     table: Path, config: ExtractorConfig, extractor: Extractor, workers: int
 ) -> Iterator[Described]:
-    """Features of the blocks for all rows, in order."""
+    """Features of the blocks, or named numbers, for all rows, in order."""
+    if config.output == PHYSICS:
+        yield from _physics_of(table, config.symprec, workers)
+        return
     pending: list[Skip] = []  # go with the next features, so that every row is told of once
     with _encoders(table, config, extractor, workers, pending) as batches:
         for batch in _alive(batches):
@@ -213,7 +229,17 @@ def _described(
     yield Described(features=extractor.encode(Crystals.empty()), skipped=pending)
 
 
-def _alive(batches: Iterator[Features]) -> Iterator[Features]:
+def _physics_of(table: Path, symprec: float, workers: int) -> Iterator[Described]:
+    """Named numbers piece by piece, made here or by workers of one core each."""
+    if workers <= 1:
+        for piece in pieces(table):
+            yield _physics(piece, symprec)
+        return
+    with worker_pool(workers, obey_parent, 1) as pool:
+        yield from _alive(in_order(pool, _physics, pieces(table), 2 * workers, symprec))
+
+
+def _alive(batches: Iterator[Result]) -> Iterator[Result]:
     try:
         yield from batches
     except BrokenExecutor as error:
@@ -240,9 +266,9 @@ def _encoders(
     on_cpu = device.type == "cpu"
     start: tuple[Any, ...] = (obey_parent, max(1, usable_cores() // workers))
     with worker_pool(workers, *((_load_extractor, config) if on_cpu else start)) as pool:
-        prepared = _in_order(pool, prepare, pieces(table), 2 * workers, config.symprec)
+        prepared = in_order(pool, prepare, pieces(table), 2 * workers, config.symprec)
         cut = whole_batches(corpora(prepared), device)
-        yield _in_order(pool, _encode, cut, 2 * workers) if on_cpu else map(extractor.encode, cut)
+        yield in_order(pool, _encode, cut, 2 * workers) if on_cpu else map(extractor.encode, cut)
 
 
 _EXTRACTOR: list[Extractor] = []  # of a worker process
@@ -260,7 +286,7 @@ def _encode(corpus: Corpus) -> Features:
     return _EXTRACTOR[0].encode(corpus)
 
 
-def _in_order(
+def in_order(
     pool: Executor,
     work: Callable[..., Result],
     tasks: Iterator[Any],

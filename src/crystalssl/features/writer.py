@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError
-from crystalssl.features.features import ID, Features, record_origins, regroup
+from crystalssl.features.features import ID, Features, feature_names, record_origins, regroup
 from crystalssl.features.precision import Span, Steps, check_dtype, stored
 from crystalssl.files import atomic, atomic_set, describe, exclusive, json_text, scratch
 
@@ -29,7 +29,7 @@ FEATURES_VERSION = 1
 """Version of the layouts that this package writes."""
 ROWS = 8192
 """Rows written at a time, and rows of a row group."""
-ORIGINS, VERSION = "crystalssl.origins", "crystalssl.version"
+ORIGINS, VERSION, NAMES = "crystalssl.origins", "crystalssl.version", "crystalssl.names"
 """Keys of the metadata of a Parquet file."""
 _ARROW = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 
@@ -103,6 +103,8 @@ def _schema(shape: Features, path: Path, dtype: str, steps: Mapping[str, Steps])
     metadata = {VERSION: str(FEATURES_VERSION)}
     if shape.origins:
         metadata[ORIGINS] = json.dumps(record_origins(shape.origins, path))
+    if shape.names != feature_names(shape.widths):
+        metadata[NAMES] = json.dumps(shape.names)
     return pa.schema(fields, metadata)
 
 

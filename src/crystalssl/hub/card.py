@@ -6,6 +6,7 @@ Plain JSON. Written by ``weights.save_weights`` and checked by ``weights.load_we
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -137,10 +138,13 @@ def record_of(cls: type[Record], value: Any, path: Path) -> Record:
     for name, entry in known.items():
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             raise InputError(f"{path} lacks the field {name!r}. Train or download it again.")
-    kinds = get_type_hints(cls)
+    kinds = _kinds(cls)  # type: ignore[arg-type]  # a class is hashable
     return cls(
         **{name: _fitting(value[name], kinds[name], f"{name!r} of {path}") for name in value}
     )
+
+
+_kinds = cache(get_type_hints)  # evaluates every annotation
 
 
 def _fitting(value: Any, kind: Any, name: str, depth: int = 0) -> Any:

@@ -17,7 +17,7 @@ from crystalssl import __version__
 from crystalssl.blocks.contract import Block
 from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.files import atomic_set, remove
+from crystalssl.files import atomic_set, remove, write_bytes
 from crystalssl.hub.card import CARD_FILE, ModelCard
 from crystalssl.hub.seen import SEEN_FILE, Seen
 from crystalssl.hub.tensors import build_for, pack_tensors, read_header, read_tensors
@@ -96,7 +96,7 @@ def load_weights(folder: Path) -> Block:
     if card.layout_version != layout.VERSION:
         raise InputError(
             f"Weights in {folder} read panel layout {card.layout_version}, this version makes "
-            f"layout {layout.VERSION}. Pre-train anew or install crystalssl "
+            f"layout {layout.VERSION}. Pre-train again or install crystalssl "
             f"{card.package_version}."
         )
     path = folder / WEIGHTS_FILE
@@ -118,7 +118,9 @@ def load_seen(folder: Path) -> Seen | None:
     recorded = ModelCard.load(folder).data.get("seen")
     if not isinstance(recorded, dict):
         return None
-    return Seen.load(Path(folder) / SEEN_FILE, str(recorded.get("sha256")))
+    checksum = str(recorded.get("sha256"))
+    own, shared = Path(folder) / SEEN_FILE, Path(folder).parent / _shared_name(checksum)
+    return Seen.load(shared if shared.is_file() and not own.is_file() else own, checksum)
 
 
 def save_run(blocks: Mapping[str, Block], folder: Path) -> Path:
@@ -136,13 +138,42 @@ def save_run(blocks: Mapping[str, Block], folder: Path) -> Path:
 def export_run(run: Path | str, folder: Path) -> Path:
     """Copy what is shared of a run (weights, cards, seen crystals; all checked), not logs.
 
+    A list of seen crystals that several blocks have is kept once.
+
     Raises:
         InputError: as ``load_weights`` and ``load_seen``.
     """
     for name, source in run_folders(run).items():
         block, card, seen = load_weights(source), ModelCard.load(source), load_seen(source)
         save_weights(block, Path(folder) / name, card, seen)
+    share_seen(Path(folder))
     return Path(folder)
+
+
+def share_seen(run: Path) -> None:
+    """Keep a list of seen crystals that several blocks of a run have once, beside them.
+
+    Args:
+        run: folder with a folder for each block.
+    """
+    owners: dict[str, list[Path]] = {}
+    for folder in run_folders(run).values():
+        recorded = ModelCard.load(folder).data.get("seen")
+        if isinstance(recorded, dict) and folder.parent == run:
+            owners.setdefault(str(recorded.get("sha256")), []).append(folder / SEEN_FILE)
+    for checksum, paths in owners.items():
+        there = [path for path in paths if path.is_file()]
+        if len(paths) > 1 and there:
+            Seen.load(there[0], checksum)  # damaged ones stay where they are, and are named
+            write_bytes(there[0].read_bytes(), run / _shared_name(checksum))
+            remove(*there)
+    needed = {_shared_name(checksum) for checksum in owners}
+    remove(*(path for path in run.glob(_shared_name("*")) if path.name not in needed))
+
+
+def _shared_name(checksum: str) -> str:
+    """File name of a list of seen crystals that several blocks share."""
+    return f"seen-{checksum[:12]}.safetensors"
 
 
 def load_run(run: Path | str, blocks: Collection[str] = ()) -> dict[str, Block]:
@@ -180,7 +211,7 @@ def run_folders(run: Path | str) -> dict[str, Path]:
     folder = find_run(run)
     cards = [folder / CARD_FILE] if (folder / CARD_FILE).is_file() else []
     cards = cards or sorted(folder.glob(f"*/{CARD_FILE}"))
-    cards = cards or sorted(folder.glob(f"*/*/{CARD_FILE}"))
+    cards = cards or sorted(folder.glob(f"blocks/*/{CARD_FILE}"))  # models/ has cards too
     if not cards:
         raise InputError(
             f"Found no trained block in {folder}, expected folders with a {CARD_FILE}. Make some "

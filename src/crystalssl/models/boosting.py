@@ -70,6 +70,8 @@ class LightGBM(Head):
     """Bins of a column at most."""
     bin_rows: int = 5_000
     """Rows from which bins are made at most; no label is looked at."""
+    absolute: bool = False
+    """Whether absolute errors of numbers are minimised, and not squared ones."""
     refit_below: int = 10_000
     """Training rows below which the model is fitted again to all of them, inner part included."""
 
@@ -100,8 +102,9 @@ class LightGBM(Head):
 
     def _settings(self, width: int, seed: int) -> dict[str, Any]:
         """Parameters in LightGBM's words."""
+        numbers = "regression_l1" if self.absolute else "regression"
         return {
-            "objective": "regression" if self.kind == "regression" else "binary",
+            "objective": numbers if self.kind == "regression" else "binary",
             "learning_rate": self.learning_rate,
             "num_leaves": self.leaves,
             "min_data_in_leaf": self.leaf_rows,

@@ -17,6 +17,8 @@ from crystalssl.models.arrays import Features, Floats, Index
 from crystalssl.models.contract import Fitted, Head, Kind, Training
 from crystalssl.models.scaling import Scaler, fit_scaler
 
+SMOOTH = 0.1
+"""Error in standard deviations of the label below which an absolute error counts squared."""
 ALIGNED = 16
 """Columns of inputs are made a multiple of this: gradients of weights then take two thirds."""
 
@@ -74,6 +76,8 @@ class MLP(Head):
     """Fraction of all epochs without a lower error on the inner part before training stops."""
     widest: float = 5.0
     """Standard deviations from the mean at which inputs are clipped."""
+    absolute: bool = False
+    """Whether absolute errors are minimised, smoothed near zero, and not squared ones."""
 
     def _fit(self, data: Training) -> FittedMLP:
         keep_freed_memory()
@@ -166,6 +170,8 @@ class MLP(Head):
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         if self.kind == "classification":
             return nn.functional.binary_cross_entropy_with_logits(outputs, target)
+        if self.absolute:
+            return nn.functional.smooth_l1_loss(outputs, target, beta=SMOOTH)
         return nn.functional.mse_loss(outputs, target)
 
 

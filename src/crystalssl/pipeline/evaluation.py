@@ -1,20 +1,20 @@
 """Features and labels to a comparison with every baseline: evaluate.
 
-Each scenario is a small record of its options; what they share (reading, untrained encoders,
-baselines, what the weights have seen) stands once here, and the experiments are in ``evaluation``.
+What the scenarios share (reading, untrained encoders, baselines, what the weights have seen) stands
+once here; the experiments are in ``evaluation``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from crystalssl.errors import InputError, Skip, unknown_name
+from crystalssl.errors import InputError, Skip
 from crystalssl.files import exclusive
 from crystalssl.pipeline.outputs import check_folder, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
+from crystalssl.pipeline.scenarios import FewShot, LinearProbe, Scenario, ShapShare, options_of
 from crystalssl.pipeline.structures import MANY
 from crystalssl.processes import limited_threads, usable_cores
 
@@ -32,66 +32,6 @@ SSL, UNTRAINED = "ssl", "untrained"
 """Names of the features in question, and of those of encoders that were never trained."""
 SHARED_WAIT = 3600.0
 """Seconds to wait for another scenario that makes what both share."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LinearProbe:
-    """Scenario 1: ridge and least squares on features and every baseline, in the same splits."""
-
-    name: ClassVar[str] = "linear-probe"
-    baselines: ClassVar[tuple[str, ...]] = ("raw_ftcp", "raw_ftcp_pca", "magpie")
-    protocol: str | None = None
-    """held-out (folds of the test rows), repeated (90/10 to 60/40, random and grouped), both, or
-    None: both where there is a split column."""
-    repeats: int = 1
-    """Repeats of each split."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FewShot:
-    """Scenario 3: features with 1, 5, 10 and 100 percent of the labels, beside raw FTCP."""
-
-    name: ClassVar[str] = "few-shot"
-    baselines: ClassVar[tuple[str, ...]] = ("raw_ftcp", "magpie", "hybrid")
-    fractions: tuple[float, ...] = (0.01, 0.05, 0.1, 1.0)
-    """Fractions of the training labels."""
-    repeats: int = 5
-    """Repeats of each fraction below 1."""
-    full_repeats: int = 1
-    """Seeds of the heads where all labels are used."""
-    heads: tuple[str, ...] = ("ridge", "lightgbm", "mlp")
-    """Names of the heads."""
-    residual: tuple[float, ...] = (0.01,)
-    """Fractions for the residual protocol; none leaves it out."""
-    folds: int = 5
-    """Folds that residuals are taken from."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShapShare:
-    """Scenario 2: the share of features in what a model on raw FTCP and features predicts."""
-
-    name: ClassVar[str] = "shap-share"
-    baselines: ClassVar[tuple[str, ...]] = ("raw_ftcp", "hybrid")
-    explained: int = 500
-    """Test rows that are explained."""
-    samples: int = 200
-    """Points for each explained row of the network."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ablation:
-    """What each block is worth, alone and when left out, beside the same block untrained."""
-
-    name: ClassVar[str] = "ablation"
-    baselines: ClassVar[tuple[str, ...]] = ()
-
-
-Scenario: TypeAlias = LinearProbe | FewShot | ShapShare | Ablation
-SCENARIOS: dict[str, type[Scenario]] = {
-    kind.name: kind for kind in (LinearProbe, ShapShare, FewShot, Ablation)
-}
-"""Scenarios by name."""
 
 
 def evaluate(
@@ -142,7 +82,7 @@ def evaluate(
     from crystalssl.evaluation.data import RESERVED, labelled
     from crystalssl.features.features import blocks_behind
 
-    scenario = _options(scenario)
+    scenario = options_of(scenario)
     names = [targets] if isinstance(targets, str) else list(targets)
     for name in also or {}:
         if name in RESERVED:
@@ -175,15 +115,6 @@ def evaluate(
         return finished(results, cache, overlap, folder, progress)
 
 
-def _options(scenario: str | Scenario) -> Scenario:
-    """Options of a scenario, the defaults where only its name is given."""
-    if not isinstance(scenario, str):
-        return scenario
-    if scenario not in SCENARIOS:
-        raise unknown_name("scenario", scenario, SCENARIOS, "crystalssl evaluate --help")
-    return SCENARIOS[scenario]()
-
-
 def _read(source: Features | str | Path) -> Features:
     from crystalssl.features.features import Features
     from crystalssl.features.store import load_features
@@ -195,13 +126,13 @@ def _protocol(
     scenario: Scenario, crystals: Crystals, names: Sequence[str], seed: int, progress: Progress
 ) -> Any:
     """The splits of a scenario, checked before hours of work."""
-    from crystalssl.evaluation import splits
+    from crystalssl.evaluation import protocols
     from crystalssl.evaluation.data import targets_of
     from crystalssl.structures.formulas import reduced_formulas
 
     labels = targets_of(crystals, names)
     if isinstance(scenario, LinearProbe):
-        protocol, why = splits.choose_protocol(
+        protocol, why = protocols.choose_protocol(
             crystals, labels, scenario.protocol, seed=seed, repeats=scenario.repeats
         )
         if why:
@@ -211,8 +142,8 @@ def _protocol(
     if isinstance(scenario, FewShot):
         how = {"fractions": scenario.fractions, "repeats": scenario.repeats}
         how["full_repeats"] = scenario.full_repeats
-    fractions = splits.train_fractions(crystals, seed=seed, **how)
-    splits.check_protocol(fractions, labels, reduced_formulas(crystals))
+    fractions = protocols.train_fractions(crystals, seed=seed, **how)
+    protocols.check_protocol(fractions, labels, reduced_formulas(crystals))
     return fractions
 
 
@@ -276,7 +207,7 @@ def _dataset(
     progress: Progress,
 ) -> Dataset:
     """Features in the order of the tables, with the baselines of a scenario and the labels."""
-    from crystalssl.evaluation.data import build_dataset
+    from crystalssl.evaluation.baselines import build_dataset
 
     last = SSL if isinstance(scenario, FewShot) else ""
     first = UNTRAINED if isinstance(scenario, LinearProbe) else ""
@@ -359,7 +290,7 @@ def check_labels(crystals: Crystals, targets: Sequence[str], seed: int) -> None:
         UnknownNameError: if a label column is missing.
     """
     from crystalssl.evaluation.data import targets_of
-    from crystalssl.evaluation.splits import check_protocol, run_protocol
+    from crystalssl.evaluation.protocols import check_protocol, run_protocol
     from crystalssl.structures.formulas import reduced_formulas
 
     labels = targets_of(crystals, targets)
@@ -387,9 +318,9 @@ def probe_run(
     """
     from crystalssl.evaluation.cache import FOLDER, Cache, code_digest
     from crystalssl.evaluation.data import labelled
+    from crystalssl.evaluation.protocols import run_protocol
     from crystalssl.evaluation.results import Results
     from crystalssl.evaluation.scenarios import linear_probe
-    from crystalssl.evaluation.splits import run_protocol
 
     folder, name = stages.folder / "linear_probe", "linear_probe"
 

@@ -52,6 +52,7 @@ def extract(
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
+    electronic: str = "taught",
     device: str | None = None,
     threads: int | None = None,
     progress: Progress = SILENT,
@@ -63,10 +64,13 @@ def extract(
         out: file to write, if any; see :func:`extract_to`.
         weights: folder of a run, or a name.
         block: all, or names and numbers.
-        output: blocks side by side, the name of a bottleneck, or auto.
+        output: blocks side by side, the name of a bottleneck, auto, or named physics.
         dtype: number format of the file: float32, float16 or int8.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
+        electronic: where numbers of the electrons come from: predicted by the student of the
+            weights (taught), computed (exact), computed with spin (full); or off, without the
+            block that reads them.
         device: where to compute; a CUDA GPU if there is one by default.
         threads: threads to use; all cores by default.
         progress: told what is done.
@@ -84,10 +88,13 @@ def extract(
     if out is not None:
         done = extract_to(
             structures, out, weights=weights, block=block, output=output, dtype=dtype,
-            strict=strict, symprec=symprec, device=device, threads=threads, progress=progress,
+            strict=strict, symprec=symprec, electronic=electronic, device=device, threads=threads,
+            progress=progress,
         )  # fmt: skip
         return load_features(done.path)
-    config = ExtractorConfig.of(weights, block, output=output, symprec=symprec, device=device)
+    config = ExtractorConfig.of(
+        weights, block, output=output, symprec=symprec, device=device, electronic=electronic
+    )
     with limited_threads(threads):
         return _in_memory(structures, config, None, strict, progress)
 
@@ -102,6 +109,7 @@ def extract_to(
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
+    electronic: str = "taught",
     device: str | None = None,
     threads: int | None = None,
     progress: Progress = SILENT,
@@ -119,6 +127,7 @@ def extract_to(
         dtype: number format of the file.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
+        electronic: where numbers of the electrons come from.
         device: where to compute.
         threads: threads to use.
         progress: told what is done.
@@ -127,12 +136,16 @@ def extract_to(
         InputError: as :func:`extract`.
         UnknownNameError: as :func:`extract`.
     """
+    from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.precision import check_dtype
     from crystalssl.features.store import save_features
 
     path = check_file(out, [".parquet", ".npy"])
     check_dtype(dtype)
-    config = _extractor_config(weights, block, output, symprec, device, progress)
+    config = ExtractorConfig.of(
+        weights, block, output=output, symprec=symprec, device=device, electronic=electronic
+    )
+    _say_unmixed(config, progress)
     with exclusive(path), limited_threads(threads):
         forget_skipped(path)
         table = _large_table(structures)
@@ -147,22 +160,12 @@ def extract_to(
     return done
 
 
-def _extractor_config(
-    weights: str | Path,
-    block: str | Sequence[str | int],
-    output: str,
-    symprec: float,
-    device: str | None,
-    progress: Progress,
-) -> ExtractorConfig:
-    """What turns structures into features; says where a bottleneck is left unused."""
+def _say_unmixed(config: ExtractorConfig, progress: Progress) -> None:
+    """Say where a bottleneck is left unused."""
     from crystalssl.features.bottleneck import unused_bottleneck
-    from crystalssl.features.extractor import ExtractorConfig
 
-    config = ExtractorConfig.of(weights, block, output=output, symprec=symprec, device=device)
-    if note := unused_bottleneck(weights, output, config.blocks):
+    if note := unused_bottleneck(config.weights, config.output, config.blocks):
         progress.note(note)
-    return config
 
 
 def _in_memory(
@@ -242,6 +245,7 @@ def featurize_corpus(
     workers: int | None = None,
     gpus: float = 0.0,
     symprec: float = 0.01,
+    electronic: str = "taught",
     progress: Progress = SILENT,
 ) -> Path:
     """Turn a folder of structure tables into feature tables with Ray, on one machine or many.
@@ -258,6 +262,7 @@ def featurize_corpus(
         workers: tables in work at once; one a core by default.
         gpus: GPUs of each worker; a fraction shares one.
         symprec: tolerance of the symmetry search in angstrom.
+        electronic: where numbers of the electrons come from, as for :func:`extract`.
         progress: told what is done.
 
     Returns:
@@ -267,11 +272,14 @@ def featurize_corpus(
         InputError: if a shard could not be done; the others are.
     """
     from crystalssl.features import corpora
+    from crystalssl.features.extractor import ExtractorConfig
 
     folder, done = check_folder(out), 0
-    config = _extractor_config(
-        weights, block, output, symprec, "cuda" if gpus > 0 else "cpu", progress
+    device = "cuda" if gpus > 0 else "cpu"
+    config = ExtractorConfig.of(
+        weights, block, output=output, symprec=symprec, device=device, electronic=electronic
     )
+    _say_unmixed(config, progress)
     with exclusive(folder), progress.step("Shards") as advance:
 
         def watch(record: corpora.ShardRecord, total: int) -> None:

@@ -1,53 +1,35 @@
 """All stages in a row, each done once for the same input, settings and files.
 
-Structures (or the bundled crystals) -> canonical cells -> corpus -> trained blocks -> features ->
-bottleneck -> linear probe -> report. Every stage reads what the one before wrote, so a run that was
-stopped and goes on gives the same bytes as one that was not. Formulas of the test rows are never
-seen in pre-training.
+Own structures, on default weights: structures -> features -> neighbours -> property models -> map
+-> report. The bundled crystals, or with ``pretrain``: structures -> canonical cells -> corpus ->
+trained blocks -> features -> bottleneck -> linear probe, and then the same. Every stage reads what
+the one before wrote, so a run that was stopped and goes on gives the same bytes as one that was
+not. Formulas of the test rows are never seen in pre-training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crystalssl.config import Settings
 from crystalssl.errors import InputError
-from crystalssl.files import exclusive, write_json
-from crystalssl.pipeline import evaluation
-from crystalssl.pipeline.outputs import check_folder, forget_skipped
-from crystalssl.pipeline.progress import SILENT, Progress, counted
+from crystalssl.files import exclusive
+from crystalssl.pipeline.outputs import check_folder
+from crystalssl.pipeline.progress import SILENT, Once, Progress
 from crystalssl.pipeline.report_page import report
-from crystalssl.pipeline.structures import load_canonical
-from crystalssl.pipeline.training import (
-    Plan,
-    plan_training,
-    say_split,
-    train_blocks,
-)
+from crystalssl.pipeline.run_features import TABLE, Described, Wanted, use_weights
+from crystalssl.pipeline.run_training import PretrainedRun, pretrain_first
+from crystalssl.pipeline.training import Plan, plan_training
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:
-    from crystalssl.blocks.contract import Block
-    from crystalssl.datasets.corpus import Corpus
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.results import Results
     from crystalssl.features.features import Features
-    from crystalssl.pipeline.stages import Stages
-    from crystalssl.structures.crystals import Crystals
-
-DEFAULT_TARGET = "formation_energy_per_atom"
-"""Label that is probed when the structures carry it and no other is named."""
-TABLE, CORPUS, BLOCKS, FEATURES, ARRAY, UNTRAINED, BOTTLENECK, MIXED = (
-    "structures.parquet", "corpus.safetensors", "blocks", "features.parquet",
-    "all_ssl_features.npy", "untrained_features.parquet", "bottleneck",
-    "bottleneck_features.parquet",
-)  # fmt: skip
-"""Names in the folder of a run."""
-TRAINED = ("weights.safetensors", "card.json", "seen.safetensors", "tasks.json")
-"""Names in the folder of a block."""
+    from crystalssl.pipeline.answers import LabelFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +38,11 @@ class RunResult:
 
     Attributes:
         folder: the run; give it as ``weights``.
-        features: features of all blocks.
-        bottleneck: features that mix the blocks; None for a single block.
-        linear_probe: the comparison with every baseline; None without a label.
+        features: features of all blocks, or of the default weights.
+        bottleneck: features that mix the blocks; None for a single block and on default weights.
+        linear_probe: the comparison with every baseline; None without a label or pre-training.
+        models: folders of property models by target.
+        map: page of the crystals.
         report: the page.
     """
 
@@ -66,6 +50,8 @@ class RunResult:
     features: Features
     bottleneck: Features | None
     linear_probe: Results | None
+    models: dict[str, Path]
+    map: Path
     report: Path
 
 
@@ -73,11 +59,16 @@ def run(
     structures: Structures | None = None,
     out: str | Path = "runs/quick",
     *,
+    targets: Sequence[str] | None = None,
+    labels: str | Path | None = None,
+    id_column: str | None = None,
+    weights: str | Path = "default",
+    pretrain: bool = False,
     preset: str = "quick",
     block: str | Sequence[str | int] = "all",
-    targets: Sequence[str] | None = None,
     epochs: int | None = None,
     settings: Settings | None = None,
+    budget: float | None = None,
     force: bool = False,
     strict: bool = False,
     symprec: float = 0.01,
@@ -85,18 +76,26 @@ def run(
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> RunResult:
-    """Do everything: pre-train on structures, extract features, compare them, write the report.
+    """Do everything: features, neighbours, a model of your property, a map and a report.
 
-    The same command again redoes only what changed or was not finished.
+    Your structures are described by the default weights; without structures, the bundled crystals
+    are: encoders are pre-trained on them and compared with every baseline first. The same command
+    again redoes only what changed or was not finished.
 
     Args:
         structures: paths or objects; the bundled crystals if None.
         out: folder of the run.
-        preset: quick, paper or large.
-        block: all, or names and numbers.
-        targets: label columns to predict, or ``log10(COLUMN)``; formation energy if there is one.
+        targets: label columns to predict, or ``log10(COLUMN)``; of the bundled crystals the
+            formation energy by default.
+        labels: table of labels (CSV, Parquet, Excel); None where structures carry them.
+        id_column: its column of ids or file names.
+        weights: folder of a run, or a name, where nothing is pre-trained.
+        pretrain: train encoders on the structures first, instead of using ``weights``.
+        preset: of pre-training: quick, paper or large.
+        block: of pre-training: all, or names and numbers.
         epochs: passes over the training crystals at most, instead of the preset's.
         settings: values by section and setting, as in a TOML file.
+        budget: minutes that each property model may take.
         force: replace weights that ``pretrain`` left in the folder.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
@@ -107,213 +106,101 @@ def run(
     Raises:
         InputError: if structures, labels or settings cannot be used, or the folder holds weights
             of another command.
-        UnknownNameError: if there is no such block, preset, setting or label.
+        UnknownNameError: if there is no such block, preset, setting, label or weights.
     """
-    from crystalssl.features.store import load_features
+    from crystalssl.pipeline.answers import Answers
     from crystalssl.pipeline.stages import Stages
 
-    chosen = dict(settings or {})
-    chosen["bottleneck"] = {"seed": seed, **chosen.get("bottleneck", {})}
-    plan = plan_training(block, preset, chosen, epochs=epochs, seed=seed, threads=threads)
+    plan, progress = None, Once(progress)
+    if structures is None or pretrain:
+        plan = _plan(block, preset, settings, epochs, seed, threads)
+    else:
+        _refuse_training_options(preset, block, epochs, settings, force)
+    file = _label_file(labels, id_column, targets)
+    wanted = Wanted(
+        targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
+    )
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):
         stages = Stages(folder)
-        at = _Run(stages=stages, plan=plan, seed=seed, progress=progress)
-        crystals, corpus = at.prepare(structures, targets or (), strict, symprec)
-        labels = _choose_targets(crystals, targets, seed, progress)
-        effective = {"preset": preset, "training": asdict(plan.config), "symprec": symprec}
-        effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
-        effective |= {"bottleneck": asdict(plan.bottleneck), "targets": labels}
-        write_json(effective, folder / "config.json")
-        at.train(crystals, corpus, force)
-        at.extract(corpus)
-        features, mixed = load_features(folder / FEATURES), None
-        sets = {"untrained": load_features(folder / UNTRAINED), "ssl": features}
-        if len(plan.blocks) > 1:
-            at.mix(features, crystals, corpus)
-            mixed = sets[BOTTLENECK] = load_features(folder / MIXED)
-        probe = None
-        if labels:
-            probe = evaluation.probe_run(
-                stages, crystals, sets, labels, seed=seed, progress=progress
-            )
-        page = report(folder)
+        if plan is not None:
+            at = PretrainedRun(stages=stages, plan=plan, seed=seed, progress=progress)
+            made = pretrain_first(at, structures, wanted)
+        else:
+            made = use_weights(stages, structures or [], weights, wanted, progress)
+        answers = Answers(
+            stages=stages, table=folder / TABLE, weights=made.weights,
+            inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
+            threads=threads, progress=progress,
+        )  # fmt: skip
+        answers.all(made.described, made.targets, file, budget)
+        return _result(folder, made)
+
+
+def _label_file(
+    labels: str | Path | None, id_column: str | None, targets: Sequence[str] | None
+) -> LabelFile:
+    """The file of labels, if there is one.
+
+    Raises:
+        InputError: if no column of it is named.
+    """
+    from crystalssl.pipeline.answers import LabelFile
+
+    if labels is not None and not targets:
+        raise InputError(f"Got labels {labels}; name the column to predict with --target.")
+    return LabelFile(path=None if labels is None else Path(labels), id_column=id_column)
+
+
+def _result(folder: Path, made: Described) -> RunResult:
+    """Write the page, and name what the run left behind."""
+    from crystalssl.pipeline.answers import MAP, MODELS, slug
+
     return RunResult(
-        folder=folder, features=features, bottleneck=mixed, linear_probe=probe, report=page
+        folder=folder,
+        features=made.features,
+        bottleneck=made.mixed,
+        linear_probe=made.probe,
+        models={target: folder / MODELS / slug(target) for target in made.targets},
+        map=folder / MAP,
+        report=report(folder),
     )
 
 
-def _choose_targets(
-    crystals: Crystals, named: Sequence[str] | None, seed: int, progress: Progress
-) -> list[str]:
-    """The labels to probe: those named, else the default if enough crystals carry it.
+def _refuse_training_options(
+    preset: str,
+    block: str | Sequence[str | int],
+    epochs: int | None,
+    settings: Settings | None,
+    force: bool,
+) -> None:
+    """Options of pre-training have no meaning on weights that are there.
 
     Raises:
-        InputError: if a named label is known for too few crystals.
-        UnknownNameError: if it is no column.
+        InputError: if any of them is given.
     """
-    columns = [] if crystals.columns is None else crystals.columns.column_names
-    if not named and DEFAULT_TARGET not in columns:
-        progress.note(f"No column {DEFAULT_TARGET}: no linear probe. Name a label with --target.")
-        return []
-    wanted = list(named or [DEFAULT_TARGET])
-    try:
-        evaluation.check_labels(crystals, wanted, seed)
-    except InputError as error:
-        if named:
-            raise
-        progress.note(f"No linear probe: {error}", warning=True)
-        return []
-    return wanted
+    given = {
+        "--preset": preset != "quick", "--block": block != "all", "--epochs": epochs is not None,
+        "--set or --config": bool(settings), "--force": force,
+    }  # fmt: skip
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise InputError(
+            f"Got {', '.join(names)}, which only shape pre-training; without --pretrain the "
+            "default weights describe your structures. Add --pretrain to train encoders on them, "
+            "or leave it out."
+        )
 
 
-def _stage(block: type[Block]) -> str:
-    """Name of the stage that trains a block."""
-    return f"pretrain-{block.name}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Run:
-    """The stages of a run; each is skipped when it is done.
-
-    Attributes:
-        stages: what is done.
-        plan: blocks and training settings.
-        seed: seed of everything that is not training.
-        progress: told what is done.
-    """
-
-    stages: Stages
-    plan: Plan
-    seed: int
-    progress: Progress
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return self.stages.folder
-
-    def prepare(
-        self,
-        structures: Structures | None,
-        targets: Sequence[str],
-        strict: bool,
-        symprec: float,
-    ) -> tuple[Crystals, Corpus]:
-        """Crystals with labels and split, cells as given, and their corpus."""
-        from crystalssl.datasets.bundled import load_bundled
-        from crystalssl.datasets.corpus import Corpus
-        from crystalssl.datasets.load import Loaded, load_valid
-        from crystalssl.datasets.splits import find_split, with_split
-        from crystalssl.structures.table import read_table, write_table
-
-        if structures is None:
-            loaded = Loaded(crystals=load_bundled(), skipped=[])
-        else:
-            with self.progress.step("Reading structures"):
-                loaded = load_valid(structures)
-        evaluation.check_targets(loaded.crystals, targets)
-        table, tensors = self.folder / TABLE, self.folder / CORPUS
-
-        def work() -> list[Path]:
-            forget_skipped(self.folder)
-            canonical = load_canonical(
-                loaded.crystals, self.folder, strict=strict, symprec=symprec,
-                progress=self.progress, skipped=loaded.skipped,
-            )  # fmt: skip
-            kept = loaded.crystals.take(canonical.kept)
-            say_split(find_split(kept, self.seed), kept, self.progress)
-            write_table(with_split(kept, self.seed), table)
-            with self.progress.step("Building neighbour graphs and lattice points"):
-                Corpus.from_crystals(canonical).save(tensors)
-            return [table, tensors]
-
-        settings = {"symprec": symprec, "strict": strict, "seed": self.seed}
-        settings |= {"skipped": len(loaded.skipped)}
-        before = self.stages.once("structures", settings, [loaded.crystals.digest()], work)
-        crystals = read_table(table).crystals  # as a run that goes on reads them
-        if before:
-            self.progress.note(f"{counted(len(crystals), 'crystal')}, as before")
-        return crystals, Corpus.load(tensors)
-
-    def train(self, crystals: Crystals, corpus: Corpus, force: bool) -> None:
-        """Pre-train the blocks that are not trained yet.
-
-        What an earlier run left here may be replaced, what another command left by ``force`` only.
-        """
-        from crystalssl.datasets.splits import find_split
-
-        inputs, folders = [self.stages.outcome("structures")], self.folder / BLOCKS
-        missing: list[tuple[type[Block], str, dict[str, Any]]] = []
-        for block in self.plan.blocks:
-            settings = {"training": self.plan.config.shaping()}
-            settings["block"] = asdict(self.plan.configs[block.name])
-            digest = self.stages.digest(_stage(block), settings, inputs)
-            if self.stages.is_done(_stage(block), digest):
-                self.progress.note(f"Block {block.number}, {block.name}: trained before")
-            else:
-                missing.append((block, digest, settings))
-        if not missing:
-            return
-        for block, digest, _ in missing:  # an earlier run's, or none's
-            if self.stages.is_known(_stage(block)) or not (folders / block.name).exists():
-                self.stages.start(_stage(block), digest)
-        mine = force or all(self.stages.is_known(_stage(block)) for block, *_ in missing)
-        plan = replace(self.plan, blocks=tuple(block for block, *_ in missing))
-        split = find_split(crystals, self.seed)
-        train_blocks(plan, corpus, split, self.folder, force=mine, progress=self.progress)
-        for block, digest, settings in missing:
-            self.stages.start(_stage(block), digest)
-            written = [folders / block.name / name for name in TRAINED]
-            self.stages.finish(_stage(block), digest, settings, written)
-
-    def extract(self, corpus: Corpus) -> None:
-        """Features of trained encoders, and of untrained ones."""
-        from crystalssl.features.extract import extract_untrained
-        from crystalssl.features.extractor import ExtractorConfig
-        from crystalssl.features.store import save_npy, save_parquet
-
-        table, array = self.folder / FEATURES, self.folder / ARRAY
-        names = [block.name for block in self.plan.blocks]
-
-        def work() -> list[Path]:
-            extractor = ExtractorConfig.of(self.folder / BLOCKS, names, output="blocks").extractor()
-            with self.progress.step("Features") as advance:
-                features = extractor.features_of(corpus, advance)
-            with self.progress.step("Untrained encoders") as advance:
-                fresh = extract_untrained(corpus, names, seed=self.seed, progress=advance)
-            save_parquet(features, table)
-            save_npy(features, array)
-            save_parquet(fresh, self.folder / UNTRAINED)
-            width = counted(len(features.names), "feature")
-            self.progress.note(f"{len(features):,} x {width}: {table}, {array}")
-            return [table, self.folder / UNTRAINED, *sorted(self.folder.glob(f"{array.stem}*"))]
-
-        trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
-        if self.stages.once("features", {"seed": self.seed}, trained, work):
-            self.progress.note(f"Features, as before: {table}")
-
-    def mix(self, features: Features, crystals: Crystals, corpus: Corpus) -> None:
-        """Features of a bottleneck that is trained on those of all blocks."""
-        from crystalssl.datasets.splits import find_split
-        from crystalssl.features.bottleneck import load_bottleneck
-        from crystalssl.features.bottleneck_training import train_and_save
-        from crystalssl.features.store import save_parquet
-        from crystalssl.representation.targets import by_kind
-
-        folder, table, config = self.folder / BOTTLENECK, self.folder / MIXED, self.plan.bottleneck
-
-        def work() -> list[Path]:
-            split, targets = find_split(crystals, self.seed), by_kind(corpus.values.numpy())
-            with self.progress.step("Bottleneck") as advance:
-                rows = split.train, split.val
-                train_and_save(features, targets, rows, config, folder, progress=advance)
-            mixed = load_bottleneck(folder).apply_to(features)
-            save_parquet(mixed, table)
-            width = counted(len(mixed.names), "bottleneck feature")
-            self.progress.note(f"{len(mixed):,} x {width}: {table}")
-            return [folder, table]
-
-        inputs = [self.stages.outcome("features")]
-        if self.stages.once(BOTTLENECK, asdict(config), inputs, work):
-            self.progress.note(f"Bottleneck, as before: {table}")
+def _plan(
+    block: str | Sequence[str | int],
+    preset: str,
+    settings: Settings | None,
+    epochs: int | None,
+    seed: int,
+    threads: int | None,
+) -> Plan:
+    """Blocks and settings of pre-training."""
+    chosen = dict(settings or {})
+    chosen["bottleneck"] = {"seed": seed, **chosen.get("bottleneck", {})}
+    return plan_training(block, preset, chosen, epochs=epochs, seed=seed, threads=threads)

@@ -7,7 +7,6 @@ anything is computed.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def check_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"Cannot write to the folder {folder}: it is a file. Choose another.")
-    probe = folder / f".write-test-{os.getpid()}-{secrets.token_hex(4)}"
+    probe = folder / f".write-test-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -93,6 +93,25 @@ class Screen:
             shown.stop()
 
 
+class Once:
+    """Passes everything on, but no line twice: several stages read the same structures."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Take who is told."""
+        self._progress = progress
+        self._lines: set[str] = set()
+
+    def note(self, text: str, *, warning: bool = False) -> None:
+        """Pass a line on, unless it was said before."""
+        if text not in self._lines:
+            self._lines.add(text)
+            self._progress.note(text, warning=warning)
+
+    def step(self, title: str, bars: Sequence[str] = ()) -> AbstractContextManager[Advance]:
+        """Begin a step of whoever is told."""
+        return self._progress.step(title, bars)
+
+
 def _ignore(done: int, total: int, text: str = "") -> None:
     """Show nothing."""
 

@@ -46,13 +46,25 @@ def convert(
     Raises:
         InputError: if something cannot be read or written, or nothing is left.
     """
+    path = None if out is None else check_file(out, [".parquet"])
+    if path is None:
+        return _load(structures, path, [], strict, progress).crystals
+    return write_valid(structures, path, strict=strict, progress=progress)
+
+
+def write_valid(
+    structures: Structures | Loaded, out: Path, *, strict: bool, progress: Progress
+) -> Crystals:
+    """Write the structure table of valid crystals; arguments as of :func:`convert`.
+
+    Raises:
+        InputError: as :func:`convert`.
+    """
     from crystalssl.structures import table
 
-    path = None if out is None else check_file(out, [".parquet"])
-    loaded = _load(structures, path, [], strict, progress)
-    if path is not None:
-        table.write_table(loaded.crystals, path)
-        progress.note(f"{counted(len(loaded.crystals), 'structure')}: {path}")
+    loaded = _load(structures, out, [], strict, progress)
+    table.write_table(loaded.crystals, out)
+    progress.note(f"{counted(len(loaded.crystals), 'structure')}: {out}")
     return loaded.crystals
 
 

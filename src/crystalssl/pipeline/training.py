@@ -21,6 +21,7 @@ from crystalssl.pipeline.extraction import single_table
 from crystalssl.pipeline.outputs import check_folder, forget_skipped, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
 from crystalssl.pipeline.structures import load_canonical
+from crystalssl.pipeline.teaching import needs_student, teach_student, with_electrons
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
     from crystalssl.datasets.shards import ShardedCorpus
     from crystalssl.datasets.splits import Split
-    from crystalssl.features.bottleneck import BottleneckCard
     from crystalssl.features.bottleneck_training import BottleneckConfig
-    from crystalssl.features.features import Features
+    from crystalssl.features.student_training import StudentConfig
     from crystalssl.hub.card import TaskFigure
     from crystalssl.structures.crystals import Crystals
 
@@ -50,6 +50,7 @@ class Plan:
         config: training settings.
         configs: configuration of each block.
         bottleneck: configuration of a bottleneck.
+        student: configuration of the student that predicts the electrons.
         init: run or name of weights to go on from; None for fresh ones.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     config: TrainConfig
     configs: Mapping[str, Any]
     bottleneck: BottleneckConfig
+    student: StudentConfig
     init: str | None = None
 
 
@@ -83,6 +85,7 @@ def plan_training(
     """
     from crystalssl.blocks.registry import known_blocks, resolve_blocks
     from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.student_training import StudentConfig
     from crystalssl.hub.weights import load_cards
 
     blocks, given = resolve_blocks(block), settings or {}
@@ -93,7 +96,8 @@ def plan_training(
             f"{init} holds no weights of {', '.join(missing)} to go on from; it holds "
             f"{', '.join(cards)}. Choose among these with --block."
         )
-    defaults: dict[str, Any] = {"training": get_preset(preset), "bottleneck": BottleneckConfig()}
+    defaults: dict[str, Any] = {"bottleneck": BottleneckConfig(), "student": StudentConfig()}
+    defaults["training"] = get_preset(preset)
     for entry in known_blocks():
         card = cards.get(entry.name)
         kept = {} if card is None else {**entry.absent, **card.config}
@@ -108,6 +112,7 @@ def plan_training(
         config=configured(configs["training"], chosen, "training"),
         configs={entry.name: configs[entry.name] for entry in blocks},
         bottleneck=configs["bottleneck"],
+        student=configs["student"],
         init=None if init is None else str(init),
     )
 
@@ -198,15 +203,14 @@ def pretrain(
             say_split(split, canonical.crystals, progress)
             with progress.step("Building neighbour graphs and lattice points"):
                 corpus = Corpus.from_crystals(canonical)
+            corpus = with_electrons(corpus, plan.blocks, progress)
         figures = train_blocks(
             plan, corpus, split, folder, resume=resume, force=force, progress=progress
         )
-    return Pretrained(
-        folder=folder,
-        figures=figures,
-        train_crystals=len(split.train),
-        val_crystals=len(split.val),
-    )
+        if _is_first_process() and isinstance(corpus, Corpus) and needs_student(folder / "blocks"):
+            teach_student(corpus, split, folder / "blocks", plan.student, progress)
+    train, val = len(split.train), len(split.val)
+    return Pretrained(folder=folder, figures=figures, train_crystals=train, val_crystals=val)
 
 
 def _is_first_process() -> bool:
@@ -341,88 +345,3 @@ def _sharded(
     split = Split(train=train, val=val, test=np.zeros(0, np.int64))
     say_split(split, None, progress)
     return corpus, split
-
-
-def train_bottleneck(
-    features: Features | str | Path,
-    structures: Structures,
-    out: str | Path,
-    *,
-    width: int | None = None,
-    epochs: int | None = None,
-    name: str = "bottleneck",
-    settings: Settings | None = None,
-    strict: bool = False,
-    symprec: float = 0.01,
-    seed: int | None = None,
-    threads: int | None = None,
-    progress: Progress = SILENT,
-) -> BottleneckCard:
-    """Train a network that mixes the features of all blocks, without labels.
-
-    Args:
-        features: features of all blocks (``extract(..., output="blocks")``), or their file.
-        structures: what they were extracted from; labels are not read.
-        out: folder of the run; gets a folder ``name``.
-        width: number of features to give.
-        epochs: passes over the training crystals.
-        name: name it is chosen by.
-        settings: values by section and setting; those of ``bottleneck`` are read.
-        strict: whether a structure that cannot be used is an error.
-        symprec: tolerance of the symmetry search in angstrom.
-        seed: seed of all randomness.
-        threads: threads to use; all cores by default.
-        progress: told what is done.
-
-    Raises:
-        InputError: if a structure has no features, or something cannot be read or written.
-        UnknownNameError: if there is no such setting.
-    """
-    from crystalssl.datasets.corpus import Corpus
-    from crystalssl.datasets.splits import find_split
-    from crystalssl.features.bottleneck_training import train_and_save
-    from crystalssl.features.features import Features
-    from crystalssl.features.store import load_features
-    from crystalssl.representation.targets import by_kind
-
-    config = plan_training(settings=settings).bottleneck
-    changes = {"width": width, "epochs": epochs, "seed": seed}
-    config = configured(config, {k: v for k, v in changes.items() if v is not None}, "bottleneck")
-    folder = check_folder(out)
-    with exclusive(folder), limited_threads(threads):
-        table = features if isinstance(features, Features) else load_features(Path(features))
-        canonical = load_canonical(
-            structures, folder, strict=strict, symprec=symprec, progress=progress
-        )
-        split = find_split(canonical.crystals, config.seed)
-        table = table.take(rows_of(table, canonical.crystals))
-        with progress.step("Building neighbour graphs and lattice points"):
-            targets = by_kind(Corpus.from_crystals(canonical).values.numpy())
-        with progress.step("Bottleneck") as advance:
-            rows = split.train, split.val
-            card = train_and_save(table, targets, rows, config, folder / name, progress=advance)
-    scores = ", ".join(f"{block} {r2:.2f}" for block, r2 in card.figures["told"].items())
-    progress.note(f"R2 of each block predicted from the others, held-out crystals: {scores}")
-    error = card.figures["targets"]
-    progress.note(
-        f"Crystal-level targets: mean absolute error {error['model']:.3f} standard deviations, "
-        f"mean {error['mean']:.3f}"
-    )
-    progress.note(f"Bottleneck, {counted(card.width, 'feature')}: {folder / name}")
-    return card
-
-
-def rows_of(features: Features, crystals: Crystals) -> list[int]:
-    """Row of every crystal among the features.
-
-    Raises:
-        InputError: if a crystal has no features.
-    """
-    index = {str(key): row for row, key in enumerate(features.ids)}
-    missing = [str(key) for key in crystals.ids if str(key) not in index]
-    if missing:
-        raise InputError(
-            f"{len(missing):,} of {counted(len(crystals), 'structure')} have no features, "
-            f"{missing[0]!r} first. Give the structures that the features were extracted from."
-        )
-    return [index[str(key)] for key in crystals.ids]

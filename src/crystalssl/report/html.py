@@ -22,6 +22,7 @@ from crystalssl.report.read import RunData, read_run
 from crystalssl.report.sections import pretraining
 from crystalssl.report.sections.comparison import comparison_section
 from crystalssl.report.sections.overlap import data_section, name_of
+from crystalssl.report.sections.property.section import property_section
 from crystalssl.report.sections.scenarios import ALL
 from crystalssl.report.sections.setting import tally
 
@@ -60,7 +61,9 @@ def render(run: RunData) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    evaluated = [comparison_section(s, run.of(name)) for name, s in ALL.items() if run.of(name)]
+    answers = [property_section(model, run.map_page) for model in run.properties]
+    compared = [comparison_section(s, run.of(name)) for name, s in ALL.items() if run.of(name)]
+    evaluated = [*answers, *compared]
     others = [
         pretraining.task_section(run.weights),
         pretraining.curve_section(run.weights.blocks),
@@ -77,6 +80,7 @@ def render(run: RunData) -> str:
         evaluated=evaluated,
         sections=[*evaluated, *(section for section in others if section is not None)],
         outcomes=OUTCOMES,
+        map_page=run.map_page,
         version=__version__,
     )
 

@@ -6,6 +6,7 @@ A section module turns stored results into a :class:`Section` of plain texts, dr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass, replace
@@ -89,12 +90,14 @@ class TableRow:
         cells: its cells.
         proposed: whether it is about the features that are compared with all others.
         aside: a remark below the label, smaller.
+        link: page that the label leads to; may be empty.
     """
 
     label: str
     cells: tuple[TableCell, ...]
     proposed: bool = False
     aside: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,6 +266,23 @@ def words(name: str) -> str:
     if text.startswith("log10(") and text.endswith(")"):
         text = f"log10 of {text[6:-1]}"
     return text[:1].upper() + text[1:]
+
+
+def without_unit(name: str) -> str:
+    """A label column without a unit in brackets at its end: ``log10(K (GPa))`` is ``log10(K)``."""
+    text = name.strip()
+    is_log = text.startswith("log10(") and text.endswith(")")
+    inner = text[6:-1] if is_log else text
+    inner = re.sub(r"\s*[(\[][^()\[\]]*[)\]]\s*$", "", inner) or inner
+    return f"log10({inner})" if is_log else inner
+
+
+def significant(value: float) -> str:
+    """A number with four significant digits, whatever its size; empty where there is none."""
+    if value != value:
+        return ""
+    text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.4g}"
+    return text.replace("-", MINUS)
 
 
 def head_name(name: str) -> str:

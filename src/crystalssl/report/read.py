@@ -23,10 +23,13 @@ from crystalssl.files import read_json
 from crystalssl.report.map import EmbeddingMap, read_map
 from crystalssl.report.sections.overlap import DataCounts
 from crystalssl.report.sections.pretraining import Weights, read_weights
+from crystalssl.report.sections.property.data import PropertyRun, read_properties
 from crystalssl.representation.panel import GroupSparsity, iterate_panel, sparsity
 
 SCENARIOS = ("linear_probe", "shap_share", "few_shot", "ablation", "matbench")
 """Evaluations that a page may show, in its order."""
+MAP_PAGE = "map.html"
+"""Name of the page of the map."""
 MATBENCH = "matbench"
 """The evaluation of which all folders are shown, a task each; of others the nearest one."""
 DEPTH = 3
@@ -54,6 +57,8 @@ class RunData:
         unreadable: why stored results are not shown.
         panel: sparsity of each panel group; empty if unknown.
         embedding: map of the features, or None.
+        properties: property models of the run.
+        map_page: name of the page of the map in the folder; empty without one.
     """
 
     folder: Path
@@ -64,6 +69,8 @@ class RunData:
     unreadable: tuple[str, ...]
     panel: tuple[GroupSparsity, ...]
     embedding: EmbeddingMap | None
+    properties: tuple[PropertyRun, ...] = ()
+    map_page: str = ""
 
     def of(self, scenario: str) -> list[Results]:
         """Results of a scenario."""
@@ -101,7 +108,8 @@ def read_run(
     recorded = [entry.record.config.get("overlap") or {} for entry in results]
     used += [str(entry["weights"]) for entry in recorded if entry.get("weights")]
     weights = read_weights(folder, dict.fromkeys(used))
-    if not (weights.blocks or results or unreadable or known):
+    properties, unread = read_properties(folder, table)
+    if not (weights.blocks or results or unreadable or known or properties):
         raise InputError(
             f"{folder} holds no trained blocks, no features and no evaluation; expected the folder "
             "of a run. Make one with: crystalssl run --out DIR"
@@ -115,9 +123,11 @@ def read_run(
         weights=weights,
         data=_read_counts(table, targets, lists),
         results=results,
-        unreadable=unreadable,
+        unreadable=(*unreadable, *unread),
         panel=_read_sparsity(folder),
         embedding=None if known is None else read_map(folder, known, table, targets, umap=umap),
+        properties=tuple(properties),
+        map_page=next((path.name for path in folder.glob(MAP_PAGE)), ""),
     )
 
 

@@ -56,8 +56,9 @@ def _best(
     electronegativity: npt.NDArray[np.float64],
     choice: npt.NDArray[np.int64],
     out: npt.NDArray[np.float32],
+    best: npt.NDArray[np.float32],
 ) -> None:
-    """Try every assignment of states to ``count`` elements and keep the best.
+    """Try every assignment of states to ``count`` elements and keep the best, in ``best`` by Z.
 
     ``choice`` counts through the columns of ``table`` (element, state) like an odometer; the best
     leaves the least charge, cost = |sum_i x_i s_i| and a penalty where a cation is the more
@@ -80,6 +81,8 @@ def _best(
         if cost < least - 1e-9:
             least = cost
             out[0], out[2], out[3] = cost, size, top
+            for i in range(count):
+                best[elements[i]] = table[elements[i], choice[i]]
         i = 0  # next assignment: the first wheel with a further state; those before it back to 0
         while i < count:
             choice[i] += 1
@@ -100,8 +103,9 @@ def _charges_of(
     table: npt.NDArray[np.float64],
     electronegativity: npt.NDArray[np.float64],
     values: npt.NDArray[np.float32],
+    best: npt.NDArray[np.float32],
 ) -> None:
-    """Fill the targets of a chunk of crystals."""
+    """Fill the targets of a chunk of crystals, and the states behind them, ``best`` (n, 104)."""
     amounts = np.empty(len(table))
     elements, choice = np.empty(MOST_ELEMENTS, np.int64), np.empty(MOST_ELEMENTS, np.int64)
     shares = np.empty(MOST_ELEMENTS)
@@ -121,7 +125,7 @@ def _charges_of(
             elements[count], shares[count] = element, amounts[element] / total
             amounts[element] = 0.0
             count += 1
-        _best(count, elements, shares, table, electronegativity, choice, values[n])
+        _best(count, elements, shares, table, electronegativity, choice, values[n], best[n])
 
 
 def charge_targets(crystals: Crystals) -> npt.NDArray[np.float32]:
@@ -133,17 +137,29 @@ def charge_targets(crystals: Crystals) -> npt.NDArray[np.float32]:
     Returns:
         (n, 4) raw values, columns as in ``CHARGE_NAMES``.
     """
+    return balanced_charges(crystals)[0]
+
+
+def balanced_charges(
+    crystals: Crystals,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What :func:`charge_targets` gives, and (n, 104) the state of each Z where they balance best.
+
+    Elements that are absent, have no known state or are beyond ``MOST_ELEMENTS`` have state 0.
+    """
     table = states()
     column = elemental.weight_column(elemental.ELECTRONEGATIVITY)
     electronegativity = elemental.WEIGHTS[: len(table), column].astype(np.float64)
     values = np.zeros((len(crystals), len(CHARGE_NAMES)), np.float32)
+    best = np.zeros((len(crystals), len(table)), np.float32)
 
     def work(start: int, stop: int) -> None:
         first, last = crystals.offsets[start], crystals.offsets[stop]
         _charges_of(
             crystals.offsets[start : stop + 1] - first, crystals.numbers[first:last],
             crystals.occupancy[first:last], table, electronegativity, values[start:stop],
+            best[start:stop],
         )  # fmt: skip
 
     run_chunks(work, len(crystals))
-    return values
+    return values, best

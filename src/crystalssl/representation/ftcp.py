@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import Skip
+from crystalssl.files import atomic
 from crystalssl.representation import elemental, layout
 from crystalssl.representation._compiled import run_chunks
 from crystalssl.representation._ftcp_kernels import encode_chunk
@@ -114,14 +115,13 @@ def encode_to_file(crystals: Crystals, path: str | Path) -> EncodeResult:
         The result with its array memory-mapped from the file, read-only.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     kept, skipped = encodable(crystals)
     shape = (len(kept), *layout.RAW_SHAPE)
-    stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
-    _fill(crystals, kept, np.asarray(stored))
-    stored.flush()
-    del stored
-    partial.replace(path)
+    with atomic(path) as aside:
+        stored = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float32, shape=shape)
+        _fill(crystals, kept, np.asarray(stored))
+        stored.flush()
+        del stored
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return EncodeResult(array=array, kept=kept, skipped=skipped)
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
+from crystalssl.files import load_npy
 from crystalssl.representation.ftcp_decode import as_raw
 from crystalssl.structures.ids import from_line
 
@@ -49,19 +50,17 @@ def load_array(path: str | Path, ids_path: str | Path | None = None) -> RawArray
     """
     path = Path(path)
     try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        stored = load_npy(path)
     except FileNotFoundError:
         raise InputError(f"No file {path}. Give the path of a raw FTCP .npy file.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, EOFError):
+    except ValueError:
         raise InputError(
             f"{path} is no .npy array of numbers: it is cut off, of another format, or holds "
             "Python objects, which are never loaded. Save it with numpy.save after "
             "array.astype('float32')."
         ) from None
-    if not isinstance(stored, np.ndarray):
-        raise InputError(f"{path} is an archive, expected one .npy array. Save it with numpy.save.")
     array = as_raw(stored, str(path))
     sidecar = Path(ids_path) if ids_path else find_ids(path)
     if sidecar is None:
@@ -89,8 +88,7 @@ def read_ids(path: Path) -> npt.NDArray[np.str_]:
     """
     try:
         if path.suffix == ".npy":
-            stored: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
-            return stored.ravel().astype(np.str_)
+            return load_npy(path).ravel().astype(np.str_)
         text = path.read_bytes().decode("utf-8-sig")
         if path.suffix == ".json":
             content = json.loads(text)

@@ -193,6 +193,8 @@ GROUPS: dict[str, Group] = {
 }
 """The six column groups by name, in column order."""
 
+ELECTRONIC = "electronic"
+"""Group beside the panel: a row is a number of the electrons (``electronic/view.py``)."""
 VALIDITY = 63
 """Column that is 1 on rows that hold a site."""
 

@@ -53,7 +53,10 @@ def reduce_basis(
     for _ in range(1000):
         for i in range(3):
             norms[i] = reduced[i, 0] ** 2 + reduced[i, 1] ** 2 + reduced[i, 2] ** 2
-        longest = int(np.argmax(norms))
+        longest = 0  # of the first of equals, as np.argmax, which takes longer to compile
+        for i in range(1, 3):
+            if norms[i] > norms[longest]:
+                longest = i
         p, q = (longest + 1) % 3, (longest + 2) % 3
         if norms[p] > norms[q]:
             p, q = q, p
@@ -145,8 +148,8 @@ def _start_radius(
     lengths = np.empty(3)
     for i in range(3):
         lengths[i] = np.sqrt(reduced[i, 0] ** 2 + reduced[i, 1] ** 2 + reduced[i, 2] ** 2)
-    chain = count * lengths.min()
-    sheet = np.sqrt(2 * count * volume * norms.max() / np.pi)
+    chain = count * min(lengths[0], lengths[1], lengths[2])
+    sheet = np.sqrt(2 * count * volume * max(norms[0], norms[1], norms[2]) / np.pi)
     bulk = (1.5 * count * volume / np.pi) ** (1 / 3)
     return float(1.1 * min(chain, sheet, bulk))
 

@@ -61,9 +61,12 @@ def _amplitudes_of(
     real, imag = np.empty((hkl.shape[1], kinds)), np.empty((hkl.shape[1], kinds))
     total = np.empty(kinds)
     for n in range(len(hkl)):
-        real[:], imag[:], total[:] = 0.0, 0.0, 0.0
         highest = 0
+        for w in range(kinds):
+            total[w] = 0.0
         for m in range(used[n]):
+            for w in range(kinds):
+                real[m, w], imag[m, w] = 0.0, 0.0
             for axis in range(3):
                 highest = max(highest, abs(hkl[n, m, axis]))
         table = np.empty((3, highest + 1, 2))

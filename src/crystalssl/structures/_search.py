@@ -1,7 +1,8 @@
 """moyo's symmetry search of one cell, in this process or, where it may not end, in another one.
 
-moyo does not return on some cells with vectors of very different lengths and holds the interpreter
-meanwhile; such cells, and very large ones, are searched by a child process under a time limit.
+moyo does not return on some cells with vectors of very different lengths, takes the cube of the
+sites that share a place, and holds the interpreter meanwhile; such cells, and very large ones, are
+searched by a child process under a time limit.
 Called by ``_standardize.py``.
 """
 
@@ -19,6 +20,8 @@ LIMIT = 8.0
 """Seconds that the search of one cell may take."""
 _MANY = 2_000
 _SLENDER = 60.0
+_CROWDED = 8
+_NARROW = 0.5
 _CHILD = """
 import json, sys, moyopy
 cell = json.load(sys.stdin)
@@ -40,12 +43,23 @@ class Found(NamedTuple):
     number: int
 
 
-def doubtful(lattice: npt.NDArray[np.float64], sites: int) -> bool:
+def doubtful(lattice: npt.NDArray[np.float64], frac_coords: npt.NDArray[np.float64]) -> bool:
     """Whether the search of a cell might take very long."""
-    if sites > _MANY:
+    if len(frac_coords) > _MANY:
         return True
-    lengths = (lattice * lattice).sum(axis=1)
-    return bool(lengths.max() > _SLENDER**2 * lengths.min())
+    squares = (lattice * lattice).sum(axis=1)
+    if squares.max() > _SLENDER**2 * squares.min():
+        return True
+    if len(frac_coords) < 8 * _CROWDED:
+        return False
+    # boxes half an angstrom wide, which hold one atom or a few alternatives
+    boxes = np.maximum(np.ceil(np.sqrt(squares) / _NARROW), 1)
+    box = np.floor((frac_coords - np.floor(frac_coords)) * boxes) @ [
+        1,
+        boxes[0],
+        boxes[0] * boxes[1],
+    ]
+    return bool(np.unique(box, return_counts=True)[1].max() >= _CROWDED)
 
 
 def search(basis: Rows, positions: Rows, numbers: list[int], symprec: float) -> Found | None:

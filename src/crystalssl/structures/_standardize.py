@@ -116,7 +116,7 @@ def _one(
     cell = lattice.tolist(), frac_coords.tolist(), numbers
     found = None
     if len(numbers) <= _MOST_SEARCHED:
-        look = guarded if doubtful(lattice, len(numbers)) else search
+        look = guarded if doubtful(lattice, frac_coords) else search
         found = look(*cell, symprec)
     if found is None or not _plausible(lattice, numbers, found):
         return lattice, frac_coords, sites, 1, True

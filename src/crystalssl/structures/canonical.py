@@ -21,7 +21,7 @@ from crystalssl.structures._standardize import Standardized, standardize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
 from crystalssl.structures.species import mixture_codes
-from crystalssl.structures.validity import LARGEST, MAX_SITES, check, file_of
+from crystalssl.structures.validity import LARGEST, MAX_SITES, MIN_DISTANCE, check, file_of
 
 CRYSTAL_SYSTEMS = (
     "triclinic",
@@ -115,7 +115,8 @@ def canonicalize(
         (``validity.py``). A crystal on which the search fails is reduced as given, with space
         group 1 and ``symmetry.failed``.
     """
-    valid, skipped = check(crystals, max_sites=None, distances=False)
+    # the search takes very long where sites fall together; idealisation moves others a little
+    valid, skipped = check(crystals, max_sites=None, nearest=MIN_DISTANCE / 2)
     rows = np.flatnonzero(valid)
     good = crystals if valid.all() else crystals.take(rows)
     codes, mixtures = mixture_codes(good, decimals=4)

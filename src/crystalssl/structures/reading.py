@@ -18,16 +18,17 @@ import pyarrow.parquet as pq
 from crystalssl.errors import InputError, MissingExtraError, Note, Skip
 from crystalssl.structures.assembly import Assembler, reason_of
 from crystalssl.structures.crystals import Crystals, ReadResult
-from crystalssl.structures.formats.ase_files import read_ase_db, read_aselmdb
+from crystalssl.structures.formats.ase_files import read_ase_db
+from crystalssl.structures.formats.aselmdb import read_aselmdb
 from crystalssl.structures.formats.cif import read_cif
 from crystalssl.structures.formats.extxyz import read_extxyz
 from crystalssl.structures.formats.json import read_json
 from crystalssl.structures.formats.poscar import read_poscar
 from crystalssl.structures.ids import storable, unique_ids
+from crystalssl.structures.parquet_footer import check_size
 from crystalssl.structures.sniffing import kind_of_content
 from crystalssl.structures.sources import ARCHIVES, Member, is_archive, members
 from crystalssl.structures.table import from_arrow, read_table
-from crystalssl.structures.table_columns import check_size
 from crystalssl.structures.validity import SOURCE_COLUMN
 
 Reader = Callable[[bytes, str, str, Assembler], None]
@@ -225,9 +226,9 @@ def _read_table_member(member: Member, batch: _Batch, alone: bool) -> None:
         if member.path is not None:
             result = read_table(member.path)
         else:
-            data = member.read()
-            check_size(pq.ParquetFile(io.BytesIO(data)).metadata, len(data), member.name)
-            result = from_arrow(pq.read_table(io.BytesIO(data)), member.name)
+            content = io.BytesIO(member.read())
+            check_size(content, member.name)
+            result = from_arrow(pq.read_table(content), member.name)
     except BaseException as error:
         reason = reason_of(error)
         if member.explicit and alone:

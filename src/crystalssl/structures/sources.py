@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from crystalssl.errors import InputError
 
@@ -30,6 +29,8 @@ MOST_TIMES = 40
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """Endings of archives."""
+
+_Stream = io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
 _DAMAGED = (
     tarfile.TarError,
@@ -190,7 +191,7 @@ def _tar(path: Path) -> Iterator[Member]:
                 yield Member(name=name, data=handle.read())
 
 
-def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
+def _unpacked(path: Path) -> _Stream:
     """The plain tar stream of an archive, by its first bytes."""
     with path.open("rb") as handle:
         head = handle.read(6)
@@ -206,7 +207,7 @@ def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
 class _Counted(io.RawIOBase):
     """A stream that ends in an error after so many bytes."""
 
-    def __init__(self, stream: IO[bytes] | gzip.GzipFile, limit: int) -> None:
+    def __init__(self, stream: _Stream, limit: int) -> None:
         super().__init__()
         self._stream, self._left = stream, limit
 
@@ -220,7 +221,8 @@ class _Counted(io.RawIOBase):
         Raises:
             OSError: once more than the limit was read.
         """
-        data = self._stream.read(size)
+        # what is there: a stream that is cut off raises only where nothing more is
+        data = self._stream.read1(size)
         self._left -= len(data)
         if self._left < 0:
             raise OSError("it unpacks to far more than its size and is taken for a bomb")

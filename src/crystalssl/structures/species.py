@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +134,8 @@ def mixture_codes(
     rounded = np.round(crystals.occupancy.astype(np.float64), decimals)
     code = crystals.numbers[:, 0].astype(np.int64)
     mixed = np.flatnonzero((crystals.numbers[:, 1] > 0) | (rounded[:, 0] != 1.0))
+    if not len(mixed):
+        return code, mixtures
     numbers = np.where(rounded[mixed] > 0, crystals.numbers[mixed], 0)
     table = np.concatenate([numbers.astype(np.float64), rounded[mixed]], axis=1)
     found, index = np.unique(table, axis=0, return_inverse=True)
@@ -148,11 +151,11 @@ def encode_species(crystals: Crystals) -> tuple[pa.Array, pa.Array | None]:
         or None when every site holds one element with occupancy 1.
     """
     code, mixtures = mixture_codes(crystals, decimals=8)
-    records = [_record(mixture) for mixture in mixtures]
+    if not (code >= len(SYMBOLS)).any():
+        return pa.array(SYMBOLS, type=pa.string()).take(pa.array(code)), None
+    records = [*_elements(), *(_record(mixture) for mixture in mixtures[len(SYMBOLS) :])]
     words = pa.array([str(record["name"]) for record in records], type=pa.string())
     names = words.take(pa.array(code))
-    if not (code >= len(SYMBOLS)).any():
-        return names, None
     pair = np.unique(crystals.crystal_of_site * len(mixtures) + code)
     offsets = np.searchsorted(pair // len(mixtures), np.arange(len(crystals) + 1))
     listed = pa.array(records, type=_SPECIES_TYPE).take(pa.array(pair % len(mixtures)))
@@ -166,6 +169,14 @@ _SPECIES_TYPE = pa.struct(
         ("concentration", pa.list_(pa.float64())),
     ]
 )
+
+
+@lru_cache(maxsize=1)
+def _elements() -> list[dict[str, object]]:
+    """OPTIMADE species of a site that one element fills, by atomic number."""
+    return [
+        {"name": symbol, "chemical_symbols": [symbol], "concentration": [1.0]} for symbol in SYMBOLS
+    ]
 
 
 def _record(mixture: npt.NDArray[np.float64]) -> dict[str, object]:

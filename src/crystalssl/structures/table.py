@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError, Skip
-from crystalssl.files import atomic
+from crystalssl.files import atomic, check_version
 from crystalssl.structures.assembly import LONGEST_VECTOR
 from crystalssl.structures.crystals import Crystals, ReadResult
 from crystalssl.structures.ids import storable, unique_ids
+from crystalssl.structures.parquet_footer import check_size
 from crystalssl.structures.species import decode_species, encode_species
 from crystalssl.structures.table_columns import (
     ID,
@@ -30,7 +31,6 @@ from crystalssl.structures.table_columns import (
     SPECIES,
     SPECIES_AT_SITES,
     check_columns,
-    check_size,
     nested,
     numbers,
     texts,
@@ -52,6 +52,10 @@ __all__ = [
     "write_table",
 ]
 
+TABLE_VERSION = 1
+"""Version of the format that is written; tables without one are read as any."""
+VERSION = "crystalssl_structure_table"
+"""Key of the version in the metadata of a table."""
 _FARTHEST = 1e6
 
 
@@ -70,8 +74,8 @@ def read_table(path: str | Path) -> ReadResult:
     """
     path = Path(path)
     try:
-        with pq.ParquetFile(path) as file:
-            check_size(file.metadata, path.stat().st_size, str(path))
+        with path.open("rb") as file:
+            check_size(file, str(path))
         table = pq.read_table(path)
     except FileNotFoundError:
         raise InputError(f"No file {path}. Give the path of a structure table.") from None
@@ -92,8 +96,9 @@ def iter_tables(path: str | Path) -> Iterator[ReadResult]:
         InputError: as :func:`read_table`.
     """
     try:
+        with Path(path).open("rb") as content:
+            check_size(content, str(path))
         file = pq.ParquetFile(path)
-        check_size(file.metadata, Path(path).stat().st_size, str(path))
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}).") from error
     first = 0
@@ -113,8 +118,11 @@ def from_arrow(table: pa.Table, source: str, first_row: int = 0) -> ReadResult:
         first_row: number of its first row, where the table is a part of a larger one.
 
     Raises:
-        InputError: if a required column is missing or of another kind.
+        InputError: if a required column is missing or of another kind, or the table is of a newer
+            version.
     """
+    version = (table.schema.metadata or {}).get(VERSION.encode(), b"0")
+    check_version(int(version) if version.isdigit() else str(version), TABLE_VERSION, source)
     try:
         return _from_arrow(table, source, first_row)
     except (
@@ -192,7 +200,7 @@ def to_arrow(crystals: Crystals) -> pa.Table:
             columns[name] = carried[name]
     if "nsites" in columns:
         columns["nsites"] = pa.array(crystals.site_counts, type=pa.int32())
-    return pa.table(columns)
+    return pa.table(columns, metadata={VERSION: str(TABLE_VERSION)})
 
 
 class _Rows:
@@ -294,7 +302,7 @@ def _assemble(rows: _Rows, lattice: npt.NDArray[np.float64]) -> Crystals:
         frac_coords=frac[keep_site],
         numbers=decoded.numbers[keep_site],
         occupancy=decoded.occupancy[keep_site],
-        columns=rows.table.select(others) if others else None,
+        columns=rows.table.select(others).replace_schema_metadata(None) if others else None,
     )
 
 

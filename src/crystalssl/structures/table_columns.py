@@ -1,7 +1,7 @@
 """Columns of a structure table: which there must be, of which kinds, and as plain arrays.
 
-Flat rows of numbers are taken for triples, and a file that claims far more values than its size
-can hold is refused. Used by ``table.py``, which turns the columns into crystals.
+Flat rows of numbers are taken for triples. Used by ``table.py``, which turns the columns into
+crystals.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crystalssl.errors import InputError, unknown_name
 
@@ -23,24 +22,6 @@ ID, LATTICE, POSITIONS, SPECIES_AT_SITES, SPECIES = (
 )
 REQUIRED = (ID, LATTICE, POSITIONS, SPECIES_AT_SITES)
 """Columns without which a file is no structure table."""
-_SAFE_VALUES = 50_000_000
-_MOST_VALUES_A_BYTE = 50
-
-
-def check_size(metadata: pq.FileMetaData, packed: int, source: str) -> None:
-    """Refuse a Parquet file that unpacks to far more than its size.
-
-    Raises:
-        InputError: if its columns hold more values than any table of that size.
-    """
-    values = sum(
-        metadata.row_group(group).column(column).num_values
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    )
-    most = max(_SAFE_VALUES, _MOST_VALUES_A_BYTE * packed)
-    if values > most or metadata.num_rows > most:
-        raise InputError(f"{source} claims {values} values in {packed} bytes; it is damaged.")
 
 
 def check_columns(table: pa.Table, source: str) -> None:

@@ -36,6 +36,9 @@ MIN_VOLUME = 1e-3
 OCCUPANCY_TOLERANCE = 0.01
 """How far the total occupancy of a site may exceed one (rounded numbers such as 3 x 0.334)."""
 
+_WIDEST = 1.0
+"""Cells that a sphere of ``MIN_DISTANCE`` may span to either side before a cell is reduced."""
+
 SOURCE_COLUMN = "source_file"
 """Carried column with the file that a crystal came from."""
 
@@ -50,22 +53,20 @@ class _Rule:
 
 
 def check(
-    crystals: Crystals, max_sites: int | None = LARGEST, *, distances: bool = True
+    crystals: Crystals, max_sites: int | None = LARGEST, *, nearest: float = MIN_DISTANCE
 ) -> tuple[Mask, list[Skip]]:
     """Find the crystals that can be described.
 
     Args:
         crystals: n crystals in any cell.
         max_sites: most sites that a cell may have, or None for any number.
-        distances: whether to look for overlapping sites.
+        nearest: sites closer than this overlap, in angstrom; at most ``MIN_DISTANCE``.
 
     Returns:
         (n,) mask of the good ones, and one skip for each of the others, in order, with the first
         rule it breaks.
     """
-    rules = [*_RULES, _site_count_rule(max_sites or sys.maxsize)]
-    if distances:
-        rules.append(_DISTANCE_RULE)
+    rules = [*_RULES, _site_count_rule(max_sites or sys.maxsize), _distance_rule(nearest)]
     keep = np.ones(len(crystals), dtype=bool)
     skipped: dict[int, Skip] = {}
     for rule in rules:
@@ -107,19 +108,62 @@ def closest_pair(crystals: Crystals) -> npt.NDArray[np.float64]:
     Periodic images count, also those of a site itself. Two sites may overlap when their total
     occupancies add up to at most one: then they are alternatives.
     """
+    filled = crystals.occupancy.sum(axis=1, dtype=np.float64)
+    return shortest_distance(crystals.lattice, crystals.offsets, crystals.frac_coords, filled)
+
+
+def shortest_distance(
+    lattice: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.int64],
+    frac_coords: npt.NDArray[np.float64],
+    filled: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """As :func:`closest_pair` of plain arrays.
+
+    Args:
+        lattice: (n, 3, 3) rows a, b, c in angstrom.
+        offsets: (n + 1,) site offsets.
+        frac_coords: (sites, 3).
+        filled: (sites,) total occupancy.
+    """
     from crystalssl.structures._overlap import shortest_overlap
 
-    reach = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(crystals.lattice), axis=1)
-    shortest: npt.NDArray[np.float64] = shortest_overlap(
-        np.ascontiguousarray(crystals.lattice),
-        crystals.offsets,
-        np.ascontiguousarray(crystals.frac_coords),
-        crystals.occupancy.sum(axis=1, dtype=np.float64),
+    lattice, frac_coords = _compact(lattice, offsets, frac_coords)
+    reach = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(lattice), axis=1)
+    lengths = np.linalg.norm(lattice, axis=2).min(axis=1, initial=np.inf)
+    thin = lengths < MIN_DISTANCE  # every site overlaps its own image: nothing to search
+    reach[thin] = -1.0
+    shortest = shortest_overlap(
+        np.ascontiguousarray(lattice),
+        offsets,
+        np.ascontiguousarray(frac_coords),
+        filled,
         reach,
         MIN_DISTANCE,
         1.0 + OCCUPANCY_TOLERANCE,
     )
-    return shortest
+    return np.where(thin, lengths, shortest)
+
+
+def _compact(
+    lattice: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.int64],
+    frac_coords: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The same crystals, very skew cells reduced: in those a sphere spans thousands of cells."""
+    reach = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(lattice), axis=1)
+    skew = np.flatnonzero((reach > _WIDEST).any(axis=1))
+    if not len(skew):
+        return lattice, frac_coords
+    import moyopy
+
+    lattice, frac_coords = lattice.copy(), frac_coords.copy()
+    for row in skew.tolist():
+        change = np.array(moyopy.minkowski_reduce(lattice[row].tolist())[1], dtype=np.float64).T
+        sites = slice(offsets[row], offsets[row + 1])
+        lattice[row] = change @ lattice[row]
+        frac_coords[sites] = frac_coords[sites] @ np.linalg.inv(change)
+    return lattice, frac_coords
 
 
 def _not_finite(crystals: Crystals) -> Mask:
@@ -163,6 +207,17 @@ def _site_count_rule(limit: int) -> _Rule:
     )
 
 
+def _distance_rule(nearest: float) -> _Rule:
+    return _Rule(
+        lambda c: np.asarray(closest_pair(c) < nearest),
+        lambda c: (
+            f"two sites are {closest_pair(c)[0]:.3f} angstrom apart, expected at least "
+            f"{MIN_DISTANCE} (or occupancies that add up to 1 at most)"
+        ),
+        "remove the doubled atom, or give alternatives partial occupancies",
+    )
+
+
 _RULES = (
     _Rule(
         _not_finite,
@@ -197,13 +252,4 @@ _RULES = (
         lambda c: f"total occupancy of a site is {c.occupancy.sum(axis=1).max():.3f}, expected 1",
         "correct the occupancies, or remove sites that are listed twice",
     ),
-)
-
-_DISTANCE_RULE = _Rule(
-    lambda c: np.asarray(closest_pair(c) < MIN_DISTANCE),
-    lambda c: (
-        f"two sites are {closest_pair(c)[0]:.3f} angstrom apart, expected at least "
-        f"{MIN_DISTANCE} (or occupancies that add up to 1 at most)"
-    ),
-    "remove the doubled atom, or give alternatives partial occupancies",
 )

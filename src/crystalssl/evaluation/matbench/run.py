@@ -14,14 +14,14 @@ from functools import partial
 import numpy as np
 
 from crystalssl.errors import InputError
+from crystalssl.evaluation.analysis import IntervalRule, analyse, results_of, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import LABELS, SSL, Dataset, FeatureSet, Target
 from crystalssl.evaluation.experiment import Experiment, Progress
 from crystalssl.evaluation.matbench.folds import OfficialFolds, fold_scores, folds_of
 from crystalssl.evaluation.matbench.task import TaskData
 from crystalssl.evaluation.overlap import Overlap
-from crystalssl.evaluation.results import MEAN, Cell, Results, Summary, Verdict, prediction_table
-from crystalssl.evaluation.statistics import IntervalRule, analyse, rows_of
+from crystalssl.evaluation.results import MEAN, Cell, Results, Summary, Verdict
 from crystalssl.features.features import Features
 from crystalssl.models.contract import Head
 from crystalssl.structures.formulas import reduced_formulas
@@ -124,9 +124,7 @@ def matbench(
     record = replace(record, counts=counts, verdicts=[_verdict(summary, task)])
     if overlap is not None:
         record = overlap.noted(record, np.arange(len(task.crystals)), formulas, "none")
-    return Results(
-        record=record, rows=tuple(rows), summary=tuple(summary), predictions=prediction_table(cells)
-    )
+    return results_of(record, cells, rows, summary)
 
 
 def _whole(cells: Sequence[Cell], task: TaskData, features: FeatureSet) -> list[Cell]:

@@ -12,21 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from crystalssl.errors import InputError
+from crystalssl.evaluation.analysis import IntervalRule, Model, Pair, analyse, results_of, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import Dataset, FeatureSet
 from crystalssl.evaluation.experiment import Experiment, Progress
 from crystalssl.evaluation.overlap import DropSeen, Overlap
-from crystalssl.evaluation.results import (
-    MEAN,
-    Difference,
-    Results,
-    Verdict,
-    prediction_table,
-    select,
-)
+from crystalssl.evaluation.results import MEAN, Difference, Results, Verdict, select
 from crystalssl.evaluation.scenarios.verdicts import better_than
 from crystalssl.evaluation.splits import SplitProtocol
-from crystalssl.evaluation.statistics import IntervalRule, Model, Pair, analyse, rows_of
 from crystalssl.models.registry import build_head
 
 SCENARIO = "ablation"
@@ -102,13 +95,8 @@ def ablation(
         proposed=[each.name for each in sets if each.name.startswith(f"{names[0]}: ")],
         config={"blocks": {s.name: {b.name: b.columns for b in s.sections} for s in dataset.sets}},
     )
-    return Results(
-        record=replace(record, verdicts=_verdicts(differences, record.labels, proposed.name)),
-        rows=tuple(rows),
-        summary=tuple(summary),
-        differences=tuple(differences),
-        predictions=prediction_table(cells),
-    )
+    verdicts = _verdicts(differences, record.labels, proposed.name)
+    return results_of(replace(record, verdicts=verdicts), cells, rows, summary, differences)
 
 
 def selections(feature_set: FeatureSet) -> list[FeatureSet]:

@@ -12,24 +12,16 @@ from functools import partial
 
 import numpy as np
 
+from crystalssl.evaluation.analysis import IntervalRule, against_all, analyse, results_of, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import HYBRID, RAW, SSL, UNTRAINED, Dataset, FeatureSet
 from crystalssl.evaluation.experiment import Experiment, Progress, Work
 from crystalssl.evaluation.overlap import DropSeen, Overlap
 from crystalssl.evaluation.pool import Pool, Task
-from crystalssl.evaluation.results import (
-    THEN,
-    Cell,
-    Difference,
-    Results,
-    Summary,
-    Verdict,
-    prediction_table,
-    select,
-)
+from crystalssl.evaluation.results import THEN, Cell, Difference, Results, Summary, Verdict, select
 from crystalssl.evaluation.scenarios.verdicts import better_than
 from crystalssl.evaluation.splits import Split, TrainFractions, inner_folds
-from crystalssl.evaluation.statistics import IntervalRule, against_all, analyse, rows_of, scores
+from crystalssl.evaluation.statistics import scores
 from crystalssl.models.arrays import Floats
 from crystalssl.models.contract import Head
 from crystalssl.models.registry import build_head
@@ -140,13 +132,8 @@ def few_shot(
         },
     )
     verdicts = _verdicts(differences, contributions, record.labels, chosen)
-    return Results(
-        record=replace(record, verdicts=verdicts),
-        rows=(*rows, *explained),
-        summary=(*summary, *contributions),
-        differences=tuple(differences),
-        predictions=prediction_table(cells),
-    )
+    record, summary = replace(record, verdicts=verdicts), [*summary, *contributions]
+    return results_of(record, cells, [*rows, *explained], summary, differences)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crystalssl.errors import unknown_name
+from crystalssl.evaluation.analysis import IntervalRule, against_all, analyse, results_of, rows_of
 from crystalssl.evaluation.cache import Cache
 from crystalssl.evaluation.data import MAGPIE, PCA, RAW, UNTRAINED, Dataset
 from crystalssl.evaluation.experiment import Experiment, Progress
 from crystalssl.evaluation.overlap import DropSeen, Overlap
-from crystalssl.evaluation.results import Results, prediction_table
+from crystalssl.evaluation.results import Results
 from crystalssl.evaluation.scenarios.verdicts import by_baseline
 from crystalssl.evaluation.splits import SplitProtocol
-from crystalssl.evaluation.statistics import IntervalRule, against_all, analyse, rows_of
 from crystalssl.models.registry import build_head
 
 SCENARIO = "linear_probe"
@@ -90,10 +90,4 @@ def linear_probe(
     verdicts = by_baseline(
         differences, record.labels, BASELINES, feature_set=names[0], head="ridge", metric="rmse"
     )
-    return Results(
-        record=replace(record, verdicts=verdicts),
-        rows=tuple(rows),
-        summary=tuple(summary),
-        differences=tuple(differences),
-        predictions=prediction_table(cells),
-    )
+    return results_of(replace(record, verdicts=verdicts), cells, rows, summary, differences)

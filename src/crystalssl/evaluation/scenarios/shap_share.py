@@ -14,33 +14,23 @@ import numpy as np
 import pyarrow as pa
 
 from crystalssl.errors import InputError
-from crystalssl.evaluation.attribution import explain_network, explain_trees
+from crystalssl.evaluation.analysis import (
+    IntervalRule,
+    against_all,
+    analyse,
+    result_row,
+    results_of,
+    rows_of,
+)
+from crystalssl.evaluation.attribution import Shares, explain_network, explain_trees, share_values
 from crystalssl.evaluation.cache import Arrays, Cache
 from crystalssl.evaluation.data import HYBRID, RAW, SSL, Dataset, FeatureSet
 from crystalssl.evaluation.experiment import Experiment, Progress
 from crystalssl.evaluation.fits import Explanation
 from crystalssl.evaluation.overlap import DropSeen, Overlap
-from crystalssl.evaluation.results import (
-    Cell,
-    ResultRow,
-    Results,
-    Summary,
-    Texts,
-    Verdict,
-    prediction_table,
-    select,
-)
+from crystalssl.evaluation.results import Cell, ResultRow, Results, Summary, Texts, Verdict, select
 from crystalssl.evaluation.scenarios.verdicts import by_baseline
 from crystalssl.evaluation.splits import Index, Split, SplitProtocol
-from crystalssl.evaluation.statistics import (
-    IntervalRule,
-    against_all,
-    analyse,
-    percentile_interval,
-    resample_counts,
-    result_row,
-    rows_of,
-)
 from crystalssl.models.arrays import Floats
 from crystalssl.models.boosting import FittedLightGBM, RandomForest
 from crystalssl.models.contract import Fitted, Head
@@ -156,14 +146,8 @@ def shap_share(
     verdicts += by_baseline(
         differences, record.labels, (RAW,), feature_set=HYBRID, metric="r2", best_head=False
     )
-    return Results(
-        record=replace(record, verdicts=verdicts),
-        rows=tuple(rows),
-        summary=tuple(summary),
-        differences=tuple(differences),
-        predictions=prediction_table(cells),
-        tables={"explained": pa.concat_tables(tables)} if tables else {},
-    )
+    results = results_of(replace(record, verdicts=verdicts), cells, rows, summary, differences)
+    return replace(results, tables={"explained": pa.concat_tables(tables)} if tables else {})
 
 
 def _joint(dataset: Dataset) -> Dataset:
@@ -238,57 +222,6 @@ def _sampled(rows: Index, count: int, seed: int) -> Index:
     if len(rows) <= count:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shares:
-    """Shares of all features together and of each section.
-
-    Attributes:
-        share: (shares,) of absolute SHAP values.
-        low: (shares,) lower ends of their bootstrap intervals.
-        high: (shares,) upper ends.
-        of_all: (shares,) of all columns.
-        of_varying: (shares,) of the columns that vary over training rows.
-    """
-
-    share: Floats
-    low: Floats
-    high: Floats
-    of_all: Floats
-    of_varying: Floats
-
-
-def share_values(
-    absolute: Floats, members: Floats, columns: tuple[Floats, Floats], resamples: int, seed: int
-) -> Shares:
-    """Shares of sections, or of several sections together.
-
-    Args:
-        absolute: (m, sections) sums of absolute SHAP values of each explained row; sections are
-            disjoint and make up the whole.
-        members: (sections, shares) 1 where a section belongs to a share, else 0.
-        columns: (sections,) columns of each, constant ones included, and those that vary.
-        resamples: bootstrap resamples of the m rows.
-        seed: their seed.
-    """
-    counts = resample_counts(len(absolute), resamples, seed)
-    resampled = _normalised(counts @ absolute) @ members  # (resamples, shares)
-    ends = np.array([percentile_interval(values) for values in resampled.T])
-    share, of_all, of_varying = (
-        _normalised(sums[None])[0] @ members for sums in (absolute.sum(axis=0), *columns)
-    )
-    return Shares(
-        share=share, low=ends[:, 0], high=ends[:, 1], of_all=of_all, of_varying=of_varying
-    )
-
-
-def _normalised(sums: Floats) -> Floats:
-    """(resamples, sections) shares; equal ones where a model ignores everything."""
-    total = sums.sum(axis=1, keepdims=True)
-    empty = total == 0
-    shares: Floats = np.where(empty, 1 / sums.shape[1], sums / np.where(empty, 1.0, total))
-    return shares
 
 
 def _shares(hybrid: FeatureSet, absolute: Floats, varying: Index, config: ShapConfig) -> Shares:

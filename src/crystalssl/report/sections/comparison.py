@@ -18,7 +18,7 @@ from crystalssl.report import page
 from crystalssl.report.charts import Line, lines, parity
 from crystalssl.report.page import Drawing, Passage, TableCell, TableRow, head_name, words
 from crystalssl.report.sections import setting as numbers
-from crystalssl.report.sections.setting import LOWER, METRICS, Setting, cell_of, mark_of, unique
+from crystalssl.report.sections.setting import METRICS, Setting, cell_of, mark_of, unique
 
 UNFOLDED = 2
 """Settings shown unfolded, each the first of a target."""
@@ -184,7 +184,7 @@ def _tally_cell(entries: Sequence[Difference]) -> TableCell:
     if not entries:
         return TableCell()
     outcomes = [numbers.outcome_of(entry) for entry in entries]
-    if entries[0].metric in LOWER:
+    if entries[0].metric in numbers.LOWER:
         gains = [entry.gain / entry.baseline_value for entry in entries]
         ends = [f"{page.percent(abs(g))} {'lower' if g >= 0 else 'higher'}" for g in gains]
     else:
@@ -206,7 +206,7 @@ def _setting(setting: Setting, figures: bool, folded: bool) -> Passage:
     return Passage(
         title=setting.title if figures else f"{setting.title}, all numbers",
         drawings=(*_errors(setting), *_differences([setting])) if figures else (),
-        tables=(setting_table(setting),),
+        tables=(numbers.setting_table(setting),),
         notes=(f"{interval}{triangles}Bold: the best of a column.",),
         folded=folded,
     )
@@ -221,7 +221,7 @@ def _errors(setting: Setting) -> list[Drawing]:
     title = f"{METRICS[setting.metric]} of each feature set"
     axis = setting.metric_label() + ("" if mean is None else "; dashed: mean of training labels")
     svg = _head_dots(setting, rows, (axis, f"{title}, {setting.title}"), mean)
-    better = "left" if setting.metric in LOWER else "right"
+    better = "left" if setting.metric in numbers.LOWER else "right"
     return [Drawing(svg=svg, title=title, caption=f"Further {better} is better.")]
 
 
@@ -273,39 +273,6 @@ def _head_dots(
         for label, (proposed, entries) in rows.items()
     }
     return numbers.dots_of(marks, texts, reference=reference, key=key)
-
-
-def setting_table(setting: Setting) -> page.Table:
-    """Every feature set of a setting, all heads and metrics, and the differences; the mean last."""
-    heads, entries = setting.heads, [e for e in setting.summaries() if e.metric in METRICS]
-    stored = [m for m in METRICS if any(e.metric == m for e in entries)]
-    fewer = [m for m in stored if m in ("rmse", setting.metric)]
-    columns = [(h, m) for h in heads for m in (stored if h == heads[0] else fewer)]
-    known = {(e.feature_set, e.head, e.metric): e for e in entries}
-    known |= {(MEAN, heads[0], m): e for (_, h, m), e in known.items() if h == MEAN}
-    widths = {e.feature_set: e.n_features for e in entries}
-    differences = setting.differences(feature_set=setting.proposed, best_head=False)
-    gains = {(e.baseline, e.head): e for e in differences}
-    compared = [head for head in heads if any(e.head == head for e in differences)]
-    names = sorted(widths, key=lambda name: name == MEAN)
-    rows = []
-    for name in names:
-        cells = [TableCell(text=f"{widths[name]:,}" if name != MEAN else "")]
-        cells += [cell_of(known.get((name, *column))) for column in columns]
-        cells += [cell_of(gains.get((name, head))) for head in compared]
-        proposed = name in setting.results.record.proposed
-        rows.append(TableRow(label=setting.label(name), cells=tuple(cells), proposed=proposed))
-    for index, (head, metric) in enumerate(columns):
-        means = [e.mean if (e := known.get((n, head, metric))) else np.nan for n in names]
-        rows = page.mark_best(rows, index + 1, [numbers.sign_of(metric) * mean for mean in means])
-    groups = [(words(head_name(h)), sum(c[0] == h for c in columns)) for h in heads]
-    groups += [(setting.better_by(differences[0].metric), len(compared))] if compared else []
-    return page.Table(
-        title=page.with_unit(f"{setting.title}, all numbers", setting.unit),
-        heads=("Features", "Columns", *(METRICS[m] for _, m in columns), *map(head_name, compared)),
-        groups=(("", 2), *groups),
-        rows=tuple(rows),
-    )
 
 
 def _by_fraction(settings: Sequence[Setting]) -> list[Passage]:

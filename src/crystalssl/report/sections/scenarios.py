@@ -22,44 +22,41 @@ SHARES = {
     "enrichment_all": "enrichment, all columns",
 }  # fmt: skip
 """Metrics of SHAP shares, the fair enrichment first."""
-RESIDUAL = {
-    "contribution": "contribution",
-    "r2_before": "R² of the first step",
-    "r2_after": "R² of both steps",
-}
-"""Metrics of the residual protocol."""
+RESIDUAL = ("contribution", "R² of the first step", "R² of both steps")
+"""Numbers of the residual protocol."""
 
 
 def _residual(first: Setting) -> list[Passage]:
     """What a second step explains of the residual of the baseline, by fraction and head."""
     entries = select(first.results.summary, target=first.target)
-    entries = [e for e in entries if e.metric in RESIDUAL and THEN in e.feature_set]
+    known = {(e.feature_set, e.train_fraction, e.head, e.metric): e for e in entries}
+    entries = [e for e in entries if e.metric == RESIDUAL[0] and THEN in e.feature_set]
     if not entries:
         return []
-    proposed = first.results.record.proposed
-    base = first.label(entries[0].feature_set.partition(THEN)[0], inside=True)
+    proposed, baseline = first.results.record.proposed, entries[0].feature_set.partition(THEN)[0]
+    base = first.label(baseline, inside=True)
     seconds = {pair: pair.partition(THEN)[2] for pair in unique(e.feature_set for e in entries)}
     colours = {p: "accent" if name in proposed else "muted" for p, name in seconds.items()}
     runs = {
         (fraction, head): f"{100 * fraction:.4g} %, {head_name(head)}"
         for fraction, head in sorted(unique((e.train_fraction, e.head) for e in entries))
     }
-    known = {(e.feature_set, e.train_fraction, e.head, e.metric): e for e in entries}
     marks = {
-        text: [(known.get((p, *run, "contribution")), c, c == "accent") for p, c in colours.items()]
+        text: [(known.get((p, *run, RESIDUAL[0])), c, c == "accent") for p, c in colours.items()]
         for run, text in runs.items()
     }
     rows = []
     for run, text in runs.items():
         for pair, name in seconds.items():
-            numbers = [known.get((pair, *run, metric)) for metric in RESIDUAL]
+            shown = ((pair, RESIDUAL[0]), (baseline, "r2"), (pair, "r2"))
+            numbers = [known.get((source, *run, metric)) for source, metric in shown]
             rows.append((f"{first.label(name)}, {text}", name in proposed, numbers))
     alt = f"Contribution to the residual of {base}, {first.target}"
     key = [(first.label(seconds[p]), c, c == "accent") for p, c in colours.items()]
     texts = ("contribution: R² of the residual", alt)
     svg = dots_of(marks, texts, reference=0.0, key=key, signed=True)
     title = f"{words(first.target)}: residual of {base}"
-    heads = ("Second step, train fraction, head", *RESIDUAL.values())
+    heads = ("Second step, train fraction, head", *RESIDUAL)
     table, text = grid(f"{title}, all numbers", heads, rows), page.explained("residual")
     return [Passage(title=title, words=text, drawings=(Drawing(svg=svg),), tables=(table,))]
 
@@ -176,9 +173,8 @@ def _ablation_finding(setting: Setting) -> str:
 def _ablation(setting: Setting) -> list[Passage]:
     """Each block alone, trained and untrained, and each left out."""
     blocks, losses = _blocks(setting)
-    selections = {"all": "ink"} | {
-        f"only {b}": _block_colour(b) for b in next(iter(blocks.values()))
-    }
+    names = next(iter(blocks.values()))
+    selections = {"all": "ink"} | {f"only {b}": _block_colour(b) for b in names}
     alone = {
         words(selection.removeprefix("only ")): [
             (_selection(setting, source, selection), colour, not index)
@@ -227,18 +223,16 @@ def _folds(setting: Setting) -> list[Passage]:
     for r in sorted(rows, key=lambda r: (r.fold, heads.index(r.head))):
         mark = Mark(at=r.value, text=page.number(r.value), colour=colours[r.head])
         folds.setdefault(f"fold {r.fold + 1}", []).append(replace(mark, filled=r.head != MEAN))
-    counts, config = setting.results.record.counts, setting.results.record.config
-    official = "official folds" if config.get("official") else "not an official task"
+    record = setting.results.record
+    official = "official folds" if record.config.get("official") else "not an official task"
     text = f"{METRICS[setting.metric]} of each fold, {setting.place}"
     key = [(head_name(name), colour, name != MEAN) for name, colour in colours.items()]
     svg = dots([*folds.items()], setting.metric_label(), text, key=key)
-    left = counts.get("predicted by the training mean", 0)
-    note = (
-        f"{page.counted(counts.get('rows', 0), 'row')} in all; {page.counted(left, 'row')} without "
-        "features, predicted by the mean of the training labels."
-    )
-    title = f"{setting.place}, {official}"
-    return [Passage(title=title, drawings=(Drawing(svg=svg),), notes=(note,))]
+    total, left = (record.counts.get(n, 0) for n in ("rows", "predicted by the training mean"))
+    note = f"{page.counted(total, 'row')} in all; {page.counted(left, 'row')} without features, "
+    note += "predicted by the mean of the training labels."
+    drawing, title = Drawing(svg=svg), f"{setting.place}, {official}"
+    return [Passage(title=title, drawings=(drawing,), notes=(note,))]
 
 
 ALL = {

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow.compute as pc
 
 from crystalssl.evaluation.results import MEAN, THEN, Difference, Floats, Results, Summary, select
@@ -52,9 +53,7 @@ class Setting:
 
     @property
     def _key(self) -> dict[str, Any]:
-        return {
-            "target": self.target, "split": self.split, "train_fraction": self.train_fraction
-        }  # fmt: skip
+        return {name: getattr(self, name) for name in ("target", "split", "train_fraction")}
 
     def summaries(self, **wanted: Any) -> list[Summary]:
         """Summaries of this setting without those of the residual protocol."""
@@ -158,18 +157,14 @@ def settings_of(results: Results, metrics: Sequence[str]) -> list[Setting]:
     stored = {entry.metric for entry in results.summary}
     metric = next((name for name in metrics if name in stored), metrics[0])
     keys = unique((e.target, e.split, e.train_fraction) for e in results.summary)
-    places = [key[:2] for key in keys]
+    splits = [key[:2] for key in keys]
     return [
         Setting(
-            results=results,
-            target=target,
-            split=split,
-            train_fraction=fraction,
-            metric=metric,
-            single=places.count((target, split)) == 1,
+            results=results, target=target, split=split, train_fraction=fraction, metric=metric,
+            single=splits.count((target, split)) == 1,
         )
         for target, split, fraction in keys
-    ]
+    ]  # fmt: skip
 
 
 def mark_of(
@@ -183,16 +178,13 @@ def mark_of(
         filled: whether the dot is filled.
         signed: whether the number beside a summary has a sign, and a difference stays as it is.
     """
-    at, low, high = (
-        (entry.mean if isinstance(entry, Summary) else entry.gain),
-        entry.low,
-        entry.high,
-    )
-    if isinstance(entry, Difference):
-        if signed:
-            at = entry.difference
-        elif entry.gain != entry.difference:
-            low, high = -high, -low
+    low, high = entry.low, entry.high
+    if isinstance(entry, Summary):
+        at = entry.mean
+    elif signed or entry.gain == entry.difference:
+        at = entry.difference
+    else:
+        at, low, high = entry.gain, -high, -low
     text = number(at) if isinstance(entry, Summary) and not signed else page.signed(at)
     return Mark(at=at, low=low, high=high, colour=colour, filled=filled, text=text)
 
@@ -244,6 +236,44 @@ def grid(
         for label, proposed, entries in rows
     )
     return Table(title=title, heads=heads, rows=tuple(filled))
+
+
+def setting_table(setting: Setting) -> Table:
+    """Every feature set of a setting, all heads and metrics, and the differences; the mean last."""
+    heads, entries = setting.heads, [e for e in setting.summaries() if e.metric in METRICS]
+    present = [m for m in METRICS if any(e.metric == m for e in entries)]
+    fewer = [m for m in present if m in ("rmse", setting.metric)]
+    columns = [(h, m) for h in heads for m in (present if h == heads[0] else fewer)]
+    known = {(e.feature_set, e.head, e.metric): e for e in entries}
+    known |= {(MEAN, heads[0], m): e for (_, h, m), e in known.items() if h == MEAN}
+    widths = {e.feature_set: e.n_features for e in entries}
+    differences = setting.differences(feature_set=setting.proposed, best_head=False)
+    gains = {(e.baseline, e.head): e for e in differences}
+    compared = [head for head in heads if any(e.head == head for e in differences)]
+    names = sorted(widths, key=lambda name: name == MEAN)
+    rows = []
+    for name in names:
+        cells = [TableCell(text=f"{widths[name]:,}" if name != MEAN else "")]
+        cells += [cell_of(known.get((name, *column))) for column in columns]
+        cells += [cell_of(gains.get((name, head))) for head in compared]
+        proposed = name in setting.results.record.proposed
+        rows.append(TableRow(label=setting.label(name), cells=tuple(cells), proposed=proposed))
+    for index, (head, metric) in enumerate(columns):
+        means = [e.mean if (e := known.get((n, head, metric))) else np.nan for n in names]
+        rows = page.mark_best(rows, index + 1, [sign_of(metric) * mean for mean in means])
+    groups = [(words(page.head_name(h)), sum(c[0] == h for c in columns)) for h in heads]
+    groups += [(setting.better_by(differences[0].metric), len(compared))] if compared else []
+    return Table(
+        title=page.with_unit(f"{setting.title}, all numbers", setting.unit),
+        heads=(
+            "Features",
+            "Columns",
+            *(METRICS[m] for _, m in columns),
+            *map(page.head_name, compared),
+        ),
+        groups=(("", 2), *groups),
+        rows=tuple(rows),
+    )
 
 
 def outcome_of(entry: Difference) -> Outcome:

@@ -281,6 +281,20 @@ SPIN: tuple[Quantity, ...] = (
 """Quantities of level ``full`` alone."""
 
 
+def centres() -> Array:
+    """(q,) energy in eV of the windows of the density of states; NaN for all other quantities.
+
+    Windows of shells and of the whole; ``log_dos_at_level`` is one at 0. Quantities as those of
+    level ``full``.
+    """
+    energies: dict[Callable[[Picture], Sequence[float]], list[float]] = {
+        _windows: [*_WINDOWS, 0.0],
+        _shell_windows: [*_SHELL_WINDOWS] * 3,
+    }
+    groups = [energies.get(g.compute, [np.nan] * len(g.quantities)) for g in GROUPS]
+    return np.array([*(energy for group in groups for energy in group), *[np.nan] * len(SPIN)])
+
+
 def numbers(picture: Picture) -> list[float]:
     """Unclipped values of all quantities in ``GROUPS``."""
     return [value for group in GROUPS for value in group.compute(picture)]

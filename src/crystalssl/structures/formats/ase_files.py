@@ -1,8 +1,7 @@
 """ASE databases to structures, through ASE (optional extra ``formats``).
 
-SQLite (.db), LMDB (.aselmdb, as OMat24 and fairchem publish them) and ASE's own JSON. Scalars that
-a row carries, energies among them, become columns; a row that cannot be read is one skip. Called
-by ``reading.py``.
+SQLite (.db) and ASE's own JSON. Scalars that a row carries, energies among them, become columns; a
+row that cannot be read is one skip. Called by ``reading.py``.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ from crystalssl.structures.columns import is_scalar
 from crystalssl.structures.formats.ase_objects import from_atoms
 from crystalssl.structures.formats.id_keys import id_of
 
-_REMEDY = "check that the file opens in ASE; periodic crystals need a cell and pbc"
-_ENERGIES = ("energy", "free_energy", "magmom", "charge")
-_LMDB_MAGIC = b"\xde\xc0\xef\xbe"
+REMEDY = "check that the file opens in ASE; periodic crystals need a cell and pbc"
+"""What to do about a database that cannot be read."""
+ENERGIES = ("energy", "free_energy", "magmom", "charge")
+"""Numbers of a row's calculation that become columns."""
 
 
 def read_ase_db(data: bytes, name: str, stem: str, into: Assembler) -> None:
@@ -45,25 +45,6 @@ def read_ase_db(data: bytes, name: str, stem: str, into: Assembler) -> None:
         copy = Path(folder) / "copy.db"
         copy.write_bytes(data)
         _read_database(copy, "db", name, stem, into)
-
-
-def read_aselmdb(path: str | Path, name: str, stem: str, into: Assembler) -> None:
-    """Read every row of an LMDB database of ASE.
-
-    Raises:
-        MissingExtraError: if ASE or ase-db-backends is not installed.
-    """
-    _ase()
-    try:
-        import ase_db_backends.aselmdb  # noqa: F401
-    except ImportError:
-        raise missing_extra("ase-db-backends", "lmdb", "Reading an .aselmdb database") from None
-    with Path(path).open("rb") as handle:
-        head = handle.read(4096)
-    if head[16:20] != _LMDB_MAGIC:
-        into.skip(stem, name, "it is no LMDB database", "give a database written by ase.db")
-        return
-    _read_database(Path(path), "aselmdb", name, stem, into)
 
 
 def read_ase_json(data: bytes, name: str, stem: str, into: Assembler) -> None:
@@ -91,17 +72,14 @@ def _read_database(path: Path, kind: str, name: str, stem: str, into: Assembler)
     database = None
     connect = _ase().connect
     try:
-        if kind == "aselmdb":
-            database = connect(str(path), type=kind, readonly=True, use_lock_file=False)
-        else:
-            database = connect(str(path), type=kind, append=True, use_lock_file=False)
+        database = connect(str(path), type=kind, append=True, use_lock_file=False)
         rows = _row_ids(database, path, kind)
         if not rows:
-            into.skip(stem, name, "the database holds no rows", _REMEDY)
+            into.skip(stem, name, "the database holds no rows", REMEDY)
         for row in rows:
-            into.read(f"{stem}-{row}", name, _REMEDY, _entry, database, row, stem)
+            into.read(f"{stem}-{row}", name, REMEDY, _entry, database, row, stem)
     except BaseException as error:  # a damaged database fails in SQLite, JSON or ASE
-        into.skip(stem, name, f"the database cannot be read: {reason_of(error)}", _REMEDY)
+        into.skip(stem, name, f"the database cannot be read: {reason_of(error)}", REMEDY)
     finally:
         _close(database)
 
@@ -111,8 +89,6 @@ def _row_ids(database: Any, path: Path, kind: str) -> Sequence[int]:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             found = connection.execute("SELECT id FROM systems ORDER BY id").fetchall()
         return [int(row) for (row,) in found if isinstance(row, int)]
-    if hasattr(database, "ids"):
-        return sorted(int(row) for row in database.ids)
     return [row.id for row in database.select(sort="id")]
 
 
@@ -120,8 +96,6 @@ def _close(database: Any) -> None:
     connection = getattr(database, "connection", None)
     if connection is not None:
         connection.close()
-    elif hasattr(database, "env"):
-        database.close()
 
 
 def _entry(database: Any, number: int, stem: str) -> Entry:
@@ -132,7 +106,7 @@ def _entry(database: Any, number: int, stem: str) -> Entry:
     """
     row = database.get(id=number)
     values: dict[str, Any] = {}
-    for key in _ENERGIES:
+    for key in ENERGIES:
         value = row.get(key)
         if is_scalar(value):
             values[key] = value

@@ -84,6 +84,8 @@ def _frames(lines: list[str]) -> Iterator[_Frame]:
         if count is None:
             after = _next_frame(lines, at + 1)
             problem = f"line {at + 1} is {lines[at].strip()[:40]!r}, expected a number of atoms"
+            if ready and at + 1 < last and _COMMENT.search(lines[at + 1]):
+                yield ready  # the line opens a frame of its own
             yield _Frame("", (), problem)
             ready, at = None, after
             continue
@@ -159,7 +161,7 @@ def _lattice(info: dict[str, Any]) -> Floats:
     if lattice is None:
         raise InputError("it is not periodic in three directions (no Lattice)")
     if isinstance(lattice, str):
-        lattice = [float(word) for word in lattice.split()]
+        lattice = [float(word) for word in re.split(r"[\s,;\[\](){}]+", lattice) if word]
     cell = np.asarray(lattice, dtype=np.float64)
     if cell.size != 9:
         raise InputError(f"its Lattice has {cell.size} numbers, expected 9")

@@ -20,7 +20,7 @@ from crystalssl.structures.elements import symbol_to_number
 
 Floats = npt.NDArray[np.float64]
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][+-]?\d+)?"
 _TRIPLE = re.compile(rf"\s*({_NUMBER})(?:[\s,]+|(?=[+-]))({_NUMBER})(?:[\s,]+|(?=[+-]))({_NUMBER})"
                      r"(?![\w.])")  # fmt: skip
 _FLAGS = frozenset({"T", "F", ".T.", ".F.", ".TRUE.", ".FALSE.", "TRUE", "FALSE"})

@@ -79,15 +79,18 @@ def _merge_images(
     """Average the images of one row that fall together."""
     apart = image[:, None] - image[None]  # (group, group, 3)
     apart -= np.rint(apart)
-    distance = np.linalg.norm(apart @ lattice, axis=-1)
+    cartesian = apart @ lattice
+    square = np.einsum("ijk,ijk->ij", cartesian, cartesian)
     merged: dict[int, tuple[Integers, npt.NDArray[np.bool_]]] = {}
     for tolerance in tolerances:
-        same = distance < tolerance
+        same = square < tolerance**2
         first = np.unique(same.argmax(axis=1))
         merged.setdefault(len(first), (first, same))
         if not stated or len(first) == stated:
             break
     first, same = merged.get(stated, next(iter(merged.values())))
+    if len(first) == len(image):  # a general position
+        return image
     return np.array([image[k] - apart[k][same[k]].mean(axis=0) for k in first])
 
 
@@ -133,23 +136,12 @@ def _first_near(lattice: Floats, frac_coords: Floats) -> Integers:
 
 def clash(lattice: Floats, frac_coords: Floats, filled: Floats) -> bool:
     """Whether two sites are closer than half an angstrom and cannot be alternatives."""
-    from crystalssl.structures._overlap import shortest_overlap
-    from crystalssl.structures.validity import MIN_DISTANCE, OCCUPANCY_TOLERANCE
+    from crystalssl.structures.validity import MIN_DISTANCE, shortest_distance
 
     if len(frac_coords) > 5000:
         return False
-    reach = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    if (reach > 10).any():
-        return True
-    shortest = shortest_overlap(
-        np.ascontiguousarray(lattice[None]),
-        np.array([0, len(frac_coords)], dtype=np.int64),
-        np.ascontiguousarray(frac_coords),
-        filled.astype(np.float64),
-        reach[None],
-        MIN_DISTANCE,
-        1.0 + OCCUPANCY_TOLERANCE,
-    )
+    offsets = np.array([0, len(frac_coords)], dtype=np.int64)
+    shortest = shortest_distance(lattice[None], offsets, frac_coords, filled.astype(np.float64))
     return bool(shortest[0] < MIN_DISTANCE)
 
 

@@ -13,6 +13,9 @@ from gemmi import cif
 MOST_REPAIRS = 20
 """Lines that are mended before a file is given up."""
 
+LONGEST_LINE = 2_048
+"""Characters of a line that is mended, as in CIF; patterns take the square of them."""
+
 _PLACE = re.compile(r":(\d+):\d+\(\d+\): (.*)")
 _PAIR = re.compile(r"^(\s*_\S+\s+)([^'\"#;\s].*?)\s*$")
 _LAST_TAG = re.compile(r"^\s*(_\S+)", re.MULTILINE)
@@ -52,6 +55,8 @@ def _mend(lines: list[str], error: str) -> int | None:
         else:
             lines[:start] = [f"# {line}" for line in lines[:start]]
         return row
+    if len(lines[row]) > LONGEST_LINE:
+        return None
     pair = _PAIR.match(lines[row])
     if pair:
         number = re.match(r"[-+.\d()]+(?=\s)", pair.group(2))

@@ -22,6 +22,8 @@ from crystalssl.structures.elements import (
     symbol_to_number,
 )
 
+LONGEST = 64
+"""Characters of a type symbol; patterns take the square of them."""
 MOST_TRIALS = 256
 """Ways to read ambiguous names that are tried against the formula."""
 
@@ -35,7 +37,7 @@ _TYPE = re.compile(r"^([A-Za-z]{1,2})\s*(\d*\.?\d*\s*[+-]?|[+-]\s*\d*\.?\d*)$")
 def sure_type(text: str) -> int | None:
     """Atomic number of a type symbol, or None where it can only be taken as a label."""
     name = cif.as_string(text)
-    match = _TYPE.match(name)
+    match = _TYPE.match(name) if len(name) <= LONGEST else None
     if match:
         try:
             return symbol_to_number(match.group(1).capitalize())

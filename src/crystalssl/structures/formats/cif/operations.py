@@ -25,10 +25,11 @@ IDENTITY = "x,y,z"
 MOST_OPERATIONS = 1536
 """Operations that a list may have: the largest group in a cell of eight primitive ones."""
 
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:/\d+)?"
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:/\d+)?"
 _TERM = rf"(?:{_NUMBER}\s*\*?\s*[xyz]|[xyz](?:\s*/\s*\d+)?|{_NUMBER})"
 # a sign with a blank before it alone opens the next operation: "z -x" is the end of one
 _PART = rf"[+-]?\s*{_TERM}(?:[+-]\s*{_TERM}|\s+[+-]\s+{_TERM})*"
+_LONGEST = 120
 _TRIPLET = re.compile(rf"({_PART})\s*,\s*({_PART})\s*,\s*({_PART})", re.IGNORECASE)
 
 
@@ -78,11 +79,21 @@ def _triplets(column: tuple[str, ...], everything: tuple[str, ...]) -> Group:
     texts = [str(cif.as_string(value)).strip() for value in column]
     texts = [text for text in texts if text not in ("?", ".", "")]
     if any(text.count(",") < 2 for text in texts):
-        joined = " ".join(str(cif.as_string(value)) for value in everything)
+        joined = _joined(everything)
         texts = [",".join(parts) for parts in _TRIPLET.findall(joined)]
         if joined.count(",") not in (2 * len(texts), 3 * len(texts)):
             raise UnreadableError(f"its operations cannot be told apart: {joined[:60]!r}")
     return tuple(_triplet(text) for text in texts)
+
+
+def _joined(values: Sequence[str]) -> str:
+    """All values in a row; what is too long between two commas loses its middle.
+
+    The search for triplets takes the square of it, and no operation is that long.
+    """
+    words = " ".join(str(cif.as_string(value)) for value in values).split()
+    pieces = " ".join(words).split(",")
+    return ",".join(p if len(p) <= _LONGEST else f"{p[:40]} {p[-40:]}" for p in pieces)
 
 
 @lru_cache(maxsize=8192)

@@ -108,6 +108,9 @@ def entry_of(tags: Tags, label: str, mended: str = "") -> Entry:
     sure = labels.sure_type if listed.typed else labels.sure_label
     counts = Counter(listed.names)
     certain = {text: sure(text) for text in counts}
+    empty = [str(cif.as_string(text)) for text in counts if certain[text] == 0]
+    said = [mended] if mended else []
+    said += [f"sites named {', '.join(empty)} are taken as empty"] if empty else []
     whole = listed.occupancy is None and listed.dummy is None
     if whole and None not in certain.values() and is_p1(tags):
         content: dict[int, float] = {}
@@ -116,7 +119,7 @@ def entry_of(tags: Tags, label: str, mended: str = "") -> Entry:
                 content[number] = content.get(number, 0) + count
         match = compare(content, stated, partial=False)
         if match.verdict <= Verdict.UNKNOWN:
-            notes = _hydrogen_notes(listed, [n for n in (mended, match.text) if n])
+            notes = _hydrogen_notes(listed, [*said, *([match.text] if match.text else [])])
             return Entry(
                 id=label,
                 lattice=lattice,
@@ -125,7 +128,7 @@ def entry_of(tags: Tags, label: str, mended: str = "") -> Entry:
                 notes=notes,
             )
     entry = _searched(tags, label, np.array(lattice), listed, certain, stated)
-    return replace(entry, notes=[mended, *entry.notes]) if mended else entry
+    return replace(entry, notes=[*said, *entry.notes]) if said else entry
 
 
 def _searched(

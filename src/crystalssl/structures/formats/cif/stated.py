@@ -25,6 +25,7 @@ DISORDER = 0.12
 """Relative difference of an amount that a refined occupancy may make."""
 _DALTON = 1.66053907
 """Gram per cubic centimetre of one dalton per cubic angstrom."""
+_LONGEST = 5_000
 _TERM = re.compile(r"([A-Z][a-z]?)(\d+\.?\d*|\.\d+)?(?:\(\d+\))?")
 
 
@@ -87,7 +88,7 @@ def stated_by(tags: Tags, volume: float) -> Stated:
 @lru_cache(maxsize=4096)
 def formula_of(text: str) -> Mapping[int, float]:
     """Amount of each atomic number in a formula such as ``'H2 Ca O2'``; empty if unreadable."""
-    if cif.is_null(text):
+    if cif.is_null(text) or len(text) > _LONGEST:
         return {}
     plain = re.sub(r"[\s,'\"]+", "", str(cif.as_string(text)))
     terms = _TERM.findall(plain)

@@ -14,6 +14,8 @@ import gemmi
 
 from crystalssl.structures.formats.cif.operations import Group
 
+LONGEST = 200
+"""Characters of a text that may name a space group."""
 _CHOICE = re.compile(
     r"(?:origin|choice|setting|orig\.?|o)\s*(?:choice|at|no\.?|=|:)?\s*#?\s*([12])\b"
 )
@@ -66,6 +68,8 @@ def named_by_symbol(text: str, code: str = "") -> Named | None:
         text: the symbol.
         code: coordinate system code given elsewhere (``1``, ``2``, ``h``, ``r``).
     """
+    if len(text) > LONGEST:
+        return None
     plain = _SCREW.sub(r"\1", text.strip().strip("'\"")).lower()
     hints = {code.lower()} if code else set()
     for match in _CHOICE.finditer(plain):
@@ -84,7 +88,7 @@ def named_by_symbol(text: str, code: str = "") -> Named | None:
     symbol, _, ext = stem.partition(":")
     hints |= set(ext.strip()[:1])
     symbol = _short(re.sub(r"[_~$]+", " ", symbol))
-    groups = _table().get(symbol)
+    groups = _table().get(plain.replace(" ", "")) or _table().get(symbol)
     marked = re.match(r"(.+?)(o?[12]|[szhr])$", symbol)
     if not groups and marked and marked.group(1) in _table():
         mark = marked.group(2)[-1]
@@ -125,6 +129,8 @@ def named_by_number(text: str, code: str = "") -> Named | None:
 @lru_cache(maxsize=1024)
 def named_by_hall(text: str) -> Named | None:
     """The group behind a Hall symbol, also one with a change of origin or axes, or None."""
+    if len(text) > LONGEST:
+        return None
     try:
         table = gemmi.symops_from_hall(text.replace("_", " "))
         operations = tuple(op.wrap().triplet() for op in table)

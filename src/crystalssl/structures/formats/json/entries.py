@@ -100,7 +100,10 @@ def _from_jarvis(atoms: Mapping[str, Any], label: str, columns: Mapping[str, Any
         elements = [str(name) for name in atoms["elements"]]
         if coords.ndim != 2 or len(coords) != len(elements):
             raise InputError(f"{len(coords)} coordinates but {len(elements)} elements")
-        frac = coords @ np.linalg.inv(lattice) if atoms.get("cartesian") else coords
+        cartesian = str(atoms.get("cartesian", False)).lower()  # some programs write a text
+        if cartesian not in ("true", "false", "1", "0", "none"):
+            raise InputError(f"its field cartesian is {cartesian[:20]!r}, expected true or false")
+        frac = coords @ np.linalg.inv(lattice) if cartesian in ("true", "1") else coords
     except (
         KeyError, TypeError, ValueError, OverflowError, np.linalg.LinAlgError
     ) as error:  # fmt: skip

@@ -50,6 +50,10 @@ def _mapping(document: Mapping[str, Any], stem: str) -> Iterator[Item]:
         for key, entry in document.items():
             if isinstance(entry, Mapping) or entry is None or is_structure(entry):
                 yield _record(entry, str(key))
+    else:  # lists of entries under names of their own, as in dumps of computed entries
+        for entries in document.values():
+            if isinstance(entries, list) and any(map(_holds, entries)):
+                yield from _list(entries, stem)
 
 
 def _list(entries: list[Any], stem: str) -> Iterator[Item]:

@@ -1,0 +1,280 @@
+"""Labelled structures -> a property model in a folder; a model and structures -> predictions.
+
+``fit`` reads labels, describes the labelled crystals once, and cross-validates, stacks and
+calibrates candidates; ``predict`` streams large tables. Both are what the commands do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from crystalssl.errors import InputError
+from crystalssl.files import exclusive, remove, write_text
+from crystalssl.pipeline.outputs import check_folder, forget_skipped
+from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
+from crystalssl.pipeline.structures import load_canonical
+from crystalssl.processes import limited_threads, usable_cores
+
+if TYPE_CHECKING:
+    from crystalssl.datasets.load import Structures
+    from crystalssl.evaluation.cache import Cache
+    from crystalssl.properties.card import PropertyCard
+    from crystalssl.properties.descriptors import DescriptorPlan
+    from crystalssl.properties.inputs import Inputs
+    from crystalssl.properties.labels import Labels, LabelSource
+    from crystalssl.properties.property_model import PropertyModel
+    from crystalssl.structures.canonical import CanonicalResult
+
+LEAST_LABELS = 20
+"""Labelled crystals below which no model is fitted."""
+CACHE = ".cache"
+"""Folder of what is not finished."""
+
+
+def fit(
+    structures: Structures,
+    out: str | Path,
+    *,
+    target: str,
+    labels: str | Path | None = None,
+    id_column: str | None = None,
+    unit: str | None = None,
+    group: str | None = None,
+    descriptors: Sequence[str] = (),
+    budget: float | None = None,
+    repeats: int | None = None,
+    weights: str | Path = "default",
+    strict: bool = False,
+    symprec: float = 0.01,
+    seed: int = 0,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> PropertyModel:
+    """Fit a property model to labelled crystals, with honest errors and intervals.
+
+    A stopped fit goes on where it was when the same command is given again.
+
+    Args:
+        structures: paths or objects.
+        out: folder of the model.
+        target: label column, or ``log10(COLUMN)``.
+        labels: table of labels (CSV, Parquet, Excel); None where structures carry them.
+        id_column: its column of ids or file names.
+        unit: unit of the label; None to read it from the column's name.
+        group: column of groups that no split may divide, nor formulas; None for formulas alone.
+        descriptors: own columns to read too: files, or columns that the structures carry.
+        budget: minutes that it may take; None for as long as it takes.
+        repeats: cross-validations with other folds; None for what suits.
+        weights: folder of a run, or a name.
+        strict: whether a structure that cannot be used is an error.
+        symprec: tolerance of the symmetry search in angstrom.
+        seed: seed of everything.
+        device: where encoders run; a CUDA GPU if there is one by default.
+        threads: threads to use; all cores by default.
+        progress: told what is done.
+
+    Raises:
+        InputError: if structures, labels or weights cannot be used, or labels are too few.
+        UnknownNameError: if there is no such column or weights.
+    """
+    from crystalssl.properties.labels import LabelSource
+
+    source = LabelSource(
+        target=target,
+        file=None if labels is None else Path(labels),
+        id_column=id_column,
+        unit=unit,
+        group=group,
+    )
+    options = _Options(
+        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats,
+        weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
+    )  # fmt: skip
+    folder = check_folder(out)
+    with exclusive(folder), limited_threads(threads):
+        forget_skipped(folder)
+        canonical = load_canonical(
+            structures, folder, strict=strict, symprec=symprec, progress=progress
+        )
+        return _fit_folder(canonical, folder, options, progress)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Options:
+    """What a fit was asked for; see :func:`fit`."""
+
+    source: LabelSource
+    descriptors: tuple[str, ...]
+    budget: float | None
+    repeats: int | None
+    weights: str | Path
+    symprec: float
+    seed: int
+    device: str | None
+    threads: int
+
+
+def _fit_folder(
+    canonical: CanonicalResult, folder: Path, options: _Options, progress: Progress
+) -> PropertyModel:
+    """Fit to canonical crystals and write the folder."""
+    import numpy as np
+
+    from crystalssl.evaluation.cache import Cache, digest
+    from crystalssl.properties.candidates import build_plan, shrunk, within_budget
+    from crystalssl.properties.cross_validation import Experiment, seconds_of
+    from crystalssl.properties.fitting import fit_property
+    from crystalssl.properties.folder import Described, write_model
+    from crystalssl.properties.labels import read_labels
+    from crystalssl.properties.matching import joined_groups
+    from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders, take
+    from crystalssl.properties.report import score_cards
+    from crystalssl.properties.stacking import ends
+
+    labels = read_labels(canonical.crystals, options.source)
+    for note in labels.notes:
+        progress.note(note, warning=note.startswith(labels.target))
+    rows = np.flatnonzero(np.isfinite(labels.values))
+    if len(rows) < LEAST_LABELS:
+        raise InputError(_too_few(labels, len(rows), folder))
+    cache = Cache(folder / CACHE)
+    labelled = take(canonical, rows)
+    inputs, descriptors, weights = _inputs(labelled, options, labels.column, cache, progress)
+    position = {name: at for at, name in enumerate(labelled.crystals.ids.tolist())}
+    kept = np.array([position[name] for name in inputs.ids.tolist()], dtype=np.int64)
+    if lost := len(rows) - len(kept):
+        progress.note(f"{counted(lost, 'crystal')} without finite features left out", warning=True)
+    groups = inputs.formulas
+    if len(labels.groups):
+        groups = joined_groups(groups, labels.groups[rows][kept])
+    experiment = Experiment(
+        inputs=inputs,
+        labels=labels.values[rows][kept][:, None],
+        groups=groups,
+        cache=cache,
+        seed=options.seed,
+        workers=options.threads or usable_cores(),
+    )
+    piled = bool(np.isfinite(ends(experiment.labels)).any())
+    plan = shrunk(
+        build_plan(inputs, len(kept), piled=piled), experiment.groups, repeats=options.repeats
+    )
+    if options.budget is not None:
+        seconds = seconds_of(experiment, plan)
+        plan = within_budget(plan, seconds, options.budget, experiment.workers)
+    with progress.step("Fitting") as advance:
+        watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
+        fitted = fit_property(experiment, plan, "regression", watch)
+        scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
+    described = Described(
+        labels=labels,
+        structures=len(canonical.crystals),
+        key=digest([*experiment.data(), str(plan)]),
+        weights=weights,
+        descriptors=descriptors.as_json(),
+        scores=scores,
+        notes=[*labels.notes, *plan.notes],
+    )
+    if weights["copied"]:
+        copy_encoders(options.weights, folder / ENCODERS)
+    card = write_model(folder, fitted, experiment, described)
+    remove(folder / CACHE)
+    for line in summary(card):
+        progress.note(line)
+    progress.note(f"Model: {folder}")
+    return PropertyModel.load(folder, options.device)
+
+
+def _inputs(
+    labelled: CanonicalResult, options: _Options, label: str, cache: Cache, progress: Progress
+) -> tuple[Inputs, DescriptorPlan, dict[str, Any]]:
+    """Columns of labelled crystals, from the cache or computed, and what they are made with."""
+    import numpy as np
+
+    from crystalssl.evaluation.cache import digest
+    from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.properties import descriptors, inputs, property_model
+
+    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
+    cells = descriptors.gather_columns(
+        labelled.crystals, options.descriptors, options.source.id_column, label
+    )
+    plan = descriptors.plan_columns(cells, options.source.id_column)
+    described = descriptors.describe_cells(plan, cells, len(labelled.crystals))
+    weights: dict[str, Any] = {
+        "name": str(options.weights),
+        "copied": Path(options.weights).is_dir(),
+        "blocks": list(config.blocks),
+        "output": config.output,
+        "symprec": config.symprec,
+        "sha256": config.checksums(),
+    }
+    data = [labelled.crystals.with_columns(None).digest(), digest([described.values])]
+    key = cache.key("inputs", weights, data=data, code=(inputs.__name__,))
+    arrays = cache.get(key)
+    if arrays is None:
+        with progress.step("Features") as advance:
+            made, _ = property_model.describe_with(config.extractor(), labelled, described, advance)
+        cache.put(key, {name: np.asarray(v) for name, v in inputs.arrays_of_inputs(made).items()})
+        return made, plan, weights
+    return inputs.inputs_of_arrays(arrays), plan, weights
+
+
+def _watch(advance: Advance, total: int) -> Callable[[int, str], None]:
+    """Fits that were done, on a bar."""
+    done, lock = 0, Lock()
+
+    def watch(count: int, text: str) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            advance(min(done, total), total, text)
+
+    return watch
+
+
+def _too_few(labels: Labels, count: int, folder: Path) -> str:
+    """Message where labels do not suffice; what is not used is listed first."""
+    from crystalssl.properties.folder import UNMATCHED, unmatched_text
+
+    path = write_text(unmatched_text(labels.unmatched), folder / UNMATCHED)
+    return (
+        f"{labels.target!r} is known for {count} of {len(labels.values)} structures; expected at "
+        f"least {LEAST_LABELS} numbers. Check --target and --id; what is not used is in {path}."
+    )
+
+
+def summary(card: PropertyCard) -> list[str]:
+    """A fit in a few lines.
+
+    Args:
+        card: its card.
+    """
+    unit = f" {card.unit}" if card.unit else ""
+    counts = card.counts
+    lines = [
+        f"{card.target}: {counts['labelled']:,} labelled crystals of {counts['formulas']:,} "
+        f"formulas; {card.plan['repeats']} x {card.plan['folds']}-fold cross-validation, formulas "
+        "kept together"
+    ]
+    if left := counts["labels without a structure"] + counts["structures without a label"]:
+        lines.append(f"{left:,} labels or structures without the other are in unmatched.csv")
+    for name, score in card.metrics.items():
+        if score.metrics:
+            rmse, mae, r2 = (score.metrics[metric] for metric in ("rmse", "mae", "r2"))
+            lines.append(
+                f"  {name}: RMSE {rmse.mean:.4g} ({rmse.low:.4g} to {rmse.high:.4g}), MAE "
+                f"{mae.mean:.4g}{unit}, R2 {r2.mean:.3f} on {score.rows:,} crystals"
+            )
+        if score.note:
+            lines.append(f"  {name}: {score.note}")
+    coverage = card.coverage
+    text = f"{coverage['level']:.0%} intervals hold {coverage['nested']:.1%} of unseen formulas"
+    if clusters := coverage.get("clusters_left_out"):
+        text += f", {clusters['coverage']:.1%} where whole clusters were left out"
+    return [*lines, text, *card.plan["notes"]]

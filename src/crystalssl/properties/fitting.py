@@ -1,0 +1,326 @@
+"""Inputs and labels -> nested predictions, their errors, the final stack, its intervals and domain.
+
+The order: cross-validation (cross_validation.py), in each outer fold a stack and intervals from
+inner predictions alone, then both from all outer predictions, then candidates fitted to all rows.
+Used by pipeline/properties.py and estimators.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from crystalssl.evaluation.statistics import scores, t_interval
+from crystalssl.models.contract import Fitted, Kind
+from crystalssl.properties.candidates import Candidate, Plan
+from crystalssl.properties.cross_validation import (
+    CrossValidation,
+    Experiment,
+    Watch,
+    cluster_tasks,
+    cross_validate,
+    predict_tasks,
+    run_jobs,
+)
+from crystalssl.properties.domain import (
+    AXES,
+    NEAREST,
+    Domain,
+    fit_domain,
+    nearest,
+    nearest_of_others,
+)
+from crystalssl.properties.inputs import BLOCKS, MIXED, Inputs
+from crystalssl.properties.intervals import LEVEL, Intervals, fit_intervals
+from crystalssl.properties.stacking import Stack, fit_stack
+
+Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutOfFold:
+    """Predictions of one repeat, each by a stack that did not see the crystal's group.
+
+    Attributes:
+        folds: (n,) outer fold of each row.
+        predicted: (n, t) predictions.
+        half_width: (n,) half width of the interval, from inner residuals alone.
+        distance: (n,) to the nearest crystals fitted to.
+        inside: (n,) whether the crystal is in the domain of those.
+        nearest: (n, k) rows of the nearest crystals fitted to.
+        candidates: (n, c, t) predictions of the candidates.
+        learning: how much smaller residuals become with one fold more (:func:`learning_ratio`).
+    """
+
+    folds: Index
+    predicted: Floats
+    half_width: Floats
+    distance: Floats
+    inside: npt.NDArray[np.bool_]
+    nearest: Index
+    candidates: Floats
+    learning: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """Everything that a model folder is written from.
+
+    Attributes:
+        plan: what was fitted.
+        models: candidates with a weight, fitted to all rows.
+        stack: weights of all candidates of the plan.
+        intervals: of the final model.
+        domain: of all rows.
+        out_of_fold: predictions of every repeat.
+        clusters: rows, truth, prediction and half width where whole clusters were left out.
+    """
+
+    plan: Plan
+    models: tuple[tuple[Candidate, Fitted], ...]
+    stack: Stack
+    intervals: Intervals
+    domain: Domain
+    out_of_fold: list[OutOfFold]
+    clusters: list[tuple[Index, Floats, Floats]] = field(default_factory=list)
+
+
+def feature_columns(inputs: Inputs) -> slice:
+    """Columns that distances are measured on: learned features, mixed ones if there are any."""
+    kinds = inputs.kinds()
+    return inputs.columns([MIXED if MIXED in kinds else BLOCKS])[0]
+
+
+def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -> Fit:
+    """Fit and judge a property model.
+
+    Args:
+        experiment: labelled crystals.
+        plan: what to try.
+        kind: what labels are.
+        watch: told how far it is.
+    """
+    inputs, labels = experiment.inputs, experiment.labels
+    columns = feature_columns(inputs)
+    matrix = inputs.matrix[:, columns]
+    domain = fit_domain(matrix, inputs.ids, experiment.groups, inputs.elements)
+    points = domain.points
+    repeats = [
+        _judged(experiment, run, points, kind) for run in cross_validate(experiment, plan, watch)
+    ]
+    outer = np.concatenate([run.candidates for run in repeats])
+    stack = fit_stack(outer, np.concatenate([labels] * len(repeats)), kind)
+    intervals = _final_intervals(repeats, stack, labels)
+    left_out = _leave_clusters_out(experiment, plan, repeats, points, watch)
+    models = _fit_all(experiment, plan, stack, watch)
+    return Fit(
+        plan=plan,
+        models=tuple(models),
+        stack=stack,
+        intervals=intervals,
+        domain=domain,
+        out_of_fold=repeats,
+        clusters=left_out,
+    )
+
+
+def _fit_all(
+    experiment: Experiment, plan: Plan, stack: Stack, watch: Watch
+) -> list[tuple[Candidate, Fitted]]:
+    """Candidates with a weight, fitted to all rows."""
+    inputs, rows = experiment.inputs, np.arange(len(experiment.labels))
+
+    def work(candidate: Candidate) -> tuple[Candidate, Fitted]:
+        matrix = inputs.matrix[:, inputs.columns(candidate.kinds)[0]]
+        fitted = candidate.head.fit(
+            matrix, rows, experiment.labels, experiment.groups, experiment.seed
+        )
+        watch(1, f"{candidate.name}, all crystals")
+        return candidate, fitted
+
+    used = [c for c, weight in zip(plan.candidates, stack.weights, strict=True) if weight > 0]
+    return run_jobs(work, used, experiment.workers)
+
+
+def _judged(experiment: Experiment, run: CrossValidation, points: Floats, kind: Kind) -> OutOfFold:
+    """Outer predictions with intervals: stack and quantiles come from inner predictions alone."""
+    labels, groups = experiment.labels, experiment.groups
+    count = len(labels)
+    predicted = np.empty_like(labels)
+    half_width, distance = np.zeros(count), np.zeros(count)
+    inside = np.zeros(count, bool)
+    index = np.zeros((count, NEAREST), dtype=np.int64)
+    learning = np.ones(len(run.inner))
+    for k in np.unique(run.folds).tolist():
+        test, train = np.flatnonzero(run.folds == k), np.flatnonzero(run.folds != k)
+        inner = run.inner[k][train]
+        stack = fit_stack(inner, labels[train], kind)
+        predicted[test] = stack.predict(run.outer[test])
+        near, apart = nearest(points[test], points[train], NEAREST)
+        index[test, : near.shape[1]] = train[near]
+        distance[test] = apart.mean(axis=1)
+        own = nearest_of_others(points[train], groups[train], NEAREST)[1].mean(axis=1)
+        residuals = np.abs(labels[train] - stack.predict(inner)).max(axis=1)
+        later = np.abs(labels[train] - stack.predict(run.outer[train])).max(axis=1)
+        learning[k] = learning_ratio(residuals, later)
+        residuals *= learning[k]  # the models of k have seen one fold more than inner ones
+        intervals = fit_intervals(residuals, stack.disagreement(inner), own)
+        half_width[test] = intervals.half_width(stack.disagreement(run.outer[test]), distance[test])
+        seen = experiment.inputs.elements[train].any(axis=0)
+        unseen = (experiment.inputs.elements[test] & ~seen).any(axis=1)
+        inside[test] = (distance[test] <= np.percentile(own, 95.0)) & ~unseen
+    return OutOfFold(
+        folds=run.folds,
+        predicted=predicted,
+        half_width=half_width,
+        distance=distance,
+        inside=inside,
+        nearest=index,
+        candidates=run.outer,
+        learning=float(learning.mean()),
+    )
+
+
+def learning_ratio(earlier: Floats, later: Floats) -> float:
+    """How much smaller residuals of the same rows became with one fold more to learn from.
+
+    Args:
+        earlier: (n,) absolute residuals of models without two folds.
+        later: (n,) of models without one.
+    """
+    return float(np.clip(later.mean() / max(float(earlier.mean()), 1e-300), 0.7, 1.0))
+
+
+def _final_intervals(repeats: Sequence[OutOfFold], stack: Stack, labels: Floats) -> Intervals:
+    """Intervals of the final model from outer residuals; repeats are not independent.
+
+    Its candidates have seen one fold more. With errors falling as a power of the number of labels,
+    what the last fold but one brought says what the last one brings.
+    """
+    folds = len(np.unique(repeats[0].folds))
+    power = np.log(folds / (folds - 1)) / np.log((folds - 1) / (folds - 2)) if folds > 2 else 0.0
+    factor = float(np.mean([run.learning for run in repeats])) ** power
+    residuals = factor * np.concatenate(
+        [np.abs(labels - run.predicted).max(axis=1) for run in repeats]
+    )
+    disagreement = np.concatenate([stack.disagreement(run.candidates) for run in repeats])
+    distance = np.concatenate([run.distance for run in repeats])
+    return fit_intervals(residuals, disagreement, distance, count=len(labels))
+
+
+def _leave_clusters_out(
+    experiment: Experiment,
+    plan: Plan,
+    repeats: Sequence[OutOfFold],
+    points: Floats,
+    watch: Watch,
+) -> list[tuple[Index, Floats, Floats]]:
+    """Predictions and half widths of whole clusters that neither fitted nor calibrated."""
+    labels = experiment.labels
+    tasks = cluster_tasks(experiment, cluster(points, plan.clusters, experiment.seed))
+    predicted = predict_tasks(experiment, plan, [task for _, task in tasks], watch)
+    results: list[tuple[Index, Floats, Floats]] = []
+    for rows, task in tasks:
+        others = task.train
+        outer = np.concatenate([run.candidates[others] for run in repeats])
+        stack = fit_stack(outer, np.concatenate([labels[others]] * len(repeats)))
+        residuals = np.concatenate(
+            [np.abs(labels[others] - run.predicted[others]).max(axis=1) for run in repeats]
+        )
+        distances = np.concatenate([run.distance[others] for run in repeats])
+        intervals = fit_intervals(residuals, stack.disagreement(outer), distances, len(others))
+        candidates = predicted[len(results)]  # (m, c, t)
+        distance = nearest(points[rows], points[others], NEAREST)[1].mean(axis=1)
+        half = intervals.half_width(stack.disagreement(candidates), distance)
+        results.append((rows, stack.predict(candidates), half))
+    return results
+
+
+def cluster(points: Floats, count: int, seed: int) -> Index:
+    """(n,) cluster of each crystal, by k-means on leading whitened axes."""
+    from sklearn.cluster import KMeans
+
+    count = min(count, max(2, len(points) // 10))
+    kept = points[:, : min(8, AXES)]
+    model = KMeans(n_clusters=count, n_init=4, random_state=seed).fit(kept)
+    return np.asarray(model.labels_, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """One metric over repeats.
+
+    Attributes:
+        mean: mean over repeats.
+        standard_deviation: over repeats, 0 for a single one.
+        low: lower end of the 95 % interval.
+        high: upper end.
+    """
+
+    mean: float
+    standard_deviation: float
+    low: float
+    high: float
+
+
+def metrics_of(
+    truth: Floats, predictions: Sequence[Floats], groups: npt.NDArray[np.str_], seed: int
+) -> dict[str, Metric]:
+    """RMSE, MAE and R2 of each repeat, with a 95 % interval.
+
+    Over three repeats and more the interval is the wider of Student's t over repeats, which knows
+    how much folds matter, and a bootstrap over groups, which knows how much crystals matter.
+    """
+    per_repeat = [scores(truth, predicted) for predicted in predictions]
+    resampled = _bootstrap(truth, predictions, groups, seed)
+    table = {}
+    for name in ("rmse", "mae", "r2"):
+        values = [entry[name] for entry in per_repeat]
+        low, high = np.quantile(resampled[name], [0.025, 0.975])
+        if len(values) > 2:
+            t_low, t_high = t_interval(values)
+            low, high = min(low, t_low), max(high, t_high)
+        table[name] = Metric(
+            mean=float(np.mean(values)),
+            standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+            low=float(low),
+            high=float(high),
+        )
+    return table
+
+
+def _bootstrap(
+    truth: Floats, predictions: Sequence[Floats], groups: npt.NDArray[np.str_], seed: int
+) -> dict[str, list[float]]:
+    """Metrics of resampled groups, mean over repeats."""
+    names, label = np.unique(groups, return_inverse=True)
+    label = label.reshape(-1)
+    rng = np.random.default_rng(seed)
+    sums = np.stack(
+        [np.bincount(label, v, len(names)) for v in (np.ones(len(truth)), truth, truth**2)]
+        + [np.bincount(label, (p - truth) ** 2, len(names)) for p in predictions]
+        + [np.bincount(label, np.abs(p - truth), len(names)) for p in predictions]
+    )
+    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=500)
+    drawn = weights @ sums.T  # (500, 3 + 2 r)
+    count, total, squares = np.maximum(drawn[:, 0], 1), drawn[:, 1], drawn[:, 2]
+    repeats = len(predictions)
+    square_error, size = drawn[:, 3 : 3 + repeats], drawn[:, 3 + repeats :]
+    variance = np.maximum(squares - total**2 / count, 1e-300)
+    return {
+        "rmse": np.sqrt(square_error / count[:, None]).mean(axis=1).tolist(),
+        "mae": (size / count[:, None]).mean(axis=1).tolist(),
+        "r2": (1 - square_error / variance[:, None]).mean(axis=1).tolist(),
+    }
+
+
+def coverage(truth: Floats, predicted: Floats, half_width: Floats) -> float:
+    """Share of labels inside their intervals."""
+    return float((np.abs(truth - predicted) <= half_width).mean())
+
+
+__all__ = ["LEVEL", "Fit", "Metric", "OutOfFold", "coverage", "fit_property", "metrics_of"]
