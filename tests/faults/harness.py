@@ -100,7 +100,7 @@ def _without_times(path: Path) -> bytes:
     if path.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(content.decode())))
         return json.dumps(_clean(rows)).encode()
-    if path.suffix == ".parquet" and b"fit_seconds" in content:
+    if path.suffix == ".parquet" and "metric" in pq.read_schema(path).names:
         return json.dumps(_clean(pq.read_table(path).to_pylist())).encode()
     return content
 

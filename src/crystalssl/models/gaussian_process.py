@@ -111,10 +111,10 @@ class GaussianProcess(Head):
             if not len(view.columns):
                 continue
             inputs = view.transform(data.matrix, rows, np.float64)  # (s, p_v)
-            kept, spread = _principal_axes(inputs - inputs.mean(axis=0), self.axes)
+            kept, variance = _principal_axes(inputs - inputs.mean(axis=0), self.axes)
             scalers.append(view)
             axes.append(kept)
-            variances.append(spread)
+            variances.append(variance)
         return scalers, axes, variances
 
     def _points(self, data: Training) -> Index:

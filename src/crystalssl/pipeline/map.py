@@ -70,7 +70,7 @@ def write_map(
         color: columns of the structures that colour the map, the first one first; ``space_group``
             and ``crystal_system`` are known without a column.
         title: heading of the page; made from the file's name by default.
-        most_structures: crystals that can be seen in 3D, evenly spread if there are more.
+        most_structures: crystals that can be seen in 3D, every so many if there are more.
         umap: whether to show UMAP beside principal components, where it is installed.
         symprec: tolerance of the symmetry search in angstrom.
         threads: threads to use; all cores by default.
@@ -167,8 +167,8 @@ def gather_map(
         )  # fmt: skip
     with_structure = np.flatnonzero(rows >= 0)
     most = min(len(with_structure), max(most_structures, 0))
-    spread = np.unique(np.linspace(0, len(with_structure) - 1, most).astype(np.int64))
-    stored = with_structure[spread]
+    sampled = np.unique(np.linspace(0, len(with_structure) - 1, most).astype(np.int64))
+    stored = with_structure[sampled]
     return CrystalMap(
         title=title,
         ids=features.ids,

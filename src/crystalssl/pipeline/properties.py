@@ -206,9 +206,10 @@ def _inputs(
     )
     plan = descriptors.plan_columns(cells, options.source.id_column)
     described = descriptors.describe_cells(plan, cells, len(labelled.crystals))
+    copied = Path(options.weights).is_dir()  # such a model does not need their folder
     weights: dict[str, Any] = {
-        "name": str(options.weights),
-        "copied": Path(options.weights).is_dir(),
+        "name": Path(options.weights).resolve().name if copied else str(options.weights),
+        "copied": copied,
         "blocks": list(config.blocks),
         "output": config.output,
         "symprec": config.symprec,

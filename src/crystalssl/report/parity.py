@@ -77,11 +77,11 @@ def hover_parity(points: Sequence[Point], label: str, description: str) -> str:
 
 
 def chosen_points(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Rows that become points: all, or the worst and others evenly spread over the errors."""
+    """Rows that become points: all, or the worst and others at even distances among the errors."""
     order = np.argsort(-errors, kind="stable")  # the largest first, drawn last
     if len(order) > MOST_POINTS:
-        spread = np.linspace(WORST, len(order) - 1, MOST_POINTS - WORST).astype(np.int64)
-        order = order[np.concatenate([np.arange(WORST), np.unique(spread)])]
+        thinned = np.linspace(WORST, len(order) - 1, MOST_POINTS - WORST).astype(np.int64)
+        order = order[np.concatenate([np.arange(WORST), np.unique(thinned)])]
     return order[::-1].astype(np.int64)
 
 

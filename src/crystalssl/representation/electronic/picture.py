@@ -1,7 +1,7 @@
 """What the electrons of a crystal look like: its solution -> numbers per state, site and channel.
 
 States become energies about the middle of the gap or the Fermi level, with the shares of shells,
-their electronegativity, how far they spread and what bonds them. quantities.py sums these up.
+their electronegativity, how many sites they cover and what bonds them. quantities.py sums these up.
 Energies in eV from here on.
 """
 
@@ -28,7 +28,7 @@ HIGHEST = 12.0
 _INSULATOR = 0.02
 """Gap in eV above which the zero of energy is the middle of the gap."""
 _EQUAL = 0.05
-"""eV within which states are taken together to say how far they spread."""
+"""eV within which states are taken together to count the sites they cover."""
 SHARES = ("s", "p", "d", "electronegativity", "localisation", "bonding")
 """Columns of ``Picture.shares``."""
 
@@ -211,7 +211,7 @@ def _band_energy(problem: Problem, solved: Solution) -> float:
 
 
 @compiled
-def _localisation(energies: Array, of_site: Array, spread: Array) -> None:
+def _localisation(energies: Array, of_site: Array, participation: Array) -> None:
     """Sum over sites of squared weights, which are first averaged over states of equal energy.
 
     Which states make up a degenerate level is left to rounding; their average is not. The window
@@ -220,7 +220,7 @@ def _localisation(energies: Array, of_site: Array, spread: Array) -> None:
     Args:
         energies: (k, T) ascending, eV.
         of_site: (k, T, n) weights of the states on sites.
-        spread: (k, T), filled.
+        participation: (k, T), filled.
     """
     mean = np.empty(of_site.shape[2])
     for k in range(energies.shape[0]):
@@ -241,7 +241,7 @@ def _localisation(energies: Array, of_site: Array, spread: Array) -> None:
             square = 0.0
             for i in range(len(mean)):
                 square += mean[i] * mean[i]
-            spread[k, s] = square / (total * total)
+            participation[k, s] = square / (total * total)
 
 
 def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array, Array, Array]:
@@ -262,10 +262,10 @@ def _states(problem: Problem, solved: Solution, seen: int) -> tuple[Array, Array
         weight = np.swapaxes((vectors.conj() * (stack.dual @ lowest)).real, 1, 2)  # (k, seen, N)
         sums = (weight @ read.astype(kind)).astype(np.float64)  # (k, seen, 5)
         of_site = (weight @ by_site.astype(kind)).astype(np.float64)  # (k, seen, n)
-        spread = np.zeros(of_site.shape[:2])
-        _localisation(states.energies[:, :seen] * EV, of_site, spread)
+        participation = np.zeros(of_site.shape[:2])
+        _localisation(states.energies[:, :seen] * EV, of_site, participation)
         bonding = (states.energies[:, :seen] - sums[..., 4]) * EV
-        row = np.concatenate([sums[..., :4], spread[..., None], bonding[..., None]], axis=2)
+        row = np.concatenate([sums[..., :4], participation[..., None], bonding[..., None]], axis=2)
         shares.append(row.reshape(-1, len(SHARES)))
         top = int(np.flatnonzero((filling > 1e-6).any(axis=0)).max(initial=0)) + 1
         occupied = vectors[..., :top]
