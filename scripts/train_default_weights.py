@@ -34,12 +34,12 @@ from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.formulas import reduced_formulas
 
 EPOCHS = {
-    "occupancy": 12,
+    "occupancy": 8,
     "sites": 4,
-    "composition": 16,
-    "reciprocal": 6,
-    "structure_factors": 5,
-    "lattice": 5,
+    "composition": 9,
+    "reciprocal": 5,
+    "structure_factors": 4,
+    "lattice": 4,
 }
 """Epochs of the weights that ship, the longest work first; each has a learning-rate schedule of its
 own length."""
