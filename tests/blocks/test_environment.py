@@ -20,11 +20,14 @@ from crystalssl.blocks._environment import (
     element_numbers,
     harmonics,
     moments,
+    orders_of,
+    surroundings,
 )
 from crystalssl.blocks._layers import Pooling
 from crystalssl.blocks.contract import Edges
 from crystalssl.blocks.occupancy import occupation
 from crystalssl.blocks.registry import build_block, get_block, list_blocks
+from crystalssl.blocks.structure_factors import Residual
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.hub.weights import load_run
@@ -45,7 +48,7 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(5)
 
 
-def surroundings(corpus: Corpus):
+def bonded(corpus: Corpus):
     """Edges of some crystals with their bonds, directions and what sits on their sites."""
     batch = corpus.batch(np.arange(len(corpus)), get_block("occupancy"))
     held = batch.valid[:, :-3]
@@ -56,7 +59,7 @@ def surroundings(corpus: Corpus):
 
 
 def test_arrows_of_a_batch_are_as_long_as_its_edges(corpus):
-    batch, _, _, unit = surroundings(corpus)
+    batch, _, _, unit = bonded(corpus)
     torch.testing.assert_close(batch.edges.arrow.norm(dim=1), batch.edges.distance)
     assert unit.norm(dim=1).sub(1).abs().max() < 1e-4
 
@@ -72,12 +75,41 @@ def test_sums_over_harmonics_are_legendre_polynomials():
 
 
 def test_the_kernel_adds_what_torch_adds(corpus):
-    _, species, bonds, unit = surroundings(corpus)
+    _, species, bonds, unit = bonded(corpus)
     weights = Species().weights(species, torch.zeros(len(species)))
     assert weights.shape[1] == ELEMENT_CHANNELS
     compiled = moments(bonds, unit, weights)
     plain = moments(bonds, unit.double(), weights)
     torch.testing.assert_close(compiled.double(), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_kernels_give_without_gradients_what_torch_gives_with_them(corpus):
+    batch, species, bonds, unit = bonded(corpus)
+    weights = Species().weights(species, torch.zeros(len(species)))
+    values, spectrum = Species().values(species), PowerSpectrum(ELEMENT_CHANNELS, 4)
+    plain = surroundings(bonds, unit, weights, spectrum)
+    numbers = element_numbers(bonds.__class__(*(t.double() for t in bonds[:2]), *bonds[2:]),
+                              plain.orders.double(), values.double())  # fmt: skip
+    with torch.inference_mode():
+        again = bonds_of(batch.edges, batch.edges.distance, len(species))
+        compiled = surroundings(again, unit, weights, spectrum)
+        same = element_numbers(again, compiled.orders, values)
+    for made, expected in (
+        (again.weight, bonds.weight), (again.nearest, bonds.nearest),
+        (again.coordination, bonds.coordination), (compiled.orders, plain.orders),
+        (compiled.invariants, plain.invariants.detach()), (same.double(), numbers),
+    ):  # fmt: skip
+        torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_shifted_products_are_a_convolution():
+    for step in (1, 2, 4):
+        layer = Residual(6, 5, step)
+        states, valid = torch.randn(3, 9, 6, generator=seeded()), torch.ones(3, 9, 1)
+        valid[1, 5:] = 0
+        normed = (layer.norm(states) * valid).transpose(1, 2)
+        plain = layer.second(torch.nn.functional.silu(layer.first(normed))).transpose(1, 2)
+        torch.testing.assert_close(layer(states, valid), (states + plain) * valid)
 
 
 def test_spectra_do_not_turn_and_tell_angles_apart():
@@ -98,11 +130,11 @@ def test_spectra_do_not_turn_and_tell_angles_apart():
 
 
 def test_numbers_of_bonds_are_those_of_a_loop(corpus):
-    _, species, bonds, unit = surroundings(corpus)
+    _, species, bonds, unit = bonded(corpus)
     table = Species()
     values = table.values(species)
     summed = moments(bonds, unit, torch.ones(len(species), ELEMENT_CHANNELS))
-    made = element_numbers(bonds, summed, values)
+    made = element_numbers(bonds, orders_of(summed, ELEMENT_CHANNELS), values)
     mass, radius = elemental.raw("atomic_mass_u"), elemental.raw("covalent_radius_angstrom")
     number = species.argmax(1).numpy()
     for site in range(0, len(species), 17):

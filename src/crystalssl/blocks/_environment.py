@@ -18,6 +18,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from crystalssl.blocks._edge_kernels import kernels_apply
+from crystalssl.blocks._environment_kernels import (
+    HARMONICS,
+    add_spectra,
+    fill_element_numbers,
+    weigh_bonds,
+)
 from crystalssl.blocks._layers import GaussianBasis, extreme, segment_sum
 from crystalssl.blocks._precision import exact, widened
 from crystalssl.blocks.contract import Edges
@@ -25,8 +32,6 @@ from crystalssl.representation import elemental
 from crystalssl.representation._compiled import compiled_sums
 from crystalssl.structures.validity import MIN_DISTANCE
 
-HARMONICS = 16
-"""Real spherical harmonics of l = 0..3."""
 ORDERS = (1, 3, 5, 7)
 """How many of them each l has."""
 RADIAL = 5
@@ -84,6 +89,14 @@ class Bonds(NamedTuple):
 
 def bonds_of(edges: Edges, distance: Float[Tensor, "edge"], sites: int) -> Bonds:
     """Weigh the edges of a batch."""
+    if kernels_apply(distance):
+        length = distance.numpy().copy()
+        weight, nearest = np.empty_like(length), np.zeros(sites, np.float32)
+        total = np.zeros(sites, np.float32)
+        weigh_bonds(length, edges.source.numpy(), MIN_DISTANCE, weight, nearest, total)
+        tensors = (torch.from_numpy(array) for array in (length, weight))
+        sums = (torch.from_numpy(array) for array in (nearest, total))
+        return Bonds(*tensors, edges.source, edges.target, *sums)
     distance = distance.clamp_min(MIN_DISTANCE)
     nearest = extreme(distance.unsqueeze(1), edges.source, sites, "amin")[:, 0]
     ratio = distance / nearest.clamp_min(MIN_DISTANCE).index_select(0, edges.source)
@@ -212,17 +225,61 @@ class Species(nn.Module):
         return torch.where(total > 1e-6, averaged, mean)
 
 
-def _orders(made: Float[Tensor, "site harmonic moment"], channels: int) -> list[Tensor]:
+@torch.no_grad()
+def orders_of(
+    made: Float[Tensor, "site harmonic moment"], channels: int
+) -> Float[Tensor, "site 3"]:
     """How far the bonds of a site point to one side (l = 1) or along lines (2, 3): 0 to 1 each."""
     alone = made[:, :, (RADIAL - 1) * channels]  # weight of a bond, times one
     squares = torch.split(alone * alone, list(ORDERS), dim=1)
-    return [part.sum(1).sqrt() for part in squares[1:]]
+    return torch.stack([square.sum(1).sqrt() for square in squares[1:]], dim=1)
+
+
+class Surroundings(NamedTuple):
+    """What the directions of a site's bonds give.
+
+    Attributes:
+        invariants: learned products of moments; None where none are asked for.
+        orders: see :func:`orders_of`.
+    """
+
+    invariants: Float[Tensor, "site invariant"] | None
+    orders: Float[Tensor, "site 3"]
+
+
+def surroundings(
+    bonds: Bonds,
+    unit: Float[Tensor, "edge 3"],
+    weights: Float[Tensor, "site channel"],
+    spectrum: PowerSpectrum | None,
+) -> Surroundings:
+    """Angular moments of every site as what encoders read of them.
+
+    Args:
+        bonds: edges with their weights.
+        unit: their directions.
+        weights: what every site counts as a neighbour; the first channel is one.
+        spectrum: mixes moments into invariants.
+    """
+    if spectrum is None or not kernels_apply(unit):
+        made = moments(bonds, unit, weights)
+        invariants = None if spectrum is None else spectrum(made)
+        return Surroundings(invariants, orders_of(made, weights.shape[1]))
+    # the mixture is linear: what a site adds to those of its neighbours is made once a site
+    matrix = spectrum.mix.weight.view(-1, RADIAL, weights.shape[1]).permute(2, 1, 0).flatten(1)
+    mixed = (weights @ matrix).view(len(weights), RADIAL, -1)  # (site, radial, 2 * rank)
+    basis = GaussianBasis(*_REACH, RADIAL - 1)
+    spectra = unit.new_zeros(len(weights), spectrum.width)
+    orders = unit.new_zeros(len(weights), len(ORDERS) - 1)
+    add_spectra(
+        *(tensor.contiguous().numpy() for tensor in (unit, *bonds[:4], bonds.coordination)),
+        basis.centres.numpy(), 1 / basis.width, mixed.numpy(), spectra.numpy(), orders.numpy(),
+    )  # fmt: skip
+    return Surroundings(spectra, orders)
 
 
 @torch.no_grad()
-def geometry_numbers(
-    bonds: Bonds, made: Float[Tensor, "site harmonic moment"], channels: int
-) -> Float[Tensor, "site number"]:
+def geometry_numbers(bonds: Bonds, orders: Float[Tensor, "site 3"]) -> Float[Tensor, "site number"]:
     """The ``GEOMETRY_NUMBERS`` of every site.
 
     Nearest distance and its inverse square, coordination, mean bond length, farthest neighbour
@@ -236,16 +293,14 @@ def geometry_numbers(
         bonds.coordination,
         bonds.mean(distance)[:, 0],
         bonds.most(distance)[:, 0],
-        *_orders(made, channels),
+        *orders.unbind(1),
     ]
     return torch.stack(columns, dim=1)
 
 
 @torch.no_grad()
 def element_numbers(
-    bonds: Bonds,
-    made: Float[Tensor, "site harmonic moment"],
-    values: Float[Tensor, "site 4"],
+    bonds: Bonds, orders: Float[Tensor, "site 3"], values: Float[Tensor, "site 4"]
 ) -> Float[Tensor, "site number"]:
     """The ``ELEMENT_NUMBERS`` of every site.
 
@@ -254,9 +309,27 @@ def element_numbers(
 
     Args:
         bonds: edges with their weights.
-        made: their moments.
+        orders: what :func:`orders_of` gives.
         values: what ``Species.values`` gives.
     """
+    statistics = _compiled_statistics if kernels_apply(values) else _statistics
+    means, most, valence = statistics(bonds, values)
+    columns = [
+        bonds.nearest,
+        bonds.coordination,
+        most[:, 0].clamp_min(1e-4).log(),
+        *means.unbind(1),
+        *most.unbind(1),
+        valence,
+        *orders[:, :2].unbind(1),
+    ]
+    return torch.stack(columns, dim=1)
+
+
+def _statistics(
+    bonds: Bonds, values: Float[Tensor, "site 4"]
+) -> tuple[Float[Tensor, "site 5"], Float[Tensor, "site 5"], Float[Tensor, "site"]]:
+    """Means and maxima over bonds, and the sum of bond valences."""
     here, there = values.index_select(0, bonds.source), values.index_select(0, bonds.target)
     distance, radii = bonds.distance, here[:, 1] + there[:, 1]
     reduced = here[:, 3] * there[:, 3] / (here[:, 3] + there[:, 3])
@@ -267,13 +340,16 @@ def element_numbers(
     tops = [stiffness, -relative, charge.abs() * bonds.weight, valence, -reduced.log()]
     most = bonds.most(torch.stack(tops, dim=1))
     total = segment_sum(valence.unsqueeze(1), bonds.source, len(values))
-    columns = [
-        bonds.nearest,
-        bonds.coordination,
-        most[:, 0].clamp_min(1e-4).log(),
-        *means.unbind(1),
-        *most.unbind(1),
-        total[:, 0],
-        *_orders(made, ELEMENT_CHANNELS)[:2],
-    ]
-    return torch.stack(columns, dim=1)
+    return means, most, total[:, 0]
+
+
+def _compiled_statistics(
+    bonds: Bonds, values: Float[Tensor, "site 4"]
+) -> tuple[Float[Tensor, "site 5"], Float[Tensor, "site 5"], Float[Tensor, "site"]]:
+    """As :func:`_statistics`, in one pass over the edges."""
+    means, most, total = (values.new_zeros(len(values), width) for width in (5, 5, 1))
+    fill_element_numbers(
+        *(tensor.contiguous().numpy() for tensor in (*bonds[:4], values)),
+        _VALENCE_LENGTH, means.numpy(), most.numpy(), total.numpy()[:, 0],
+    )  # fmt: skip
+    return means / bonds.coordination.clamp_min(1e-6).unsqueeze(1), most, total[:, 0]

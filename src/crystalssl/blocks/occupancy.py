@@ -25,7 +25,7 @@ from crystalssl.blocks._environment import (
     Species,
     bonds_of,
     element_numbers,
-    moments,
+    surroundings,
 )
 from crystalssl.blocks._layers import (
     ElementEmbedding,
@@ -224,12 +224,13 @@ class Occupancy(Block):
         if self.config.angles or self.config.numbers:
             bonds = bonds_of(edges, edges.distance, len(states))
             unit = edges.arrow / edges.distance.clamp_min(1e-6).unsqueeze(1)
-            made = moments(bonds, unit, self.species.weights(species, hidden.to(species)))
-            if self.config.angles:
-                spectra = [self.angles(made)]
+            weights = self.species.weights(species, hidden.to(species))
+            around = surroundings(bonds, unit, weights, getattr(self, "angles", None))
+            if around.invariants is not None:
+                spectra = [around.invariants]
                 states = states + self.enter(spectra[0])
             if self.config.numbers:
-                numbers = element_numbers(bonds, made, self.species.values(species))
+                numbers = element_numbers(bonds, around.orders, self.species.values(species))
         tokens: Tensor = self.taps(layer_states(self.encoder, states, edges, near) + spectra)
         return tokens, numbers
 

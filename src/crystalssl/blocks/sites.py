@@ -30,7 +30,7 @@ from crystalssl.blocks._environment import (
     PowerSpectrum,
     bonds_of,
     geometry_numbers,
-    moments,
+    surroundings,
 )
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
 from crystalssl.blocks._interaction import Interaction
@@ -211,12 +211,12 @@ class Sites(Block):
             bonds = bonds_of(edges, length, len(frac))
             shaken = frac.new_zeros(len(frac)) if moved is None else moved.to(frac)
             weights = torch.stack([torch.ones_like(shaken), shaken], dim=1)
-            made = moments(bonds, unit, weights)
-            if self.config.angles:
-                spectra = [self.angles(made)]
+            around = surroundings(bonds, unit, weights, getattr(self, "angles", None))
+            if around.invariants is not None:
+                spectra = [around.invariants]
                 scalars = scalars + self.enter(spectra[0])
             if self.config.numbers:
-                numbers = geometry_numbers(bonds, made, GEOMETRY_CHANNELS)
+                numbers = geometry_numbers(bonds, around.orders)
         vectors = frac.new_zeros(len(frac), 3, self.config.vectors)
         layers = [scalars]
         for layer in self.encoder:

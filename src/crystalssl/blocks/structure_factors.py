@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._layers import (
@@ -96,9 +97,20 @@ class Residual(nn.Module):
         self, states: Float[Tensor, "crystal row channel"], valid: Float[Tensor, "crystal row 1"]
     ) -> Float[Tensor, "crystal row channel"]:
         """Convolve along the rows."""
-        hidden = (self.norm(states) * valid).transpose(1, 2)
-        hidden = self.second(nn.functional.silu(self.first(hidden))).transpose(1, 2)
-        updated: Tensor = (states + hidden) * valid
+        count, rows, dim = states.shape
+        pad, step = self.first.padding[0], self.first.dilation[0]
+        # crystals one after the other with zeros between them, so that a convolution is a sum of
+        # products with shifted rows, which stay in place
+        hidden = functional.pad(self.norm(states) * valid, (0, 0, 0, pad)).flatten(0, 1)
+        hidden = functional.pad(hidden, (0, 0, pad, 0))  # (pad + crystal * (row + pad), channel)
+        length = len(hidden) - 2 * pad  # what windows that end outside would give is not read
+        made = self.first.bias.expand(length, dim)
+        for shift, weight in enumerate(self.first.weight.unbind(2)):
+            start = shift * step
+            made = torch.addmm(made, hidden[start : start + length], weight.T)
+        made = functional.linear(functional.silu(made), self.second.weight[:, :, 0])
+        made = functional.pad(made, (0, 0, 0, pad)).view(count, rows + pad, dim)[:, :rows]
+        updated: Tensor = (states + made + self.second.bias) * valid
         return updated
 
 
