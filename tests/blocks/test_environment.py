@@ -188,8 +188,10 @@ def test_pooling_is_numpys():
 
 def test_a_rotation_keeps_lengths_and_refuses_other_widths():
     rotation = Rotation(64)
-    torch.testing.assert_close(rotation.matrix @ rotation.matrix.T, torch.eye(64))
-    assert torch.equal(rotation.matrix, Rotation(64).matrix)
+    matrix = rotation(torch.eye(64))
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(64))
+    torch.testing.assert_close(matrix.abs(), torch.full((64, 64), 1 / 8))
+    assert torch.equal(matrix, Rotation(64)(torch.eye(64)))
     with pytest.raises(ValueError, match="power of two"):
         Rotation(48)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -50,6 +51,15 @@ class SoftClip(nn.Module):
         return clipped
 
     @torch.no_grad()
+    def set_statistics(
+        self, mean: Float[Tensor, "feature"], square: Float[Tensor, "feature"]
+    ) -> None:
+        """Take means of features, and of their squares, from elsewhere."""
+        self.mean.copy_(mean)
+        self.square.copy_(square)
+        self.steps.fill_(1)
+
+    @torch.no_grad()
     def _update(
         self,
         features: Float[Tensor, "crystal feature"],
@@ -82,7 +92,9 @@ class Rotation(nn.Module):
     model reads the same.
     """
 
-    matrix: Tensor
+    signs: Tensor
+    left: Tensor
+    right: Tensor
 
     def __init__(self, width: int) -> None:
         """Take the number of features.
@@ -93,18 +105,31 @@ class Rotation(nn.Module):
         super().__init__()
         if width < 1 or width & (width - 1):
             raise ValueError(f"got a width of {width}, expected a power of two")
-        matrix = np.ones((1, 1), np.float32)
-        while len(matrix) < width:  # Sylvester's construction
-            matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-        signs = np.random.default_rng(width).choice(np.array([-1, 1], np.float32), (width, 1))
-        rotation = torch.tensor(signs * matrix / width**0.5, dtype=torch.float32)
-        self.register_buffer("matrix", rotation, persistent=False)
+        signs = np.random.default_rng(width).choice(np.array([-1, 1], np.float32), width)
+        # a Hadamard matrix is the Kronecker product of two smaller ones: two quick products
+        small = 2 ** (width.bit_length() // 2)
+        for name, values in (
+            ("signs", signs / np.float32(width**0.5)),
+            ("left", _hadamard(width // small)), ("right", _hadamard(small)),
+        ):  # fmt: skip
+            tensor = torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, features: Float[Tensor, "crystal feature"]) -> Tensor:
         """Features (standardised ones) mixed."""
         with exact(features):
-            mixed: Tensor = features @ self.matrix
+            signed = (features * self.signs).view(-1, len(self.left), len(self.right))
+            # (crystal, left, right): the index of a feature is left * len(right) + right
+            mixed: Tensor = (self.left @ (signed @ self.right)).flatten(1)
         return mixed
+
+
+def _hadamard(width: int) -> npt.NDArray[np.float32]:
+    """Sylvester's matrix of plus and minus one."""
+    matrix = np.ones((1, 1), np.float32)
+    while len(matrix) < width:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return matrix
 
 
 def bounded(width: int, limit: float, rotated: bool) -> tuple[nn.Module, nn.Module]:

@@ -90,19 +90,24 @@ class Bonds(NamedTuple):
 def bonds_of(edges: Edges, distance: Float[Tensor, "edge"], sites: int) -> Bonds:
     """Weigh the edges of a batch."""
     if kernels_apply(distance):
-        length = distance.numpy().copy()
-        weight, nearest = np.empty_like(length), np.zeros(sites, np.float32)
-        total = np.zeros(sites, np.float32)
-        weigh_bonds(length, edges.source.numpy(), MIN_DISTANCE, weight, nearest, total)
-        tensors = (torch.from_numpy(array) for array in (length, weight))
-        sums = (torch.from_numpy(array) for array in (nearest, total))
-        return Bonds(*tensors, edges.source, edges.target, *sums)
+        return _compiled_bonds(edges, distance, sites)
     distance = distance.clamp_min(MIN_DISTANCE)
     nearest = extreme(distance.unsqueeze(1), edges.source, sites, "amin")[:, 0]
     ratio = distance / nearest.clamp_min(MIN_DISTANCE).index_select(0, edges.source)
     weight = torch.exp(1 - ratio**6)
     coordination = segment_sum(weight.unsqueeze(1), edges.source, sites)[:, 0]
     return Bonds(distance, weight, edges.source, edges.target, nearest, coordination)
+
+
+def _compiled_bonds(edges: Edges, distance: Float[Tensor, "edge"], sites: int) -> Bonds:
+    """As :func:`bonds_of`, in one pass over the edges."""
+    length, weight = distance.clone(), torch.empty_like(distance)
+    nearest, total = distance.new_zeros(2, sites)
+    weigh_bonds(
+        length.numpy(), edges.source.numpy(), MIN_DISTANCE, weight.numpy(), nearest.numpy(),
+        total.numpy(),
+    )  # fmt: skip
+    return Bonds(length, weight, edges.source, edges.target, nearest, total)
 
 
 def harmonics(unit: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge harmonic"]:
@@ -272,7 +277,8 @@ def surroundings(
     spectra = unit.new_zeros(len(weights), spectrum.width)
     orders = unit.new_zeros(len(weights), len(ORDERS) - 1)
     add_spectra(
-        *(tensor.contiguous().numpy() for tensor in (unit, *bonds[:4], bonds.coordination)),
+        unit.contiguous().numpy(), bonds.distance.numpy(), bonds.weight.numpy(),
+        bonds.source.numpy(), bonds.target.numpy(), bonds.coordination.numpy(),
         basis.centres.numpy(), 1 / basis.width, mixed.numpy(), spectra.numpy(), orders.numpy(),
     )  # fmt: skip
     return Surroundings(spectra, orders)
@@ -349,7 +355,7 @@ def _compiled_statistics(
     """As :func:`_statistics`, in one pass over the edges."""
     means, most, total = (values.new_zeros(len(values), width) for width in (5, 5, 1))
     fill_element_numbers(
-        *(tensor.contiguous().numpy() for tensor in (*bonds[:4], values)),
-        _VALENCE_LENGTH, means.numpy(), most.numpy(), total.numpy()[:, 0],
+        bonds.distance.numpy(), bonds.weight.numpy(), bonds.source.numpy(), bonds.target.numpy(),
+        values.contiguous().numpy(), _VALENCE_LENGTH, means.numpy(), most.numpy(), total.numpy()[:, 0],
     )  # fmt: skip
     return means / bonds.coordination.clamp_min(1e-6).unsqueeze(1), most, total[:, 0]

@@ -211,12 +211,12 @@ class Sites(Block):
             bonds = bonds_of(edges, length, len(frac))
             shaken = frac.new_zeros(len(frac)) if moved is None else moved.to(frac)
             weights = torch.stack([torch.ones_like(shaken), shaken], dim=1)
-            around = surroundings(bonds, unit, weights, getattr(self, "angles", None))
-            if around.invariants is not None:
-                spectra = [around.invariants]
+            seen = surroundings(bonds, unit, weights, getattr(self, "angles", None))
+            if seen.invariants is not None:
+                spectra = [seen.invariants]
                 scalars = scalars + self.enter(spectra[0])
             if self.config.numbers:
-                numbers = geometry_numbers(bonds, around.orders)
+                numbers = geometry_numbers(bonds, seen.orders)
         vectors = frac.new_zeros(len(frac), 3, self.config.vectors)
         layers = [scalars]
         for layer in self.encoder:

@@ -88,9 +88,9 @@ class Residual(nn.Module):
 
     def __init__(self, dim: int, kernel: int, dilation: int) -> None:
         super().__init__()
-        pad = dilation * (kernel // 2)
+        self.pad, self.step = dilation * (kernel // 2), dilation
         self.norm = nn.LayerNorm(dim)
-        self.first = nn.Conv1d(dim, dim, kernel, padding=pad, dilation=dilation)
+        self.first = nn.Conv1d(dim, dim, kernel, padding=self.pad, dilation=dilation)
         self.second = nn.Conv1d(dim, dim, 1)
 
     def forward(
@@ -98,19 +98,21 @@ class Residual(nn.Module):
     ) -> Float[Tensor, "crystal row channel"]:
         """Convolve along the rows."""
         count, rows, dim = states.shape
-        pad, step = self.first.padding[0], self.first.dilation[0]
+        pad = self.pad
         # crystals one after the other with zeros between them, so that a convolution is a sum of
         # products with shifted rows, which stay in place
         hidden = functional.pad(self.norm(states) * valid, (0, 0, 0, pad)).flatten(0, 1)
         hidden = functional.pad(hidden, (0, 0, pad, 0))  # (pad + crystal * (row + pad), channel)
         length = len(hidden) - 2 * pad  # what windows that end outside would give is not read
-        made = self.first.bias.expand(length, dim)
-        for shift, weight in enumerate(self.first.weight.unbind(2)):
-            start = shift * step
+        nearest, *others = self.first.weight.unbind(2)
+        made = functional.linear(hidden[:length], nearest, self.first.bias)
+        for shift, weight in enumerate(others, start=1):
+            start = shift * self.step
             made = torch.addmm(made, hidden[start : start + length], weight.T)
-        made = functional.linear(functional.silu(made), self.second.weight[:, :, 0])
+        weight = self.second.weight[:, :, 0]
+        made = functional.linear(functional.silu(made), weight, self.second.bias)
         made = functional.pad(made, (0, 0, 0, pad)).view(count, rows + pad, dim)[:, :rows]
-        updated: Tensor = (states + made + self.second.bias) * valid
+        updated: Tensor = (states + made) * valid
         return updated
 
 
