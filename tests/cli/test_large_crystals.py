@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from worlds import crystals_of, large_crystals
 
 from crystalssl import pipeline
 from crystalssl.features.store import load_features
 from crystalssl.hub.card import ModelCard
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.table import write_table
+from worlds import crystals_of, large_crystals
 
 HIGH_ENTROPY = {27: 0.2, 24: 0.2, 26: 0.2, 25: 0.2, 28: 0.2}
 

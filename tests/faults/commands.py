@@ -30,10 +30,12 @@ class Command:
     Attributes:
         name: what it is called in reports.
         work: called with inputs and folder of results; an exit code other than 0 ends the process.
+        group: commands that are proved in one go.
     """
 
     name: str
     work: Callable[[Path, Path], None]
+    group: str = "features"
 
 
 def program(*words: object) -> None:
@@ -219,19 +221,19 @@ COMMANDS = [
     Command(name="streamed to parquet", work=stream("f.parquet", "float32", ())),
     Command(name="streamed to npy, float16", work=stream("f.npy", "float16", ("lattice",))),
     Command(name="streamed to parquet, int8", work=stream("f.parquet", "int8", ("lattice",))),
-    Command(name="pretrain", work=pretrain()),
-    Command(name="pretrain --stream", work=pretrain("--stream")),
-    Command(name="pretrain --resume, more epochs", work=pretrain_longer),
-    Command(name="bottleneck", work=bottleneck),
+    Command(name="pretrain", group="training", work=pretrain()),
+    Command(name="pretrain --stream", group="training", work=pretrain("--stream")),
+    Command(name="pretrain --resume, more epochs", group="training", work=pretrain_longer),
+    Command(name="bottleneck", group="training", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
-    Command(name="run", work=run),
-    Command(name="run on given weights", work=run_on_given_weights),
+    Command(name="run", group="run", work=run),
+    Command(name="run on given weights", group="run", work=run_on_given_weights),
     Command(name="map", work=make_map),
-    Command(name="evaluate linear-probe", work=evaluate("linear-probe")),
-    Command(name="evaluate ablation", work=evaluate("ablation")),
-    Command(name="evaluate few-shot", work=evaluate("few-shot", *FEW)),
-    Command(name="evaluate shap-share", work=shap_share),
-    Command(name="evaluate matbench", work=matbench),
+    Command(name="evaluate linear-probe", group="evaluation", work=evaluate("linear-probe")),
+    Command(name="evaluate ablation", group="evaluation", work=evaluate("ablation")),
+    Command(name="evaluate few-shot", group="evaluation", work=evaluate("few-shot", *FEW)),
+    Command(name="evaluate shap-share", group="evaluation", work=shap_share),
+    Command(name="evaluate matbench", group="evaluation", work=matbench),
     Command(name="ftcp", work=encode("ftcp", ".npy")),
     Command(name="panel", work=encode("panel", ".npy")),
 ]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds import large_crystals
 
 from crystalssl.errors import Skip
 from crystalssl.files import write_skipped
@@ -22,6 +21,7 @@ from crystalssl.structures.ids import LONGEST, from_line, storable, to_line, uni
 from crystalssl.structures.reading import read_structures
 from crystalssl.structures.table import read_table, write_table
 from crystalssl.structures.transforms import permuted_sites, shifted_origin, supercell_with
+from worlds import large_crystals
 
 HEAD = "data_x\n" + "".join(
     f"_cell_{name} {value}\n"

@@ -2,8 +2,8 @@
 
 The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``, which
 holds size and checksum of both others. Crystals larger than those of training are marked: in a
-column of the table, by the numbers of their rows in the names of the array. Files remember the weights they come from and are replaced
-whole; the same features give the same bytes.
+column of the table, by the numbers of their rows in the names of the array. Files remember the
+weights they come from and are replaced whole; the same features give the same bytes.
 Features may be stored as float16 or int8 (``precision.py``) and are float32 once loaded.
 """
 
@@ -234,8 +234,7 @@ def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Names:
-    """What the names file of an array says: ``steps`` where blocks are stored as int8, and rows
-    ``beyond`` the size of training where it knows them."""
+    """What the names file of an array says: ``steps`` of int8, rows ``beyond`` those of training."""
 
     widths: dict[str, int]
     names: tuple[str, ...]
