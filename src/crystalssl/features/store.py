@@ -234,7 +234,7 @@ def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Names:
-    """What the names file of an array says: ``steps`` of int8, rows ``beyond`` those of training."""
+    """What the names file says: ``steps`` of int8 blocks, rows ``beyond`` the size of training."""
 
     widths: dict[str, int]
     names: tuple[str, ...]
