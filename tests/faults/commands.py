@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from crystalssl.structures.crystals import Crystals
 
 WEIGHTS = "tiny"
+LABELLED = 60
+"""Crystals with labels."""
 TARGET = "formation_energy_per_atom"
+BRIEF = ("--set", "bottleneck.least_steps=5", "--set", "bottleneck.epochs=1")
+"""Settings of a bottleneck that is trained for a few steps."""
 FEW = ("--fractions", "50", "--repeats", "1", "--heads", "ridge", "--residual", "")
 """Options of the few-shot scenario with one head, one fraction and one repeat."""
 
@@ -67,7 +71,7 @@ def prepare(inputs: Path) -> None:
         )
     bundled = load_bundled()
     labelled = np.flatnonzero(np.isfinite(bundled.column(TARGET).astype(float)))
-    write_table(bundled.take(labelled[:: len(labelled) // 120]), inputs / "labelled.parquet")
+    write_table(bundled.take(labelled[:: len(labelled) // LABELLED]), inputs / "labelled.parquet")
     _matbench_task(crystals, inputs / "matbench_tiny.json")
     for table in ("table", "labelled"):
         _features(inputs / f"{table}.parquet")
@@ -147,7 +151,7 @@ def featurize_corpus(inputs: Path, out: Path) -> None:
 
 def run(inputs: Path, out: Path) -> None:
     _few_candidates()
-    words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET)
+    words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET, *BRIEF)
     program("run", inputs / "labelled.parquet", "--pretrain", "--out", out, *words)
 
 
