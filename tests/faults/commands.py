@@ -75,6 +75,7 @@ def prepare(inputs: Path) -> None:
     _matbench_task(crystals, inputs / "matbench_tiny.json")
     for table in ("table", "labelled"):
         _features(inputs / f"{table}.parquet")
+    fit(inputs, inputs)
 
 
 def _matbench_task(crystals: Crystals, path: Path) -> None:
@@ -188,6 +189,27 @@ def shap_share(inputs: Path, out: Path) -> None:
     evaluate("shap-share", "--explained", "5", "--samples", "5")(inputs, out)
 
 
+def fit(inputs: Path, out: Path) -> None:
+    _few_candidates()
+    words = ("-w", WEIGHTS, "--threads", "1", "--target", TARGET)
+    program("fit", inputs / "labelled.parquet", "--out", out / "model", *words)
+
+
+def predict(inputs: Path, out: Path) -> None:
+    model, table = inputs / "model", inputs / "table.parquet"
+    program("predict", model, table, "-o", out / "predictions.parquet", "--threads", "1")
+
+
+def search(name: str, *options: str) -> Callable[[Path, Path], None]:
+    """A command that reads structures and writes one table."""
+
+    def work(inputs: Path, out: Path) -> None:
+        words = ("-w", WEIGHTS, "-o", out / f"{name}.csv", *options)
+        program(name, inputs / "table.parquet", *words)
+
+    return work
+
+
 def make_map(inputs: Path, out: Path) -> None:
     words = ("-s", inputs / "labelled.parquet", "-o", out / "map.html", "--no-umap")
     program("map", inputs / "labelled_features.parquet", *words)
@@ -233,6 +255,10 @@ COMMANDS = [
     Command(name="run", group="run", work=run),
     Command(name="run on given weights", group="run", work=run_on_given_weights),
     Command(name="map", work=make_map),
+    Command(name="fit", group="run", work=fit),
+    Command(name="predict", group="run", work=predict),
+    Command(name="select", work=search("select", "-n", "5")),
+    Command(name="duplicates", work=search("duplicates")),
     Command(name="evaluate linear-probe", group="evaluation", work=evaluate("linear-probe")),
     Command(name="evaluate ablation", group="evaluation", work=evaluate("ablation")),
     Command(name="evaluate few-shot", group="evaluation", work=evaluate("few-shot", *FEW)),
