@@ -52,6 +52,7 @@ MAP_STRUCTURES = option(
 )  # fmt: skip
 PREDICTIONS = option(Path, "Predictions, .parquet or .csv.", "--out", "-o")
 SHARES = option(Path, "Contributions, .parquet or .csv.", "--out", "-o")
+TASK = option(str, "auto, regression or classification.", "--task")
 REPEATS = option(Number, "Cross-validations with other folds; what suits if not given.", min=1)
 MODEL_OUT = option(Path, "Folder for the model.", "--out", "-o")
 PROPERTY = option(str, "Label column to predict, or log10(COLUMN).", "--target", "-t")

@@ -20,9 +20,12 @@ from crystalssl.pipeline.structures import load_canonical
 from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.cache import Cache
-    from crystalssl.properties.card import PropertyCard
+    from crystalssl.properties.card import PropertyCard, ScoreCard
     from crystalssl.properties.descriptors import DescriptorPlan
     from crystalssl.properties.inputs import Inputs
     from crystalssl.properties.labels import Labels, LabelSource
@@ -44,6 +47,7 @@ def fit(
     id_column: str | None = None,
     unit: str | None = None,
     group: str | None = None,
+    task: str = "auto",
     descriptors: Sequence[str] = (),
     budget: float | None = None,
     repeats: int | None = None,
@@ -67,6 +71,8 @@ def fit(
         id_column: its column of ids or file names.
         unit: unit of the label; None to read it from the column's name.
         group: column of groups that no split may divide, nor formulas; None for formulas alone.
+        task: ``regression``, ``classification``, or ``auto``: words, true and false, and a column
+            of 0 and 1 alone are classes.
         descriptors: own columns to read too: files, or columns that the structures carry.
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
@@ -90,6 +96,7 @@ def fit(
         id_column=id_column,
         unit=unit,
         group=group,
+        task=task,
     )
     options = _Options(
         source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats,
@@ -126,15 +133,14 @@ def _fit_folder(
     import numpy as np
 
     from crystalssl.evaluation.cache import Cache, digest
-    from crystalssl.properties.candidates import build_plan, shrunk, within_budget
-    from crystalssl.properties.cross_validation import Experiment, seconds_of
+    from crystalssl.properties.candidates import shrunk, within_budget
+    from crystalssl.properties.cross_validation import Experiment, seconds_of, usual_plan
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
     from crystalssl.properties.matching import joined_groups
     from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders, take
     from crystalssl.properties.report import score_cards
-    from crystalssl.properties.stacking import ends
 
     labels = read_labels(canonical.crystals, options.source)
     for note in labels.notes:
@@ -154,22 +160,21 @@ def _fit_folder(
         groups = joined_groups(groups, labels.groups[rows][kept])
     experiment = Experiment(
         inputs=inputs,
-        labels=labels.values[rows][kept][:, None],
+        labels=_columns(labels, labels.values[rows][kept]),
         groups=groups,
         cache=cache,
         seed=options.seed,
         workers=options.threads or usable_cores(),
+        kind="classification" if labels.classes else "regression",
+        nonnegative=labels.nonnegative,
     )
-    piled = bool(np.isfinite(ends(experiment.labels)).any())
-    plan = shrunk(
-        build_plan(inputs, len(kept), piled=piled), experiment.groups, repeats=options.repeats
-    )
+    plan = shrunk(usual_plan(experiment), experiment.groups, repeats=options.repeats)
     if options.budget is not None:
         seconds = seconds_of(experiment, plan)
         plan = within_budget(plan, seconds, options.budget, experiment.workers)
     with progress.step("Fitting") as advance:
         watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
-        fitted = fit_property(experiment, plan, "regression", watch)
+        fitted = fit_property(experiment, plan, watch)
         scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
     described = Described(
         labels=labels,
@@ -226,6 +231,13 @@ def _inputs(
     return inputs.inputs_of_arrays(arrays), plan, weights
 
 
+def _columns(labels: Labels, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n, t) labels as heads take them."""
+    from crystalssl.properties.classes import class_columns
+
+    return class_columns(values, len(labels.classes)) if labels.classes else values[:, None]
+
+
 def _watch(advance: Advance, total: int) -> Callable[[int, str], None]:
     """Fits that were done, on a bar."""
     done, lock = 0, Lock()
@@ -246,7 +258,7 @@ def _too_few(labels: Labels, count: int, folder: Path) -> str:
     path = write_text(unmatched_text(labels.unmatched), folder / UNMATCHED)
     return (
         f"{labels.target!r} is known for {count} of {len(labels.values)} structures; expected at "
-        f"least {LEAST_LABELS} numbers. Check --target and --id; what is not used is in {path}."
+        f"least {LEAST_LABELS} labels. Check --target and --id; what is not used is in {path}."
     )
 
 
@@ -267,15 +279,30 @@ def summary(card: PropertyCard) -> list[str]:
         lines.append(f"{left:,} labels or structures without the other are in unmatched.csv")
     for name, score in card.metrics.items():
         if score.metrics:
-            rmse, mae, r2 = (score.metrics[metric] for metric in ("rmse", "mae", "r2"))
-            lines.append(
-                f"  {name}: RMSE {rmse.mean:.4g} ({rmse.low:.4g} to {rmse.high:.4g}), MAE "
-                f"{mae.mean:.4g}{unit}, R2 {r2.mean:.3f} on {score.rows:,} crystals"
-            )
+            lines.append(f"  {name}: {_metrics_text(score, unit)} on {score.rows:,} crystals")
         if score.note:
             lines.append(f"  {name}: {score.note}")
     coverage = card.coverage
+    if card.task == "classification":
+        error = coverage["calibration_error"]
+        text = f"Probabilities are off by {error:.1%} on average for unseen formulas"
+        if clusters := coverage.get("clusters_left_out"):
+            text += f", {clusters['calibration_error']:.1%} where whole clusters were left out"
+        return [*lines, text, *card.plan["notes"]]
     text = f"{coverage['level']:.0%} intervals hold {coverage['nested']:.1%} of unseen formulas"
     if clusters := coverage.get("clusters_left_out"):
         text += f", {clusters['coverage']:.1%} where whole clusters were left out"
     return [*lines, text, *card.plan["notes"]]
+
+
+def _metrics_text(score: ScoreCard, unit: str) -> str:
+    """Metrics in a line, the first with its interval."""
+    from crystalssl.properties.report import TITLES
+
+    texts = []
+    for number, (name, metric) in enumerate(score.metrics.items()):
+        text = f"{TITLES[name]} {metric.mean:.{3 if name == 'r2' else 4}g}"
+        text += unit if name == "mae" else ""
+        text += f" ({metric.low:.4g} to {metric.high:.4g})" if not number else ""
+        texts.append(text)
+    return ", ".join(texts)

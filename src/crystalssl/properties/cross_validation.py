@@ -21,10 +21,11 @@ import numpy.typing as npt
 from crystalssl.datasets.splits import grouped_folds
 from crystalssl.errors import InputError
 from crystalssl.evaluation.cache import Cache, digest
-from crystalssl.models.contract import head_settings
+from crystalssl.models.contract import Kind, head_settings
 from crystalssl.processes import limited_threads
-from crystalssl.properties.candidates import Candidate, Plan
+from crystalssl.properties.candidates import Candidate, Plan, build_plan
 from crystalssl.properties.inputs import Inputs
+from crystalssl.properties.stacking import ends
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -80,6 +81,8 @@ class Experiment:
         cache: keeps predictions.
         seed: seed of everything.
         workers: fits at a time.
+        kind: what labels are.
+        nonnegative: whether nothing below zero is predicted.
     """
 
     inputs: Inputs
@@ -88,11 +91,20 @@ class Experiment:
     cache: Cache
     seed: int
     workers: int = 1
+    kind: Kind = "regression"
+    nonnegative: bool = False
 
     def data(self) -> list[str]:
         """Digests of everything that fits depend on."""
         names = [f"{section.kind} {len(section.columns)}" for section in self.inputs.sections]
         return [digest([self.inputs.matrix, self.labels, self.groups, *names])]
+
+
+def usual_plan(experiment: Experiment) -> Plan:
+    """The plan for these labels without a budget."""
+    regression = experiment.kind == "regression"
+    piled = regression and bool(np.isfinite(ends(experiment.labels)).any())
+    return build_plan(experiment.inputs, len(experiment.labels), kind=experiment.kind, piled=piled)
 
 
 def repeats(experiment: Experiment, plan: Plan) -> Iterator[list[Task]]:

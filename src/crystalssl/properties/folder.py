@@ -24,7 +24,12 @@ from crystalssl.properties.cross_validation import Experiment
 from crystalssl.properties.fitting import Fit
 from crystalssl.properties.labels import LOG10, Labels, Unmatched
 from crystalssl.properties.model import ARRAYS_FILE, StackedModel
-from crystalssl.properties.report import candidate_cards, coverage_card, out_of_fold_table
+from crystalssl.properties.report import (
+    candidate_cards,
+    class_coverage_card,
+    coverage_card,
+    out_of_fold_table,
+)
 
 OUT_OF_FOLD, UNMATCHED = "out_of_fold.parquet", "unmatched.csv"
 """Files of a model beside its card."""
@@ -70,13 +75,14 @@ def write_model(
     model = StackedModel.of(fit, experiment.inputs)
     content, texts, kinds = model.pack()
     card = _card(fit, experiment, described, kinds)
+    judged = out_of_fold_table(fit, experiment, described.labels.classes)
     names = [*sorted(texts), ARRAYS_FILE, OUT_OF_FOLD, UNMATCHED]
     with atomic_set(*(folder / name for name in (*names, CARD_FILE))) as asides:
         paths = dict(zip((*names, CARD_FILE), asides, strict=True))
         for name, text in texts.items():
             paths[name].write_text(text, encoding="utf-8", newline="\n")
         paths[ARRAYS_FILE].write_bytes(content)
-        pq.write_table(out_of_fold_table(fit, experiment), paths[OUT_OF_FOLD], compression="zstd")
+        pq.write_table(judged, paths[OUT_OF_FOLD], compression="zstd")
         paths[UNMATCHED].write_text(
             unmatched_text(described.labels.unmatched), encoding="utf-8", newline=""
         )
@@ -95,8 +101,8 @@ def _card(
         column=labels.column,
         unit=labels.unit,
         transform="log10" if LOG10.fullmatch(labels.target) else "none",
-        task="regression",
-        classes=[],
+        task=experiment.kind,
+        classes=list(labels.classes),
         package_version=__version__,
         key=described.key,
         seed=experiment.seed,
@@ -121,7 +127,7 @@ def _card(
             "notes": list(fit.plan.notes),
         },
         metrics=dict(described.scores),
-        coverage=coverage_card(fit, experiment.labels),
+        coverage=(class_coverage_card if labels.classes else coverage_card)(fit, experiment.labels),
         domain={"limit": fit.domain.limit, "axes": int(fit.domain.axes.shape[1])},
         stack={
             "centre": fit.stack.centre.tolist(),

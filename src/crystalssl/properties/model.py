@@ -21,9 +21,10 @@ from safetensors.numpy import save as save_arrays
 from crystalssl.errors import InputError
 from crystalssl.files import check
 from crystalssl.models.contract import Fitted
+from crystalssl.properties.calibration import Calibration
 from crystalssl.properties.card import PropertyCard
 from crystalssl.properties.domain import Domain, Placement
-from crystalssl.properties.fitting import Fit, feature_columns
+from crystalssl.properties.fitting import Fit, feature_columns, predict_stacked
 from crystalssl.properties.inputs import Inputs, Section
 from crystalssl.properties.intervals import LEVEL, Intervals
 from crystalssl.properties.stacking import Stack
@@ -42,7 +43,8 @@ class Predictions:
     Attributes:
         ids: (m,) ids.
         values: (m, t) predictions; probabilities of classes.
-        half_width: (m,) half width of the interval.
+        lower: (m,) lower end of the interval.
+        upper: (m,) upper end.
         expected_error: (m,) absolute error to be expected.
         placement: domain and nearest labelled crystals.
         known_formula: (m,) whether a labelled crystal has the same formula.
@@ -50,7 +52,8 @@ class Predictions:
 
     ids: npt.NDArray[np.str_]
     values: Floats
-    half_width: Floats
+    lower: Floats
+    upper: Floats
     expected_error: Floats
     placement: Placement
     known_formula: npt.NDArray[np.bool_]
@@ -64,6 +67,7 @@ class StackedModel:
         sections: columns that are read.
         models: kinds of section and fitted head of each candidate with a weight.
         stack: their weights.
+        calibration: of the probabilities of classes; None for numbers.
         intervals: half widths.
         domain: region that labelled crystals cover.
         formulas: sorted formulas of labelled crystals.
@@ -73,6 +77,7 @@ class StackedModel:
     sections: tuple[Section, ...]
     models: tuple[tuple[tuple[str, ...], Fitted], ...]
     stack: Stack
+    calibration: Calibration | None
     intervals: Intervals
     domain: Domain
     formulas: npt.NDArray[np.str_]
@@ -92,6 +97,7 @@ class StackedModel:
             sections=inputs.sections,
             models=tuple((candidate.kinds, model) for candidate, model in fit.models),
             stack=stack,
+            calibration=fit.calibration,
             intervals=fit.intervals,
             domain=fit.domain,
             formulas=np.unique(inputs.formulas),
@@ -118,6 +124,10 @@ class StackedModel:
             predictions[:, at] = model.predict(matrix).reshape(len(inputs), labels)
         return predictions
 
+    def combine(self, candidates: Floats) -> Floats:
+        """(m, t) predictions of (m, c, t) predictions of candidates."""
+        return predict_stacked(self.stack, self.calibration, candidates)
+
     def predict(self, inputs: Inputs, level: float = LEVEL) -> Predictions:
         """Predict crystals.
 
@@ -129,10 +139,14 @@ class StackedModel:
         matrix = inputs.matrix[:, feature_columns(inputs)]
         placement = self.domain.place(matrix, inputs.elements)
         disagreement = self.stack.disagreement(candidates)
+        values = self.combine(candidates)
+        half = self.intervals.half_width(disagreement, placement.distance, level)
+        lower, upper = self.stack.interval(values[:, 0], half)
         return Predictions(
             ids=inputs.ids,
-            values=self.stack.predict(candidates),
-            half_width=self.intervals.half_width(disagreement, placement.distance, level),
+            values=values,
+            lower=lower,
+            upper=upper,
             expected_error=self.intervals.expected(disagreement, placement.distance),
             placement=placement,
             known_formula=np.isin(inputs.formulas, self.formulas),
@@ -157,6 +171,8 @@ class StackedModel:
             "reference": self.reference,
             **pack_scaler(self.domain.scaler, "domain.scaler"),
         }
+        if self.calibration is not None:
+            arrays["calibration"] = np.array([self.calibration.slope, *self.calibration.bias])
         texts: dict[str, str] = {}
         kinds = []
         for at, (_, model) in enumerate(self.models):
@@ -220,6 +236,7 @@ def _unpacked(
         stack=Stack(
             weights=arrays["stack.weights"], centre=arrays["stack.centre"], low=low, high=high
         ),
+        calibration=_calibration(arrays, card),
         intervals=Intervals(
             scale=arrays["intervals.scale"],
             floor=float(arrays["intervals.floor"][0]),
@@ -237,6 +254,15 @@ def _unpacked(
         formulas=text_array(arrays["formulas"]),
         reference=arrays["reference"],
     )
+
+
+def _calibration(arrays: Mapping[str, npt.NDArray[Any]], card: PropertyCard) -> Calibration | None:
+    if card.task != "classification":
+        return None
+    slope, *bias = arrays["calibration"].tolist()
+    if len(bias) != len(card.classes):
+        raise ValueError("classes and their calibration differ in number")
+    return Calibration(slope=slope, bias=np.array(bias))
 
 
 def text_bytes(texts: npt.NDArray[np.str_]) -> npt.NDArray[np.uint8]:

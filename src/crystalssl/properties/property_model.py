@@ -35,6 +35,7 @@ from crystalssl.features.student import (
 )
 from crystalssl.hub.weights import export_run, find_run
 from crystalssl.processes import obey_parent, worker_pool
+from crystalssl.properties.calibration import probabilities
 from crystalssl.properties.card import PropertyCard
 from crystalssl.properties.descriptors import DescriptorPlan, describe_crystals
 from crystalssl.properties.inputs import Descriptors, Inputs, build_inputs
@@ -230,18 +231,16 @@ def table_of(card: PropertyCard, predictions: Predictions) -> pa.Table:
     columns: dict[str, Any] = {ID: pa.array(predictions.ids.tolist(), pa.string())}
     target = card.target
     if card.task == "classification":
-        values = np.atleast_2d(predictions.values)
-        if len(card.classes) == 2:
-            values = np.concatenate([1 - values, values], axis=1)
-        best = values.argmax(axis=1) if len(values) else np.zeros(0, int)
+        values = probabilities(predictions.values, least=0.0)
+        best = values.argmax(axis=1)
         columns[target] = pa.array([card.classes[at] for at in best.tolist()], pa.string())
         for at, name in enumerate(card.classes):
             columns[f"{target}_probability_{name}"] = pa.array(values[:, at])
     else:
         values = predictions.values[:, 0]
         columns[target] = pa.array(values)
-        columns[f"{target}_lower"] = pa.array(values - predictions.half_width)
-        columns[f"{target}_upper"] = pa.array(values + predictions.half_width)
+        columns[f"{target}_lower"] = pa.array(predictions.lower)
+        columns[f"{target}_upper"] = pa.array(predictions.upper)
     placement = predictions.placement
     columns["in_domain"] = pa.array(placement.inside)
     columns["nearest"] = pa.array(placement.nearest.tolist(), pa.list_(pa.string()))
