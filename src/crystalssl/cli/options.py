@@ -129,6 +129,7 @@ OPTIONS: dict[str, Any] = {
     "unit": option(Text, "Unit of the label; read from the column's name if not given."),
     "group": option(Text, "Column of groups that no split may divide; formulas if not given."),
     "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
+    "physics": option(bool, "Read named physical numbers beside features."),
     "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
     "by_site": option(bool, "Explain elements and sites too."),
     "level": option(float, "Share of crystals that intervals are to hold.", min=0.5, max=0.999),

@@ -49,6 +49,7 @@ def fit(
     group: str | None = None,
     task: str = "auto",
     descriptors: Sequence[str] = (),
+    physics: bool = True,
     budget: float | None = None,
     repeats: int | None = None,
     weights: str | Path = "default",
@@ -74,6 +75,7 @@ def fit(
         task: ``regression``, ``classification``, or ``auto``: words, true and false, and a column
             of 0 and 1 alone are classes.
         descriptors: own columns to read too: files, or columns that the structures carry.
+        physics: whether named physical numbers are read beside features.
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
         weights: folder of a run, or a name.
@@ -99,7 +101,8 @@ def fit(
         task=task,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats,
+        source=source, descriptors=tuple(descriptors), physics=physics, budget=budget,
+        repeats=repeats,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -117,6 +120,7 @@ class _Options:
 
     source: LabelSource
     descriptors: tuple[str, ...]
+    physics: bool
     budget: float | None
     repeats: int | None
     weights: str | Path
@@ -135,11 +139,12 @@ def _fit_folder(
     from crystalssl.evaluation.cache import Cache, digest
     from crystalssl.properties.candidates import shrunk, within_budget
     from crystalssl.properties.cross_validation import Experiment, seconds_of, usual_plan
+    from crystalssl.properties.describing import take
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
     from crystalssl.properties.matching import joined_groups
-    from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders, take
+    from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders
     from crystalssl.properties.report import score_cards
 
     labels = read_labels(canonical.crystals, options.source)
@@ -203,7 +208,8 @@ def _inputs(
 
     from crystalssl.evaluation.cache import digest
     from crystalssl.features.extractor import ExtractorConfig
-    from crystalssl.properties import descriptors, inputs, property_model
+    from crystalssl.properties import descriptors, inputs
+    from crystalssl.properties.describing import Describer
 
     config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
     cells = descriptors.gather_columns(
@@ -221,11 +227,15 @@ def _inputs(
         "sha256": config.checksums(),
     }
     data = [labelled.crystals.with_columns(None).digest(), digest([described.values])]
-    key = cache.key("inputs", weights, data=data, code=(inputs.__name__,))
+    physics = inputs.COMPUTED if options.physics else inputs.ABSENT
+    key = cache.key(
+        "inputs", {**weights, "physics": physics}, data=data, code=(Describer.__module__,)
+    )
     arrays = cache.get(key)
     if arrays is None:
         with progress.step("Features") as advance:
-            made, _ = property_model.describe_with(config.extractor(), labelled, described, advance)
+            describer = Describer(extractor=config.extractor(), physics=physics)
+            made, _ = describer.describe(labelled, described, advance)
         cache.put(key, {name: np.asarray(v) for name, v in inputs.arrays_of_inputs(made).items()})
         return made, plan, weights
     return inputs.inputs_of_arrays(arrays), plan, weights

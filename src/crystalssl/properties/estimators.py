@@ -28,11 +28,11 @@ from crystalssl.processes import limited_threads, usable_cores
 from crystalssl.properties.calibration import probabilities
 from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
+from crystalssl.properties.describing import Describer
 from crystalssl.properties.fitting import Fit, fit_property
 from crystalssl.properties.inputs import MIXED, Descriptors, Inputs, Section
 from crystalssl.properties.intervals import LEVEL
 from crystalssl.properties.model import Predictions, StackedModel
-from crystalssl.properties.property_model import describe_with
 from crystalssl.structures.elements import SYMBOLS
 
 Floats = npt.NDArray[np.float64]
@@ -125,8 +125,8 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
             why = "" if first is None else f" First: row {first.id}: {first.reason}."
             raise InputError(f"None of {gathered.total} structures can be used.{why}")
         canonical = gathered.canonical
-        inputs, odd = describe_with(
-            self.extractor_, canonical, Descriptors.none(len(canonical.crystals))
+        inputs, odd = Describer(extractor=self.extractor_).describe(
+            canonical, Descriptors.none(len(canonical.crystals))
         )
         rows = gathered.rows
         if odd:

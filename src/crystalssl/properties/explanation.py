@@ -22,9 +22,10 @@ from crystalssl.errors import InputError
 from crystalssl.features.extractor import Extractor
 from crystalssl.features.features import Features
 from crystalssl.properties.calibration import probabilities
+from crystalssl.properties.describing import Describer, take
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, Descriptors, Inputs
 from crystalssl.properties.model import StackedModel
-from crystalssl.properties.property_model import PropertyModel, describe, describe_with, take
+from crystalssl.properties.property_model import PropertyModel, describe
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
@@ -105,8 +106,9 @@ def explain_crystals(
         of the contributions of each view and element over all crystals (``mean_size_of_view``,
         ``mean_size_of_element``).
     """
-    extractor = model.config.extractor()
-    inputs, _ = describe(model, extractor, canonical, None)
+    describer = model.describer()
+    extractor = describer.extractor
+    inputs, _ = describe(model, describer, canonical, None)
     outputs = explained_outputs(model.stacked, inputs)
     shares = share_by_view(model.stacked, extractor, inputs, outputs)
     rows: list[Row] = []
@@ -122,7 +124,7 @@ def explain_crystals(
             one = take(canonical, np.array([position[name]]))
             rows += _site_rows(
                 share_by_site(
-                    model.stacked, extractor, one, model.config.symprec, output=int(outputs[at])
+                    model.stacked, describer, one, model.config.symprec, output=int(outputs[at])
                 )
             )
         advance(at + 1, len(inputs))
@@ -269,7 +271,7 @@ def _bits(number: int, players: int) -> Mask:
 
 def share_by_site(
     model: StackedModel,
-    extractor: Extractor,
+    describer: Describer,
     canonical: CanonicalResult,
     symprec: float,
     *,
@@ -280,7 +282,7 @@ def share_by_site(
 
     Args:
         model: stacked model without descriptors of the user's own.
-        extractor: what describes crystals.
+        describer: what turns crystals into inputs.
         canonical: one canonical crystal.
         symprec: tolerance of the symmetry search in angstrom.
         output: class that is explained; 0 for a number.
@@ -299,7 +301,7 @@ def share_by_site(
     wanted = _coalitions(count, seed)
     masks = list(dict.fromkeys(tuple(mask) for order in wanted for mask in order if any(mask)))
     base = _base(model, output)
-    worth = _worth(model, extractor, crystals, orbits, masks, symprec, output)
+    worth = _worth(model, describer, crystals, orbits, masks, symprec, output)
     worth[(False,) * count] = base
     if count <= PLAYERS:
         values = shapley(lambda mask: np.array([worth[tuple(mask.tolist())]]), count)[0][0]
@@ -337,7 +339,7 @@ def _coalitions(count: int, seed: int) -> list[list[list[bool]]]:
 
 def _worth(
     model: StackedModel,
-    extractor: Extractor,
+    describer: Describer,
     crystals: Crystals,
     orbits: npt.NDArray[np.int64],
     masks: Sequence[tuple[bool, ...]],
@@ -349,7 +351,7 @@ def _worth(
         _with_sites(crystals, np.asarray(mask)[orbits], str(at)) for at, mask in enumerate(masks)
     ]
     canonical = canonicalize(Crystals.concatenate(made), symprec=symprec)
-    inputs, _ = describe_with(extractor, canonical, Descriptors.none(len(canonical.crystals)))
+    inputs, _ = describer.describe(canonical, Descriptors.none(len(canonical.crystals)))
     predicted = _outputs_of(model, inputs, np.full(len(inputs), output))
     by_id = dict(zip(inputs.ids.tolist(), predicted.tolist(), strict=True))
     base = _base(model, output)
