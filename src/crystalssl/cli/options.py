@@ -129,6 +129,9 @@ OPTIONS: dict[str, Any] = {
     "unit": option(Text, "Unit of the label; read from the column's name if not given."),
     "group": option(Text, "Column of groups that no split may divide; formulas if not given."),
     "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
+    "finetune": option(
+        str, "Train encoders on with the labels: auto (from about 2,000), never or always."
+    ),
     "physics": option(bool, "Read named physical numbers beside features."),
     "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
     "by_site": option(bool, "Explain elements and sites too."),

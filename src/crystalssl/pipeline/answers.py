@@ -160,6 +160,7 @@ class Answers:
                 self.table, folder, target=target, labels=labels.path,
                 id_column=labels.id_column, budget=budget, weights=self.weights,
                 symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
+                finetune="never",
             )  # fmt: skip
             self._curve(features, folder)
             self._overlap(features, folder)

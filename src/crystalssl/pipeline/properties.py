@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, unknown_name
 from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
@@ -25,15 +26,23 @@ if TYPE_CHECKING:
 
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.cache import Cache
+    from crystalssl.properties.blending import Tuned
     from crystalssl.properties.card import PropertyCard, ScoreCard
+    from crystalssl.properties.cross_validation import Experiment
     from crystalssl.properties.descriptors import DescriptorPlan
+    from crystalssl.properties.fitting import Fit
     from crystalssl.properties.inputs import Inputs
     from crystalssl.properties.labels import Labels, LabelSource
     from crystalssl.properties.property_model import PropertyModel
     from crystalssl.structures.canonical import CanonicalResult
 
+SHARE_OF_TRIAL = 0.3
+"""Share of the time left in which candidates are tried once to know how long they take."""
 LEAST_LABELS = 20
 """Labelled crystals below which no model is fitted."""
+AUTO, NEVER, ALWAYS = "auto", "never", "always"
+FINETUNE = (AUTO, NEVER, ALWAYS)
+"""Whether encoders are trained on with labels."""
 CACHE = ".cache"
 """Folder of what is not finished."""
 
@@ -50,6 +59,7 @@ def fit(
     task: str = "auto",
     descriptors: Sequence[str] = (),
     physics: bool = True,
+    finetune: str = "auto",
     budget: float | None = None,
     repeats: int | None = None,
     weights: str | Path = "default",
@@ -76,6 +86,8 @@ def fit(
             of 0 and 1 alone are classes.
         descriptors: own columns to read too: files, or columns that the structures carry.
         physics: whether named physical numbers are read beside features.
+        finetune: whether encoders are trained on with the labels and join the stack: ``never``,
+            ``always``, or ``auto``, where labels and time suffice.
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
         weights: folder of a run, or a name.
@@ -92,6 +104,8 @@ def fit(
     """
     from crystalssl.properties.labels import LabelSource
 
+    if finetune not in FINETUNE:
+        raise unknown_name("way to fine-tune", finetune, FINETUNE)
     source = LabelSource(
         target=target,
         file=None if labels is None else Path(labels),
@@ -101,8 +115,8 @@ def fit(
         task=task,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), physics=physics, budget=budget,
-        repeats=repeats,
+        source=source, descriptors=tuple(descriptors), physics=physics, finetune=finetune,
+        budget=budget, repeats=repeats,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -121,6 +135,7 @@ class _Options:
     source: LabelSource
     descriptors: tuple[str, ...]
     physics: bool
+    finetune: str
     budget: float | None
     repeats: int | None
     weights: str | Path
@@ -138,7 +153,7 @@ def _fit_folder(
 
     from crystalssl.evaluation.cache import Cache, digest
     from crystalssl.properties.candidates import shrunk, within_budget
-    from crystalssl.properties.cross_validation import Experiment, seconds_of, usual_plan
+    from crystalssl.properties.cross_validation import Experiment, elapsed, seconds_of, usual_plan
     from crystalssl.properties.describing import take
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
@@ -147,6 +162,7 @@ def _fit_folder(
     from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders
     from crystalssl.properties.report import score_cards
 
+    start = perf_counter()
     labels = read_labels(canonical.crystals, options.source)
     for note in labels.notes:
         progress.note(note, warning=note.startswith(labels.target))
@@ -175,12 +191,15 @@ def _fit_folder(
     )
     plan = shrunk(usual_plan(experiment), experiment.groups, repeats=options.repeats)
     if options.budget is not None:
-        seconds = seconds_of(experiment, plan)
-        plan = within_budget(plan, seconds, options.budget, experiment.workers)
+        left = options.budget - elapsed(cache, start) / 60.0
+        seconds = seconds_of(experiment, plan, SHARE_OF_TRIAL * 60.0 * max(left, 0.0))
+        plan = within_budget(plan, seconds, left, experiment.workers)
     with progress.step("Fitting") as advance:
         watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
         fitted = fit_property(experiment, plan, watch)
         scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
+    clock = None if options.budget is None else options.budget - elapsed(cache, start) / 60.0
+    fitted, tuned, told = _tuned(experiment, fitted, take(labelled, kept), options, clock, progress)
     described = Described(
         labels=labels,
         structures=len(canonical.crystals),
@@ -188,7 +207,8 @@ def _fit_folder(
         weights=weights,
         descriptors=descriptors.as_json(),
         scores=scores,
-        notes=[*labels.notes, *plan.notes],
+        notes=[*labels.notes, *plan.notes, *told],
+        tuned=tuned,
     )
     if weights["copied"]:
         copy_encoders(options.weights, folder / ENCODERS)
@@ -239,6 +259,56 @@ def _inputs(
         cache.put(key, {name: np.asarray(v) for name, v in inputs.arrays_of_inputs(made).items()})
         return made, plan, weights
     return inputs.inputs_of_arrays(arrays), plan, weights
+
+
+def _tuned(
+    experiment: Experiment,
+    fitted: Fit,
+    labelled: CanonicalResult,
+    options: _Options,
+    minutes: float | None,
+    progress: Progress,
+) -> tuple[Fit, Tuned | None, list[str]]:
+    """The fit with encoders that were trained on in its stack, where that is wanted and pays."""
+    import numpy as np
+
+    from crystalssl.datasets.corpus import Corpus
+    from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.properties.blending import blend
+    from crystalssl.properties.finetuning import LEAST_LABELS as ENOUGH
+    from crystalssl.properties.finetuning import Finetuning, Tuning, tunable_blocks
+
+    count = len(experiment.labels)
+    if options.finetune == NEVER or (options.finetune == AUTO and count < ENOUGH):
+        return fitted, None, []
+    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
+    blocks = tunable_blocks(config.encoders())
+    if not blocks:
+        return fitted, None, ["None of the encoders learns elements; none was trained on"]
+    tuning = Tuning(
+        experiment=experiment,
+        corpus=Corpus.from_crystals(labelled, targets=False),
+        blocks=blocks,
+        origin=tuple(config.checksums()),
+        settings=Finetuning(),
+    )
+    if minutes is not None and options.finetune == AUTO:
+        needed = 2 * tuning.seconds(np.arange(count)) / 60.0
+        if needed > minutes:
+            text = f"Encoders were not trained on: {needed:.0f} minutes are needed for it"
+            progress.note(text)
+            return fitted, None, [text]
+    with progress.step("Encoders") as advance:
+        joined, tuned = blend(experiment, fitted, tuning, _watch(advance, 1))
+    error = next(iter(tuned.metrics))
+    text = (
+        f"Encoders trained on with labels: weight {tuned.weight:.2f}, {error} on "
+        f"{counted(tuned.rows, 'held-out crystal')} {tuned.metrics[error]:.4g}, without them "
+        f"{tuned.without[error]:.4g}"
+    )
+    if tuned.encoders is None:
+        text += "; they are left out"
+    return joined, tuned, [text]
 
 
 def _columns(labels: Labels, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

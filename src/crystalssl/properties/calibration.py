@@ -94,7 +94,7 @@ def true_classes(labels: Floats) -> npt.NDArray[np.int64]:
     """(n,) class of each row of (n, t) labels."""
     if labels.shape[1] == 1:
         return (labels[:, 0] > 0.5).astype(np.int64)
-    return labels.argmax(axis=1).astype(np.int64)
+    return np.asarray(labels.argmax(axis=1), dtype=np.int64)
 
 
 def _softmax(logits: Floats) -> Floats:

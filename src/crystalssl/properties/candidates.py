@@ -188,7 +188,7 @@ def within_budget(plan: Plan, seconds: Mapping[str, float], budget: float, worke
 
     Args:
         plan: the usual one.
-        seconds: of one fit of each candidate.
+        seconds: of one fit of each candidate; one without is left out.
         budget: minutes.
         workers: fits at a time.
     """
@@ -197,7 +197,8 @@ def within_budget(plan: Plan, seconds: Mapping[str, float], budget: float, worke
         total = sum(seconds[entry.name] for entry in tried.candidates)
         return tried.fits_of_each * total / workers / 60.0
 
-    small = plan
+    tried = tuple(entry for entry in plan.candidates if entry.name in seconds)
+    small = replace(plan, candidates=tried or plan.candidates[:1])
     while minutes(small) > budget and small.repeats > 1:
         small = replace(small, repeats=small.repeats - 1)
     while minutes(small) > budget and len(small.candidates) > 1:
@@ -206,12 +207,14 @@ def within_budget(plan: Plan, seconds: Mapping[str, float], budget: float, worke
         small = replace(small, candidates=kept)
     while minutes(small) > budget and small.folds > 3:
         small = replace(small, folds=small.folds - 1)
+    if minutes(small) > budget and small.clusters:
+        small = replace(small, clusters=0)
     if small == plan:
         return plan
     dropped = [entry.name for entry in plan.candidates if entry not in small.candidates]
     note = (
         f"To be done in {budget:g} minutes: {small.repeats} of {plan.repeats} repeats, "
-        f"{small.folds} folds"
+        f"{small.folds} folds, {small.clusters} clusters left out"
     )
     note += f", without {', '.join(dropped)}" if dropped else ""
     return replace(small, notes=(*plan.notes, note))

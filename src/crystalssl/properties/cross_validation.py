@@ -217,16 +217,27 @@ def predictions_of(
     return predictions
 
 
-def seconds_of(experiment: Experiment, plan: Plan) -> dict[str, float]:
+def seconds_of(experiment: Experiment, plan: Plan, most: float = np.inf) -> dict[str, float]:
     """Seconds that each candidate took for the first fit of the plan, measured once.
 
     Kept with the fits, so that a stopped run goes on with the plan that it had.
+
+    Args:
+        experiment: labelled crystals.
+        plan: candidates; those that read few columns come first.
+        most: seconds after which no further candidate is tried; those left are not listed.
     """
     task = next(repeats(experiment, plan))[0]
     data, cache = experiment.data(), experiment.cache
-    seconds = {}
+    seconds: dict[str, float] = {}
+
+    def columns(candidate: Candidate) -> int:
+        return sum(experiment.inputs.columns(candidate.kinds)[1])
+
     with limited_threads(1):
-        for candidate in plan.candidates:
+        for candidate in sorted(plan.candidates, key=columns):
+            if seconds and sum(seconds.values()) > most:
+                break
             key = cache.key(FIT, {"seconds": candidate.name}, data=data, code=(__name__,))
             known = cache.get(key)
             if known is None:
@@ -236,6 +247,20 @@ def seconds_of(experiment: Experiment, plan: Plan) -> dict[str, float]:
                 known = cache.get(key) or {}
             seconds[candidate.name] = float(known["seconds"])
     return seconds
+
+
+def elapsed(cache: Cache, start: float) -> float:
+    """Seconds since a start, as they were when they were first asked for in this cache.
+
+    So that a stopped run that goes on has the plan that it had.
+
+    Args:
+        cache: of the run.
+        start: ``perf_counter`` at the start.
+    """
+    key = cache.key(FIT, {"elapsed": True})
+    known = cache.once(key, lambda: {"seconds": np.array(perf_counter() - start)})
+    return float(known["seconds"])
 
 
 def _fit_and_predict(experiment: Experiment, candidate: Candidate, task: Task) -> Floats:

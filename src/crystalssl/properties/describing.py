@@ -15,8 +15,15 @@ import numpy as np
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import Skip
 from crystalssl.features.extractor import Extractor
-from crystalssl.properties.inputs import COMPUTED, Descriptors, Inputs, build_inputs
-from crystalssl.representation.graph import periodic_graph
+from crystalssl.properties.inputs import (
+    COMPUTED,
+    Descriptors,
+    Inputs,
+    build_inputs,
+    frozen_columns,
+)
+from crystalssl.properties.tuned_encoders import TunedEncoders
+from crystalssl.representation.graph import PeriodicGraph, periodic_graph
 from crystalssl.structures.canonical import CanonicalResult
 
 
@@ -27,10 +34,12 @@ class Describer:
     Attributes:
         extractor: encoders and what mixes their features.
         physics: way to named physics; see ``inputs.py``.
+        tuned: encoders trained on with labels, or None.
     """
 
     extractor: Extractor
     physics: str = COMPUTED
+    tuned: TunedEncoders | None = None
 
     def describe(
         self,
@@ -45,24 +54,29 @@ class Describer:
             described: the user's own columns of the same crystals.
             advance: told how many are done.
         """
-        graph = periodic_graph(canonical.crystals)
+        graph: PeriodicGraph | None = periodic_graph(canonical.crystals)
         source: CanonicalResult | Corpus = canonical
         if len(canonical.crystals):
             source = Corpus.from_crystals(canonical, targets=False, graph=graph)
         blocks, odd = self.extractor.encode(source, advance).finite()
-        if not odd:
-            inputs = build_inputs(
-                canonical, blocks, self.extractor, described, physics=self.physics, graph=graph
-            )
-            return inputs, odd
-        lost = {skip.id for skip in odd}
-        names = canonical.crystals.ids.tolist()
-        kept = np.array([at for at, name in enumerate(names) if name not in lost], dtype=np.int64)
-        described = replace(described, values=described.values[kept])
+        kept = canonical
+        if odd:
+            lost = {skip.id for skip in odd}
+            names = canonical.crystals.ids.tolist()
+            rows = np.array([at for at, n in enumerate(names) if n not in lost], dtype=np.int64)
+            described = replace(described, values=described.values[rows])
+            kept, graph = take(canonical, rows), None
+            source = source.take(rows) if isinstance(source, Corpus) else source
         inputs = build_inputs(
-            take(canonical, kept), blocks, self.extractor, described, physics=self.physics
+            kept, blocks, self.extractor, described, physics=self.physics, graph=graph
         )
-        return inputs, odd
+        if self.tuned is None:
+            return inputs, odd
+        predicted = np.zeros((0, len(self.tuned.centre)))
+        if isinstance(source, Corpus):
+            frozen = inputs.matrix[:, frozen_columns(inputs)]
+            predicted = self.tuned.predict(source, frozen)
+        return replace(inputs, tuned=predicted), odd
 
 
 def take(canonical: CanonicalResult, rows: Any) -> CanonicalResult:

@@ -157,7 +157,7 @@ def explained_outputs(model: StackedModel, inputs: Inputs) -> npt.NDArray[np.int
     if model.calibration is None:
         return np.zeros(len(inputs), dtype=np.int64)
     shares = probabilities(model.combine(model.candidates(inputs)))
-    return shares.argmax(axis=1).astype(np.int64)
+    return np.asarray(shares.argmax(axis=1), dtype=np.int64)
 
 
 def _outputs_of(model: StackedModel, inputs: Inputs, outputs: npt.NDArray[np.int64]) -> Floats:

@@ -211,15 +211,23 @@ def learning_ratio(earlier: Floats, later: Floats) -> float:
     return float(np.clip(later.mean() / max(float(earlier.mean()), 1e-300), 0.7, 1.0))
 
 
-def _final_intervals(repeats: Sequence[OutOfFold], stack: Stack, labels: Floats) -> Intervals:
-    """Intervals of the final model from outer residuals; repeats are not independent.
+def last_fold_factor(repeats: Sequence[OutOfFold]) -> float:
+    """How much smaller errors of the final model are, which has seen one fold more.
 
-    Its candidates have seen one fold more. With errors falling as a power of the number of labels,
-    what the last fold but one brought says what the last one brings.
+    With errors falling as a power of the number of labels, what the last fold but one brought says
+    what the last one brings.
+
+    Args:
+        repeats: predictions of every repeat.
     """
     folds = len(np.unique(repeats[0].folds))
     power = np.log(folds / (folds - 1)) / np.log((folds - 1) / (folds - 2)) if folds > 2 else 0.0
-    factor = float(np.mean([run.learning for run in repeats])) ** power
+    return float(float(np.mean([run.learning for run in repeats])) ** power)
+
+
+def _final_intervals(repeats: Sequence[OutOfFold], stack: Stack, labels: Floats) -> Intervals:
+    """Intervals of the final model from outer residuals; repeats are not independent."""
+    factor = last_fold_factor(repeats)
     residuals = factor * np.concatenate(
         [np.abs(labels - run.predicted).max(axis=1) for run in repeats]
     )

@@ -225,3 +225,10 @@ def elements_of(crystals: Crystals) -> npt.NDArray[np.bool_]:
 
 def _numbered(name: str, values: Matrix) -> tuple[str, ...]:
     return tuple(f"{name}_{column}" for column in range(values.shape[1]))
+
+
+def frozen_columns(inputs: Inputs) -> slice:
+    """Columns that a network reads beside its encoders: physics, own ones, mixed features."""
+    there = inputs.kinds()
+    learned = MIXED if MIXED in there else BLOCKS
+    return inputs.columns([kind for kind in (PHYSICS, ALSO, learned) if kind in there])[0]

@@ -20,7 +20,7 @@ from safetensors.numpy import save as save_arrays
 
 from crystalssl.errors import InputError
 from crystalssl.files import check
-from crystalssl.models.contract import Fitted
+from crystalssl.models.contract import Fitted, Kind
 from crystalssl.properties.calibration import Calibration
 from crystalssl.properties.card import PropertyCard
 from crystalssl.properties.domain import Domain, Placement
@@ -29,6 +29,7 @@ from crystalssl.properties.inputs import Inputs, Section
 from crystalssl.properties.intervals import LEVEL, Intervals
 from crystalssl.properties.stacking import Stack
 from crystalssl.properties.storage import pack, pack_scaler, unpack, unpack_scaler
+from crystalssl.properties.tuned_encoders import FINETUNED, TunedEncoders, load_tuned
 
 Floats = npt.NDArray[np.float64]
 ARRAYS_FILE = "model.safetensors"
@@ -72,6 +73,7 @@ class StackedModel:
         domain: region that labelled crystals cover.
         formulas: sorted formulas of labelled crystals.
         reference: (p,) mean of every column over labelled crystals.
+        tuned: encoders trained on with labels, the last candidate of the stack; or None.
     """
 
     sections: tuple[Section, ...]
@@ -82,10 +84,17 @@ class StackedModel:
     domain: Domain
     formulas: npt.NDArray[np.str_]
     reference: npt.NDArray[np.float32]
+    tuned: TunedEncoders | None = None
 
     @staticmethod
-    def of(fit: Fit, inputs: Inputs) -> StackedModel:
-        """The model behind a fit."""
+    def of(fit: Fit, inputs: Inputs, tuned: TunedEncoders | None = None) -> StackedModel:
+        """The model behind a fit.
+
+        Args:
+            fit: what was fitted.
+            inputs: to what.
+            tuned: encoders trained on with labels, if they are in the stack.
+        """
         kept = fit.stack.weights > 0
         stack = Stack(
             weights=fit.stack.weights[kept],
@@ -102,6 +111,7 @@ class StackedModel:
             domain=fit.domain,
             formulas=np.unique(inputs.formulas),
             reference=inputs.matrix.mean(axis=0, dtype=np.float64).astype(np.float32),
+            tuned=tuned,
         )
 
     def candidates(self, inputs: Inputs) -> Floats:
@@ -122,7 +132,14 @@ class StackedModel:
         for at, (kinds, model) in enumerate(self.models):
             matrix = inputs.matrix[:, inputs.columns(kinds)[0]]
             predictions[:, at] = model.predict(matrix).reshape(len(inputs), labels)
-        return predictions
+        if self.tuned is None:
+            return predictions
+        if inputs.tuned is None:
+            raise InputError(
+                "The model holds encoders trained on with labels, but the crystals were described "
+                "without them. Give it structures, or what its own describer() makes of them."
+            )
+        return np.concatenate([predictions, inputs.tuned[:, None]], axis=1)
 
     def combine(self, candidates: Floats) -> Floats:
         """(m, t) predictions of (m, c, t) predictions of candidates."""
@@ -204,7 +221,8 @@ def load_model(folder: Path, card: PropertyCard) -> StackedModel:
         if name.endswith(".txt") and Path(name).name == name
     }
     try:
-        return _unpacked(arrays, texts, card)
+        tuned = load_tuned(folder / FINETUNED, _kind(card)) if card.finetuned else None
+        return _unpacked(arrays, texts, card, tuned)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
             f"The model in {folder} does not fit its card ({error}). {REMEDY}"
@@ -212,7 +230,10 @@ def load_model(folder: Path, card: PropertyCard) -> StackedModel:
 
 
 def _unpacked(
-    arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str], card: PropertyCard
+    arrays: Mapping[str, npt.NDArray[Any]],
+    texts: Mapping[str, str],
+    card: PropertyCard,
+    tuned: TunedEncoders | None,
 ) -> StackedModel:
     for name, values in arrays.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all() and name != "stack.ends":
@@ -226,7 +247,7 @@ def _unpacked(
         for at, entry in enumerate(used)
     )
     low, high = arrays["stack.ends"].tolist()
-    if len(arrays["stack.weights"]) != len(models):
+    if len(arrays["stack.weights"]) != len(models) + (tuned is not None):
         raise ValueError("weights and candidates differ in number")
     return StackedModel(
         sections=tuple(
@@ -253,7 +274,12 @@ def _unpacked(
         ),
         formulas=text_array(arrays["formulas"]),
         reference=arrays["reference"],
+        tuned=tuned,
     )
+
+
+def _kind(card: PropertyCard) -> Kind:
+    return "classification" if card.task == "classification" else "regression"
 
 
 def _calibration(arrays: Mapping[str, npt.NDArray[Any]], card: PropertyCard) -> Calibration | None:

@@ -94,7 +94,10 @@ class PropertyModel:
         kinds = {section.kind for section in self.stacked.sections}
         read = {kind for kinds, _ in self.stacked.models for kind in kinds}
         physics = ABSENT if PHYSICS not in kinds else COMPUTED if PHYSICS in read else IDLE
-        return Describer(extractor=self.config.extractor(), physics=physics)
+        tuned = self.stacked.tuned
+        if tuned is not None and physics == IDLE:
+            physics = COMPUTED
+        return Describer(extractor=self.config.extractor(), physics=physics, tuned=tuned)
 
     def predict(
         self, structures: Any, *, also: Table | None = None, level: float = LEVEL
