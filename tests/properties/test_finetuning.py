@@ -74,9 +74,7 @@ def written(world: World, folder: Path) -> PropertyModel:
     fit = Fit(**{f: getattr(world.fit, f) for f in Fit.__slots__} | {"stack": type(stack)(
         weights=weights, centre=stack.centre, low=stack.low, high=stack.high
     )})  # fmt: skip
-    tuned = Tuned(
-        **{f: getattr(world.tuned, f) for f in Tuned.__slots__} | {"encoders": encoders}
-    )
+    tuned = Tuned(**{f: getattr(world.tuned, f) for f in Tuned.__slots__} | {"encoders": encoders})
     labels = Labels(
         target=TARGET, column=TARGET, unit="eV/atom", values=np.zeros(0), texts=[],
         groups=np.zeros(0, np.str_),

@@ -22,6 +22,8 @@ from crystalssl.models.linear import Logistic, Ridge
 from crystalssl.models.mlp import MLP
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, Inputs
 
+FEW = 500
+"""Labels below which weak candidates are left out: so few cannot tell which weights to trust."""
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
 MANY = 1_500
@@ -97,19 +99,21 @@ def build_plan(
         views = {FEATURES: views[FEATURES]}
     widest = list(views)[-1]
     # where labels are many, what reads most does best, and each fit costs minutes
-    gaussians = (
-        [PHYSICS, widest] if labels >= MANY else [n for n in views if n != BOTH or n == widest]
-    )
+    gaussians = [name for name in views if name == widest or (name != BOTH and labels < MANY)]
+    if labels >= MANY:
+        gaussians = [name for name in views if name in (PHYSICS, widest)]
+    elif labels < FEW and len(views) > 1:
+        gaussians = [name for name in gaussians if name != FEATURES]
     candidates: list[Candidate] = []
     for name, kinds in views.items():
         widths = inputs.columns(kinds)[1]
-        if name not in (VIEWS, ALL):
+        if name not in (VIEWS, ALL) and not (labels < FEW and name == PHYSICS):
             ridge = Ridge() if kind == "regression" else Logistic()
             candidates.append(_candidate("ridge", name, ridge, kinds))
         if name in gaussians:
             gaussian = gaussian_process(labels, kind, widths)
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
-        if name in (PHYSICS, BOTH) or widest == FEATURES:
+        if name == PHYSICS or widest == FEATURES or (name == BOTH and FEW <= labels < LARGE):
             candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
         if piled and name == PHYSICS:
             median = replace(boosting(labels, kind), absolute=True)

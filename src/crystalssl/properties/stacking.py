@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 
 Floats = npt.NDArray[np.float64]
 
-PULL = 3.0
+PULL = 30.0
 """Rows that the pull towards equal weights counts as."""
 ROUNDS = 4
 """Rounds of reweighting, so that a few outliers do not choose the weights."""
