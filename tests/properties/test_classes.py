@@ -11,9 +11,10 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from crystalssl import pipeline
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.properties.calibration import fit_calibration, probabilities
 from crystalssl.properties.classes import are_classes, class_columns, read_classes
+from crystalssl.properties.labels import LabelSource, read_labels
 from crystalssl.properties.metrics import calibration_error, class_scores, metrics_of
 from crystalssl.properties.property_model import PropertyModel
 from crystalssl.structures.table import write_table
@@ -24,14 +25,13 @@ CLASS = "stability (class)"
 
 @pytest.fixture(scope="module")
 def structures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    crystals = labelled(60)
+    crystals = labelled(45)
     energy = crystals.column(TARGET)
     names = np.array(["low", "middle", "high"])[
         np.digitize(energy, np.quantile(energy, [0.4, 0.7]))
     ]
-    columns = {CLASS: names, "oxide": energy < np.median(energy)}
     path = tmp_path_factory.mktemp("classes") / "structures.parquet"
-    return write_table(crystals.with_columns(pa.table(columns)), path)
+    return write_table(crystals.with_columns(pa.table({CLASS: names})), path)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,7 @@ def test_metrics_are_those_of_scikit_learn(count: int) -> None:
     scores = rng.dirichlet(np.ones(count), 200).round(1) + 0.02
     shares = scores / scores.sum(axis=1, keepdims=True)
     columns = shares[:, 1:] if count == 2 else shares
+    shares = probabilities(columns)  # ties are those of these numbers
     truth = class_columns(codes.astype(float), count)
     ours = class_scores(truth, columns)
     area = roc_auc_score(codes, shares[:, 1] if count == 2 else shares, multi_class="ovr")
@@ -134,7 +135,7 @@ def test_a_folder_of_classes_has_probabilities_and_metrics_of_unseen_formulas(
 def test_contributions_add_up_to_the_probability_of_the_predicted_class(
     model: Path, structures: Path
 ) -> None:
-    some = labelled(60).take(np.arange(2))
+    some = labelled(45).take(np.arange(2))
     table = pipeline.explain(model, some, threads=1).to_pandas()
     predicted = pipeline.predict(model, some, threads=1).to_pandas().set_index("immutable_id")
     for name, rows in table[table["immutable_id"].notna()].groupby("immutable_id"):
@@ -145,12 +146,13 @@ def test_contributions_add_up_to_the_probability_of_the_predicted_class(
         assert views["contribution"].sum() == pytest.approx(expected, abs=2e-4)
 
 
-def test_two_classes_of_booleans_are_recognised(structures: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "two"
-    fitted = pipeline.fit(
-        [structures], folder, target="oxide", weights="tiny", repeats=1, threads=1
-    )
-    assert fitted.card.classes == ["False", "True"]
-    table = fitted.predict(labelled(60).take(np.arange(4))).to_pandas()
-    both = table[["oxide_probability_False", "oxide_probability_True"]].to_numpy()
-    np.testing.assert_allclose(both.sum(axis=1), 1)
+def test_two_classes_of_booleans_are_recognised_and_have_one_column() -> None:
+    crystals = labelled(20)
+    columns = pa.table({"oxide": np.arange(20) % 3 == 0})
+    labels = read_labels(crystals.with_columns(columns), LabelSource(target="oxide"))
+    assert labels.classes == ("False", "True")
+    assert class_columns(labels.values, 2).sum() == 7
+    assert "False 13, True 7" in labels.notes[-1]
+    forced = LabelSource(target="oxide", task="classes")
+    with pytest.raises(UnknownNameError, match="classification"):
+        read_labels(crystals.with_columns(columns), forced)
