@@ -155,7 +155,7 @@ class Bottleneck(nn.Module):
 
         with one_thread_each(self.mean.device) as pool:
             list(pool.map(mix, range(0, len(index), MIX_ROWS)))
-        return Features(ids=features.ids, blocks={BOTTLENECK: mixed}, origins=features.origins)
+        return replace(features, blocks={BOTTLENECK: mixed}, names=())
 
 
 def check_blocks(widths: Mapping[str, int], features: Features) -> None:
