@@ -28,7 +28,7 @@ run: $(VENV)/.stamp-run ## everything on the bundled data: pre-train, extract, c
 test: $(VENV)/.stamp-dev ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-prove: $(VENV)/.stamp-dev ## the long proofs, into benchmarks/results/prove-<date>.json
+prove: $(VENV)/.stamp-dev $(VENV)/.stamp-docs ## the long proofs, into benchmarks/results/prove-<date>.json
 	$(BIN)/python scripts/prove.py $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff: rules and format
@@ -49,8 +49,8 @@ bench: $(VENV)/.stamp-dev ## speed of every stage
 bench-results: $(VENV)/.stamp-dev ## every step beside a peer: benchmarks/results
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/measure.py $(ARGS)
 
-docs: $(VENV)/.stamp-docs ## the site, into docs/_build/index.html; a warning is an error
-	$(BIN)/python -m sphinx -W --keep-going -q $(ARGS) docs docs/_build
+docs: $(VENV)/.stamp-docs ## the site, into docs/_build/html/index.html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q $(ARGS) docs docs/_build/html
 
 format: $(VENV)/.stamp-dev ## bring the code into ruff's format
 	$(BIN)/ruff check --fix .

@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
-LIMIT = 300
+LIMIT = 1200
 """Seconds that one cell may take."""
 
 
