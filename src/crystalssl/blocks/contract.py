@@ -111,6 +111,8 @@ class Block(nn.Module, ABC):
     """Its pretext tasks and further objectives."""
     Config: ClassVar[type]
     """Its frozen configuration class."""
+    site_channels: ClassVar[int] = 0
+    """Channels of its tokens where these are the sites, in their order; 0 where they are not."""
     replaces: ClassVar[str | None] = None
     """Name of the block it takes the place of; None for a block beside the others."""
 

@@ -137,6 +137,7 @@ class Occupancy(Block):
     number: ClassVar[int] = 4
     group: ClassVar[str] = "occupancy"
     width: ClassVar[int] = 256
+    site_channels: ClassVar[int] = width // 2
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = (
         "graph attention network, element mixtures on nodes, distances on edges"
@@ -167,8 +168,8 @@ class Occupancy(Block):
                 for _ in range(config.layers)
             ]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.head = nn.Sequential(nn.SiLU(), mlp(self.width // 2, dim, ELEMENTS + 1))
+        self.taps = Taps([dim] * (config.layers + 1), self.site_channels)
+        self.head = nn.Sequential(nn.SiLU(), mlp(self.site_channels, dim, ELEMENTS + 1))
         self.structure = StructureHead(self.width)
         self.counts = ClassCounts(ELEMENTS + 1)
 

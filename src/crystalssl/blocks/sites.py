@@ -151,6 +151,7 @@ class Sites(Block):
     number: ClassVar[int] = 3
     group: ClassVar[str] = "sites"
     width: ClassVar[int] = 512
+    site_channels: ClassVar[int] = width // 2
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = "equivariant graph network on the periodic graph, geometry only"
     Config: ClassVar[type] = SitesConfig
@@ -185,10 +186,10 @@ class Sites(Block):
         self.encoder = nn.ModuleList(
             [Interaction(dim, config.vectors, config.basis) for _ in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
+        self.taps = Taps([dim] * (config.layers + 1), self.site_channels)
         self.squash = SoftClip(self.width)
         self.place = nn.Linear(config.vectors, 1, bias=False)
-        self.gate = mlp(self.width // 2, dim, config.vectors)
+        self.gate = mlp(self.site_channels, dim, config.vectors)
         self.distance = mlp(self.width + 1, dim, 1)
         self.structure = StructureHead(self.width)
         self.mean_distance, self.mean_ratio = TargetMean(), TargetMean()
