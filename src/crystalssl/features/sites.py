@@ -56,7 +56,7 @@ class SiteRows:
     @property
     def crystal(self) -> npt.NDArray[np.int64]:
         """(s,) crystal of each site."""
-        return np.repeat(np.arange(len(self.crystals)), self.crystals.site_counts)
+        return self.crystals.crystal_of_site
 
     @property
     def site(self) -> npt.NDArray[np.int64]:
@@ -192,7 +192,7 @@ def _by_element(crystals: Crystals, states: Matrix) -> npt.NDArray[np.float64]:
     site, slot = np.nonzero(crystals.numbers)
     z = crystals.numbers[site, slot].astype(np.int64)
     share = crystals.occupancy[site, slot].astype(np.float64)
-    crystal = np.repeat(np.arange(count), crystals.site_counts)[site]
+    crystal = crystals.crystal_of_site[site]
     rank = np.argsort(elemental.by_electronegativity())  # of each Z - 1
     order = np.lexsort((rank[z - 1], crystal))
     site, z, share, crystal = site[order], z[order], share[order], crystal[order]
