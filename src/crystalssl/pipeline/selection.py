@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.pipeline.listing import write_table
+from crystalssl.pipeline.listing import TABLES, Listed, finished
 from crystalssl.pipeline.outputs import check_file
 from crystalssl.pipeline.progress import SILENT, Progress, counted
-from crystalssl.pipeline.search import TABLES, Listed, source_of
+from crystalssl.pipeline.search import source_of
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:
@@ -95,12 +95,10 @@ def select(
     if importance is not None:
         columns["interval_width"] = importance[picked]
     table = pa.table(columns)
-    if path is not None:
-        write_table(table, path)
-        progress.note(f"{counted(len(table), 'row')}: {path}")
     chosen = counted(len(picked), "crystal")
     title = f"{chosen} of {len(points.ids):,} to label first ({method})"
-    return Listed(title=title, table=table, summary={"labelled": float(has_label.sum())})
+    summary = {"labelled": float(has_label.sum())}
+    return finished(Listed(title=title, table=table, summary=summary), path, progress)
 
 
 def read_ids(path: Path) -> set[str]:
