@@ -56,7 +56,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         extractor_: the encoders and what mixes their features.
         skipped_: what the last ``transform`` could not use, with reasons, in row order.
         sites_: after ``transform`` at level "site", which atom each row is
-            (``features.sites.SiteRows``); its ids are row numbers of the input.
+            (``features.sites.SiteRows``); ids are row numbers of an input other than ``Crystals``.
 
     Example:
         >>> CrystalFeaturizer(on_invalid="error")
