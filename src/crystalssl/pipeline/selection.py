@@ -68,7 +68,7 @@ def select(
     if method != "coverage" and model is None:
         raise InputError(f"Method {method!r} needs a property model: give --model (see fit).")
     with limited_threads(threads):
-        points = read_points(source_of(structures, weights, progress), "standardise")
+        points = read_points(source_of(structures, weights, progress))
         known = set() if labelled is None else read_ids(Path(labelled))
         rows = candidates(points.ids)
         has_label = np.array([str(name) in known for name in points.ids[rows].tolist()], bool)
