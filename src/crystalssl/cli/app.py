@@ -170,7 +170,8 @@ add("ftcp", command(pipeline.write_ftcp, **ARRAY), FILES)
 add("panel", command(pipeline.write_panel, **ARRAY), FILES)
 add("generate", command(pipeline.generate, structures=options.BUNDLED, **TABLE), FILES)
 add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
-add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
+OF_EXTRACT = {"out": options.FEATURES_FILE, "level": options.LEVEL_OF_ROWS}
+add("extract", command(pipeline.extract_to, without=["device"], **OF_EXTRACT), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
 OF_FIT = {

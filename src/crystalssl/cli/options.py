@@ -40,6 +40,7 @@ Number, Text, File = int | None, str | None, Path | None
 ARRAY = option(Path, "Array, .npy; ids of its rows go beside it.", "--out", "-o")
 TABLE = option(Path, "Structure table, .parquet.", "--out", "-o")
 FEATURES_FILE = option(Path, ".parquet, or .npy for an array (n, 2048).", "--out", "-o")
+LEVEL_OF_ROWS = option(str, "A row a crystal, or a row a site.")
 SHARDS_OUT = option(Path, "Folder for the features.", "--out", "-o")
 LABELLED = several(Path, "Structures with labels", "--structures", "-s")
 BUNDLED = argument(list[Path] | None, f"{FILES}; the bundled crystals if none are given.")
@@ -99,6 +100,7 @@ OPTIONS: dict[str, Any] = {
         str, "Numbers of the electrons: taught (predicted from the other views), exact (tight "
         "binding), full (with spin), or off (without block 7).",
     ),
+    "pool": option(Text, "Features of sites pooled instead: mean, by-element or cumulants."),
     "dtype": option(str, "Type of stored features: float32, float16 or int8."),
     "preset": PRESET,
     "epochs": option(Number, "At most so many passes over the training crystals.", min=1),
