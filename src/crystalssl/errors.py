@@ -28,6 +28,10 @@ class MissingExtraError(CrystalSSLError):
     """A feature whose optional package is not installed."""
 
 
+class NetworkError(CrystalSSLError):
+    """A server that cannot be reached, refuses, or sends no whole answer."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skip:
     """One structure left out, with a true reason.

@@ -59,6 +59,7 @@ PRESET = option(str, "quick, paper or large.", "--preset", "-p")
 BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
 
+SOURCE_QUERY = argument(str, "Filter, fields or data set, as the source asks; all if none.")
 RESULT = option(File, "Table to write, .parquet or .csv.", "--out", "-o")
 UNCERTAIN_MODEL = option(File, "Property model whose uncertainty counts.", "--model", "-m")
 STRUCTURES_OR_FEATURES = argument(Path, "Structures, or features (.parquet, .npy).")
@@ -68,6 +69,13 @@ THEIR_STRUCTURES = option(
 
 OPTIONS: dict[str, Any] = {
     "structures": argument(list[Path], f"{FILES}.", metavar="STRUCTURES"),
+    "source": argument(str, "Database (info sources), or address of an OPTIMADE provider."),
+    "limit": option(Number, "Most crystals that are wanted.", min=1),
+    "fields": several(str, "Further property, by the source's name", "--field"),
+    "page": option(Number, "Entries of a page; what suits the source if not given.", min=1),
+    "include_noncommercial": option(
+        bool, "Also entries whose licence forbids commercial use.", "--include-noncommercial"
+    ),
     "features": argument(Path, "Features, .parquet or .npy."),
     "file": argument(Path, "matbench_*.json.gz as matminer has it, or a structure table."),
     "folder": argument(Path, "Folder of a run, or of evaluations.", metavar="DIR"),

@@ -8,6 +8,7 @@ Silent unless a :class:`Progress` is given. Nothing heavy is imported before a f
 from crystalssl.pipeline.bottleneck import train_bottleneck
 from crystalssl.pipeline.evaluation import evaluate
 from crystalssl.pipeline.extraction import extract, extract_to, featurize_corpus
+from crystalssl.pipeline.fetching import fetch
 from crystalssl.pipeline.full_run import run
 from crystalssl.pipeline.map import write_map
 from crystalssl.pipeline.matbench_task import matbench
@@ -31,6 +32,7 @@ __all__ = [
     "extract",
     "extract_to",
     "featurize_corpus",
+    "fetch",
     "fit",
     "generate",
     "matbench",
