@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,6 @@ FETCH = "crystalssl_fetch"
 """Key in the metadata of a table that was fetched: source, address, query, licence, date."""
 STARTED = "retrieved"
 """Field of a request that says when it began."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fetched:
-    """What a table of fetched crystals was made of.
-
-    Attributes:
-        crystals: rows written.
-        repeated: entries that came twice and were kept once.
-        skipped: entries that cannot be used.
-        left_out: entries left out for their licence.
-    """
-
-    crystals: int
-    repeated: int
-    skipped: list[Skip]
-    left_out: int
 
 
 class PageStore:
@@ -110,13 +93,28 @@ class PageStore:
         """Crystals so far."""
         return sum(note["crystals"] for note in self._notes)
 
-    def write(self, out: Path, description: Mapping[str, Any], limit: int | None) -> Fetched:
+    @property
+    def skipped(self) -> list[Skip]:
+        """Entries that cannot be used, so far."""
+        return [Skip(**_skip_of(values)) for note in self._notes for values in note["skipped"]]
+
+    @property
+    def left_out(self) -> int:
+        """Entries left out for their licence, so far."""
+        return sum(note["left_out"] for note in self._notes)
+
+    def write(
+        self, out: Path, description: Mapping[str, Any], limit: int | None
+    ) -> tuple[int, int]:
         """Write the pages as one table, page after page; they stay until :meth:`remove`.
 
         Args:
             out: structure table.
             description: what goes into its metadata.
             limit: most crystals that it may have.
+
+        Returns:
+            Rows written, and entries that came twice and were kept once.
         """
         files = self._files()
         schema = _common([pq.read_schema(path) for path in files])
@@ -131,9 +129,7 @@ class PageStore:
                 if table.num_rows:
                     writer.write_table(_as(table, schema))
                 rows += table.num_rows
-        skipped = [Skip(**_skip_of(values)) for note in self._notes for values in note["skipped"]]
-        left_out = sum(note["left_out"] for note in self._notes)
-        return Fetched(crystals=rows, repeated=repeated, skipped=skipped, left_out=left_out)
+        return rows, repeated
 
     def remove(self) -> None:
         """Remove the pages."""

@@ -20,7 +20,7 @@ from crystalssl.pipeline.progress import SILENT, Progress, counted
 
 if TYPE_CHECKING:
     from crystalssl.databases.contract import Query, Source
-    from crystalssl.databases.pages import Fetched, PageStore
+    from crystalssl.databases.pages import PageStore
 
 POLITE = 0.2
 """Seconds between two pages, so that a server has time for others."""
@@ -83,10 +83,12 @@ def fetch(
         if store.crystals:
             progress.note(f"Going on after {counted(store.crystals, 'structure')}")
         _fetch_pages(chosen, replace(asked, folder=store.folder), store, limit, progress)
-        description = _description(chosen, store.request, limit)
-        fetched = store.write(path, description, limit)
-        _report(fetched, path, strict=strict, progress=progress)
+        _report(store, path, strict=strict, progress=progress)
+        rows, repeated = store.write(path, _description(chosen, store.request, limit), limit)
         store.remove()
+    if repeated:
+        progress.note(f"{repeated:,} came twice and were kept once.", warning=True)
+    progress.note(f"{counted(rows, 'structure')} (licence: {_licences(path, progress)}): {path}")
     return path
 
 
@@ -127,29 +129,30 @@ def _description(source: Source, request: dict[str, Any], limit: int | None) -> 
     }  # fmt: skip
 
 
-def _report(fetched: Fetched, path: Path, *, strict: bool, progress: Progress) -> None:
-    """Say what came, what did not, and under which licences."""
+def _report(store: PageStore, path: Path, *, strict: bool, progress: Progress) -> None:
+    """Say what did not come, before anything is written."""
+    if store.left_out:
+        noun = "entry" if store.left_out == 1 else "entries"
+        progress.note(
+            f"Left out {store.left_out:,} {noun} whose licence forbids commercial use; "
+            "--include-noncommercial brings them.",
+            warning=True,
+        )
+    total = store.crystals + len(store.skipped)
+    if not total:
+        raise InputError("The source has no entries for this query. Ask for something else.")
+    report_skipped(store.skipped, total, path, strict=strict, progress=progress)
+
+
+def _licences(path: Path, progress: Progress) -> str:
+    """Licences of the entries of a table, for the last line."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from crystalssl.databases.contract import LICENCE, NOT_STATED
 
-    if fetched.left_out:
-        progress.note(
-            f"Left out {counted(fetched.left_out, 'entry').replace('entrys', 'entries')} whose "
-            "licence forbids commercial use; --include-noncommercial brings them.",
-            warning=True,
-        )
-    if fetched.repeated:
-        progress.note(f"{fetched.repeated:,} came twice and were kept once.", warning=True)
-    total = fetched.crystals + len(fetched.skipped)
-    if not total:
-        raise InputError("The source has no entries for this query. Ask for something else.")
-    report_skipped(fetched.skipped, total, path, strict=strict, progress=progress)
-    names = sorted(
-        str(text) for text in pc.unique(pq.read_table(path, columns=[LICENCE])[LICENCE]).to_pylist()
-    )
+    column = pq.read_table(path, columns=[LICENCE])[LICENCE]
+    names = sorted(str(text) for text in pc.unique(column).to_pylist())
     if NOT_STATED in names:
         progress.note("The source states no licence; ask it before you pass data on.", warning=True)
-    said = ", ".join(islice(names, 5))
-    progress.note(f"{counted(fetched.crystals, 'structure')} (licence: {said}): {path}")
+    return ", ".join(islice(names, 5))
