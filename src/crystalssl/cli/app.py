@@ -175,6 +175,8 @@ add("pretrain", command(pipeline.pretrain, show=show_weights), LEARN)
 add("extract", command(pipeline.extract_to, out=options.FEATURES_FILE, without=["device"]), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
+sharing = {"weights": options.SHARED_WEIGHTS, "target": options.PUSH_TARGET}
+add("push", command(pipeline.push, **sharing), LEARN)
 OF_FIT = {"out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS}
 predict = command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"])
 explain = command(pipeline.explain, required=["out"], out=options.SHARES, without=["device"])

@@ -118,7 +118,8 @@ class MaterialsProject:
 
 def _page(entries: list[Any], query: Query, source: str) -> Page:
     """Entries as crystals; those that forbid commercial use only where they are wanted."""
-    read, left_out = [], 0
+    read: list[tuple[str, Any, Mapping[str, Any]]] = []
+    left_out = 0
     for index, entry in enumerate(entries):
         if not isinstance(entry, Mapping):
             read.append((f"entry {index}", entry, {}))

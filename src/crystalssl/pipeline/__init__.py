@@ -15,6 +15,7 @@ from crystalssl.pipeline.matbench_task import matbench
 from crystalssl.pipeline.predictions import explain, predict
 from crystalssl.pipeline.progress import SILENT, Progress, Screen
 from crystalssl.pipeline.properties import fit
+from crystalssl.pipeline.publishing import push
 from crystalssl.pipeline.report_page import report
 from crystalssl.pipeline.search import duplicates, neighbors, novelty
 from crystalssl.pipeline.selection import select
@@ -40,6 +41,7 @@ __all__ = [
     "novelty",
     "predict",
     "pretrain",
+    "push",
     "report",
     "run",
     "select",

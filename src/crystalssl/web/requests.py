@@ -83,7 +83,8 @@ def get(url: str, headers: Mapping[str, str] | None = None, *, most: int = MOST_
         with opened(url, headers) as answer:
             return body_of(answer, most)
 
-    return patiently(read, url)
+    content: bytes = patiently(read, url)
+    return content
 
 
 def get_json(url: str, headers: Mapping[str, str] | None = None, *, most: int = MOST_BYTES) -> Any:
@@ -199,9 +200,9 @@ def shown(url: str) -> str:
 
 def _asked_wait(error: urllib.error.HTTPError) -> float | None:
     """Seconds that a server asks to wait."""
-    text = (error.headers or {}).get("Retry-After", "")
+    text = error.headers.get("Retry-After") if error.headers else None
     try:
-        return float(text)
+        return float(text or "")
     except ValueError:
         return None
 
