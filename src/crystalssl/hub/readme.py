@@ -46,8 +46,8 @@ def _introduction(cards: Mapping[str, ModelCard], outputs: Sequence[str], place:
     blocks = ", ".join(cards)
     mixed = f" Bottleneck outputs: {', '.join(outputs)}." if outputs else ""
     return [
-        f"Weights of [{LIBRARY}](https://pypi.org/project/{LIBRARY}/): features of crystals, learned "
-        f"without property labels. Blocks: {blocks}.{mixed}",
+        f"Weights of [{LIBRARY}](https://pypi.org/project/{LIBRARY}/): features of crystals, "
+        f"learned without property labels. Blocks: {blocks}.{mixed}",
         "",
         "```python",
         "from crystalssl import CrystalFeaturizer",

@@ -1,7 +1,7 @@
 """Addresses of weights to folders on this disk: ``hf://org/name@revision`` and ``https://...zip``.
 
-Stands in front of ``weights.find_run``; what it gives is read and checked like any other run. A plain
-address must say the checksum of its archive (``https://host/run.zip#sha256=...``).
+Stands in front of ``weights.find_run``; what it gives is read and checked like any other run. A
+plain address must say the checksum of its archive (``https://host/run.zip#sha256=...``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run to a repository of the Hugging Face hub, a folder or a .zip that others can load.
 
-Takes weights, cards, lists of seen crystals, bottlenecks and student, all checked, and a README made
-from the cards; logs and checkpoints stay. ``hub.remote`` is the way back.
+Takes weights, cards, lists of seen crystals, bottlenecks and student, all checked, and a README
+made from the cards; logs and checkpoints stay. ``hub.remote`` is the way back.
 """
 
 from __future__ import annotations
