@@ -115,6 +115,23 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     )
 
 
+def require(module: str, extra: str, purpose: str) -> None:
+    """Make sure, before any work, that an optional package is installed; it is not imported.
+
+    Args:
+        module: name by which it is imported.
+        extra: extra of this package that brings it.
+        purpose: what needs it, for the message.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise missing_extra(module.replace("_", "-"), extra, purpose)
+
+
 def worker_died() -> CrystalSSLError:
     """Build the error for a worker process that the system has ended."""
     return CrystalSSLError(

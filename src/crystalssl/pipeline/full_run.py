@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalssl.config import Settings
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, require
 from crystalssl.files import exclusive
 from crystalssl.pipeline.outputs import check_folder
 from crystalssl.pipeline.progress import SILENT, Once, Progress
-from crystalssl.pipeline.report_page import report
+from crystalssl.pipeline.report_page import report, require_report
 from crystalssl.pipeline.run_features import TABLE, Described, Wanted, use_weights
 from crystalssl.pipeline.run_training import PretrainedRun, pretrain_first
 from crystalssl.pipeline.training import Plan, plan_training
@@ -107,16 +107,20 @@ def run(
         InputError: if structures, labels or settings cannot be used, or the folder holds weights
             of another command.
         UnknownNameError: if there is no such block, preset, setting, label or weights.
+        MissingExtraError: if a package that the run needs is not installed.
     """
     from crystalssl.pipeline.answers import Answers
     from crystalssl.pipeline.stages import Stages
 
     plan, progress = None, Once(progress)
+    require_report()
     if structures is None or pretrain:
         plan = _plan(block, preset, settings, epochs, seed, threads)
     else:
         _refuse_training_options(preset, block, epochs, settings, force)
     file = _label_file(labels, id_column, targets)
+    if structures is None or targets:
+        require("lightgbm", "fit", "A property model")
     wanted = Wanted(
         targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, require
 from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
@@ -81,7 +81,9 @@ def fit(
     Raises:
         InputError: if structures, labels or weights cannot be used, or labels are too few.
         UnknownNameError: if there is no such column or weights.
+        MissingExtraError: if LightGBM is not installed.
     """
+    require("lightgbm", "fit", "A property model")
     from crystalssl.properties.labels import LabelSource
 
     source = LabelSource(
