@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from crystalssl.errors import InputError, NetworkError, missing_extra
+from crystalssl.errors import InputError, NetworkError, require
 from crystalssl.files import atomic, sha256, write_text
 from crystalssl.pipeline.outputs import check_folder
 from crystalssl.pipeline.progress import SILENT, Progress
@@ -48,6 +48,7 @@ def push(
     if match := HUB.match(str(target)):
         if match["revision"]:
             raise InputError("A push goes to the main branch; give hf://organisation/name alone.")
+        require("huggingface_hub", "hub", "Pushing to the hub")
         with tempfile.TemporaryDirectory() as name:
             folder = _write(weights, Path(name), match["name"])
             with progress.step("Uploading"):
@@ -92,11 +93,9 @@ def _pack(folder: Path, path: Path) -> None:
 
 def _upload(folder: Path, name: str, private: bool) -> str:
     """Make the repository where it is missing and put the files there in one commit."""
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise missing_extra("huggingface_hub", "hub", "Pushing to the hub") from error
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
     from crystalssl.web.huggingface import endpoint, offline, secret
 
     if offline():
