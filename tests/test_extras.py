@@ -59,7 +59,9 @@ def test_every_extra_that_a_message_names_is_one() -> None:
 
 def test_the_core_depends_on_what_its_modules_import_at_the_top_and_no_more() -> None:
     needed = re.findall(
-        r'^  "([a-z_\-0-9]+)', pyproject().partition("dependencies = [")[2].partition("\n]")[0], re.M
+        r'^  "([a-z_\-0-9]+)',
+        pyproject().partition("dependencies = [")[2].partition("\n]")[0],
+        re.M,
     )
     named = {"scikit-learn": "sklearn"}
     assert {named.get(name, name) for name in needed} - {"tomli"} == CORE - {"crystalssl"}

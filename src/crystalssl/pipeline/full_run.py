@@ -104,8 +104,7 @@ def run(
         progress: told what is done.
 
     Raises:
-        InputError: if structures, labels or settings cannot be used, or the folder holds weights
-            of another command.
+        InputError: if an input cannot be used, or the folder holds weights of another command.
         UnknownNameError: if there is no such block, preset, setting, label or weights.
         MissingExtraError: if a package that the run needs is not installed.
     """
@@ -113,18 +112,15 @@ def run(
     from crystalssl.pipeline.stages import Stages
 
     plan, progress = None, Once(progress)
-    require_report()
     if structures is None or pretrain:
         plan = _plan(block, preset, settings, epochs, seed, threads)
     else:
         _refuse_training_options(preset, block, epochs, settings, force)
     file = _label_file(labels, id_column, targets)
-    if structures is None or targets:
-        require("lightgbm", "fit", "A property model")
     wanted = Wanted(
         targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
     )
-    folder = check_folder(out)
+    folder = _checked(out, with_model=structures is None or bool(targets))
     with exclusive(folder), limited_threads(threads):
         stages = Stages(folder)
         if plan is not None:
@@ -139,6 +135,19 @@ def run(
         )  # fmt: skip
         answers.all(made.described, made.targets, file, budget)
         return _result(folder, made)
+
+
+def _checked(out: str | Path, *, with_model: bool) -> Path:
+    """The folder of a run, once it is clear that the run can come to its end.
+
+    Raises:
+        InputError: if it cannot be written.
+        MissingExtraError: if a package is missing.
+    """
+    require_report()
+    if with_model:
+        require("lightgbm", "fit", "A property model")
+    return check_folder(out)
 
 
 def _label_file(
