@@ -177,7 +177,10 @@ add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
 sharing = {"weights": options.SHARED_WEIGHTS, "target": options.PUSH_TARGET}
 add("push", command(pipeline.push, **sharing), LEARN)
-OF_FIT = {"out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS}
+OF_FIT = {
+    "out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS,
+    "task": options.TASK,
+}  # fmt: skip
 predict = command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"])
 explain = command(pipeline.explain, required=["out"], out=options.SHARES, without=["device"])
 add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)

@@ -180,6 +180,9 @@ def weights(
             rows.append([name, figure.task, figure.figure, *values, figure.trivial, *counts])
     columns = ["block", "task", "figure", "block's", "trivial", "which", "trained on", "held out"]
     grid(f"Weights in {run}, figures of held-out crystals", columns, rows)
+    for name, card in load_cards(run).items():
+        if card.labels:
+            say(f"Block {name} was trained on labels of {card.labels}")
     health(run)
 
 

@@ -52,6 +52,7 @@ MAP_STRUCTURES = option(
 )  # fmt: skip
 PREDICTIONS = option(Path, "Predictions, .parquet or .csv.", "--out", "-o")
 SHARES = option(Path, "Contributions, .parquet or .csv.", "--out", "-o")
+TASK = option(str, "auto, regression or classification.", "--task")
 REPEATS = option(Number, "Cross-validations with other folds; what suits if not given.", min=1)
 MODEL_OUT = option(Path, "Folder for the model.", "--out", "-o")
 PROPERTY = option(str, "Label column to predict, or log10(COLUMN).", "--target", "-t")
@@ -142,6 +143,10 @@ OPTIONS: dict[str, Any] = {
     "unit": option(Text, "Unit of the label; read from the column's name if not given."),
     "group": option(Text, "Column of groups that no split may divide; formulas if not given."),
     "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
+    "finetune": option(
+        str, "Train encoders on with the labels: auto (from about 2,000), never or always."
+    ),
+    "physics": option(bool, "Read named physical numbers beside features."),
     "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
     "by_site": option(bool, "Explain elements and sites too."),
     "level": option(float, "Share of crystals that intervals are to hold.", min=0.5, max=0.999),

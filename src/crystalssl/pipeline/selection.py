@@ -162,7 +162,9 @@ def _uncertainty(
         raise InputError("This version has no property models; use --method coverage.") from error
     with progress.step("Predicting"):
         table = properties.PropertyModel.load(Path(model)).predict(structures)
-    lower = next(name for name in table.column_names if name.endswith("_lower"))
+    lower = next((name for name in table.column_names if name.endswith("_lower")), None)
+    if lower is None:
+        raise InputError(f"{model} predicts classes; the uncertainty of a number is needed.")
     upper = lower.removesuffix("_lower") + "_upper"
     widths = np.asarray(table[upper]) - np.asarray(table[lower])
     by_id = dict(zip(table["immutable_id"].to_pylist(), widths.tolist(), strict=True))
