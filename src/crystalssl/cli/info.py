@@ -220,6 +220,17 @@ def health(run: str) -> None:
 
 
 @app.command()
+def sources() -> None:
+    """List the databases that ``fetch`` knows, with licences and examples of queries."""
+    from crystalssl.databases.matminer_files import data_sets
+    from crystalssl.databases.registry import SOURCES
+
+    rows = [[s.name, s.title, s.licence, s.query_example] for s in SOURCES]
+    grid("Databases", ["source", "what", "licence", "query"], rows)
+    say(f"Data sets of matminer: {', '.join(data_sets())}")
+
+
+@app.command()
 def machine() -> None:
     """Show what this runs on: processor, memory, GPU, versions."""
     import torch

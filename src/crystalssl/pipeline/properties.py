@@ -13,7 +13,7 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from crystalssl.errors import InputError, unknown_name
+from crystalssl.errors import InputError, require, unknown_name
 from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
@@ -101,7 +101,9 @@ def fit(
     Raises:
         InputError: if structures, labels or weights cannot be used, or labels are too few.
         UnknownNameError: if there is no such column or weights.
+        MissingExtraError: if LightGBM is not installed.
     """
+    require("lightgbm", "fit", "A property model")
     from crystalssl.properties.labels import LabelSource
 
     if finetune not in FINETUNE:
