@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.networks import (
-    LIMIT,
     WIDEST,
     NetworkCard,
     NetworkFiles,
+    Standardised,
     load_network,
     read_card,
     save_network,
@@ -56,7 +56,7 @@ class StudentCard(NetworkCard):
     quantities: list[str]
 
 
-class Student(nn.Module):
+class Student(Standardised):
     """Standardised features -> electronic numbers in their units.
 
     Attributes:
@@ -64,8 +64,6 @@ class Student(nn.Module):
         known: how many quantities it predicts; they come first among all.
     """
 
-    mean: Tensor
-    scale: Tensor
     low: Tensor
     high: Tensor
     centre: Tensor
@@ -80,27 +78,18 @@ class Student(nn.Module):
             layers: residual layers behind the first.
             known: number of quantities to predict.
         """
-        super().__init__()
-        self.widths, self.known = dict(widths), known
-        total = sum(self.widths.values())
-        for name, start, size in (
-            ("mean", 0.0, total), ("scale", 1.0, total),
-            ("centre", 0.0, known), ("unit", 1.0, known),
-        ):  # fmt: skip
-            self.register_buffer(name, torch.full((size,), start))
+        super().__init__(widths)
+        self.known = known
+        self.register_buffer("centre", torch.zeros(known))
+        self.register_buffer("unit", torch.ones(known))
         ranges = [(quantity.low, quantity.high) for quantity in QUANTITIES[:known]]
         self.register_buffer("low", torch.tensor([r[0] for r in ranges]), persistent=False)
         self.register_buffer("high", torch.tensor([r[1] for r in ranges]), persistent=False)
-        self.enter = nn.Linear(total, hidden)
+        self.enter = nn.Linear(sum(self.widths.values()), hidden)
         self.norms = nn.ModuleList([nn.LayerNorm(hidden) for _ in range(layers)])
         self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(layers)])
         self.last = nn.LayerNorm(hidden)
         self.leave = nn.Linear(hidden, known)
-
-    def standardise(self, matrix: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Features less their mean, in standard deviations of training crystals, clipped."""
-        scaled: Tensor = ((matrix - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
-        return scaled
 
     def standardised(
         self, inputs: Float[Tensor, "crystal feature"], dropout: float = 0.0
