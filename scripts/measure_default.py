@@ -3,9 +3,9 @@
     python scripts/measure_default.py TABLE --cache FOLDER --weights default RUN
 
 TABLE has columns ``split``, ``formation_energy_per_atom``, ``band_gap`` and moduli in GPa. Ridge
-regression on ``train``, scored on ``val``, or once at the end on ``test``: errors of properties, how
-linearly extremes of bonds are read, few-shot, effective ranks, least squares against ridge, and how
-far compounds lie when elements alone were standardised with. FOLDER keeps the features.
+regression on ``train``, scored on ``val``, or once at the end on ``test``: errors of properties,
+how linearly extremes of bonds are read, few-shot, effective ranks, least squares against ridge, and
+how far compounds lie when elements alone were standardised with. FOLDER keeps the features.
 """
 
 from __future__ import annotations

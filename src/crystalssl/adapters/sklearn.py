@@ -27,7 +27,7 @@ from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO
-from crystalssl.features.extractor import TAUGHT, ExtractorConfig
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]
@@ -67,7 +67,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
         on_invalid: OnInvalid = "warn",
         symprec: float = SYMPREC,
         device: str | None = None,
@@ -85,8 +85,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
                 "physics" for named numbers, which need no weights (NaN where one has no
                 meaning for a crystal).
             electronic: numbers of the electrons: "taught" (predicted from the other views),
-                "exact" (tight binding), "full" (with spin), or "off", without the block that
-                reads them.
+                "exact" (tight binding), "full" (with spin), "off", without the block that reads
+                them, or "auto": taught, and off for named physics.
             on_invalid: what becomes of a structure that cannot be used: NaN with a warning, NaN
                 alone, or an error.
             symprec: tolerance of the symmetry search in angstrom.
@@ -114,7 +114,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
         device: str | None = None,
     ) -> CrystalFeaturizer:
         """A featurizer with its encoders loaded, ready to transform.

@@ -28,7 +28,7 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
-from crystalssl.features.physics import physics_checksum, physics_features, physics_names
+from crystalssl.features.physics import TAUGHT, physics_checksum, physics_features, physics_names
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -41,11 +41,11 @@ from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
-TAUGHT: str = "taught"
 OFF: str = "off"
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
-predicted by the student of the weights, computed, computed with spin, or without the block."""
+predicted by the student of the weights, computed, computed with spin, or without the block.
+``AUTO`` is ``TAUGHT``, and ``OFF`` for named physics, which needs no weights then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,8 @@ class Extractor:
             level of the tight binding; None if no block does.
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
-        physics: whether named numbers are computed instead; there are no encoders then.
+        physics: way to the numbers of the electrons among named numbers, where these are computed
+            instead; there are no encoders then unless a student reads their features.
     """
 
     encoders: Mapping[str, Block]
@@ -67,13 +68,13 @@ class Extractor:
     electrons: Student | str | None
     origins: tuple[Origin, ...]
     device: str | None
-    physics: bool = False
+    physics: str | None = None
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, or of the bottleneck."""
-        if self.physics:
-            return {PHYSICS: len(physics_names())}
+        if self.physics is not None:
+            return {PHYSICS: len(physics_names(self.physics))}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
         return {name: block.width for name, block in self.encoders.items()}
@@ -81,7 +82,9 @@ class Extractor:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features."""
-        return physics_names() if self.physics else feature_names(self.widths)
+        if self.physics is not None:
+            return physics_names(self.physics)
+        return feature_names(self.widths)
 
     @property
     def width(self) -> int:
@@ -108,13 +111,26 @@ class Extractor:
         Raises:
             InputError: if named physics is asked for of a corpus, which lacks space groups.
         """
-        if self.physics:
-            if isinstance(source, Corpus):
-                raise InputError(
-                    "Named physics needs canonical crystals, got a corpus. Give the result of "
-                    "canonicalize."
-                )
-            return physics_features(source, progress)
+        if self.physics is None:
+            return self._blocks(source, progress, max_crystals)
+        if isinstance(source, Corpus):
+            raise InputError(
+                "Named physics needs canonical crystals, got a corpus. Give the result of "
+                "canonicalize."
+            )
+        student, electrons = self.electrons, None
+        if isinstance(student, Student):
+            matrix = self._blocks(source, None, max_crystals).matrix
+            electrons = student.predict(matrix)
+        return physics_features(source, self.physics, electrons, progress)
+
+    def _blocks(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None,
+        max_crystals: int | None,
+    ) -> Features:
+        """Features of the encoders."""
         return extract(
             source,
             self.encoders,
@@ -140,7 +156,7 @@ class ExtractorConfig:
         symprec: tolerance of the symmetry search in angstrom.
         device: where encoders run; a CUDA GPU if there is one by default.
         output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
-            ``physics``, which needs no weights.
+            ``physics``, which needs no weights unless the electrons are taught.
         electronic: a key of ``ELECTRONIC_WAYS``.
     """
 
@@ -159,7 +175,7 @@ class ExtractorConfig:
         output: str = AUTO,
         symprec: float = SYMPREC,
         device: str | None = None,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
     ) -> ExtractorConfig:
         """From what a user named; folders by absolute path, for worker processes too.
 
@@ -169,15 +185,20 @@ class ExtractorConfig:
             output: as the attribute.
             symprec: as the attribute.
             device: as the attribute.
-            electronic: as the attribute.
+            electronic: as the attribute, or ``auto``.
 
         Raises:
             InputError: if there are no such weights, they lack a block, or there is no student
                 that can predict the electrons for these blocks.
             UnknownNameError: if there is no such block or way to the electrons.
         """
-        if output == PHYSICS:
-            return ExtractorConfig(symprec=symprec, device=device, output=output)
+        if electronic == AUTO:
+            electronic = OFF if output == PHYSICS else TAUGHT
+        if output == PHYSICS and electronic != TAUGHT:
+            _check_way(electronic)
+            return ExtractorConfig(
+                symprec=symprec, device=device, output=output, electronic=electronic
+            )
         there = run_folders(weights)
         wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
         missing = [name for name in wanted if name not in there]
@@ -207,7 +228,7 @@ class ExtractorConfig:
     def checksums(self) -> list[str]:
         """Checksums of the weights in use, those of student and bottleneck last."""
         if self.output == PHYSICS:
-            return [physics_checksum()]
+            return self._physics_checksums()
         encoders = self.encoders()
         sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
         student = self.student_folder()
@@ -216,8 +237,21 @@ class ExtractorConfig:
         folder = find_output(self.weights, self.output, encoders)
         return sums if folder is None else [*sums, load_card(folder).sha256]
 
+    def _physics_checksums(self) -> list[str]:
+        """Of the names of the numbers, and of all that predicts those of the electrons."""
+        sums = [physics_checksum(self.electronic)]
+        folder = self.student_folder()
+        if folder is not None:
+            card = load_student_card(folder)
+            sums += [*card.encoders.values(), card.sha256]
+        return sums
+
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
+        if self.output == PHYSICS:  # those that a student reads
+            readers = _readers_of_electrons() if self.electronic == TAUGHT else set()
+            names = self.blocks or tuple(run_folders(self.weights)) if readers else ()
+            return tuple(name for name in names if name not in readers)
         return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
 
     def student_folder(self) -> Path | None:
@@ -228,7 +262,9 @@ class ExtractorConfig:
             UnknownNameError: if there is no such way to the electrons.
         """
         names = self._names()
-        readers = _readers_of_electrons().intersection(names)
+        readers = _readers_of_electrons()
+        if self.output != PHYSICS:
+            readers = readers.intersection(names)
         if not readers or self.electronic != TAUGHT:
             return None
         folder = find_student(self.weights)
@@ -255,14 +291,15 @@ class ExtractorConfig:
         """
         choose_device(self.device)
         if self.output == PHYSICS:
+            folder = self.student_folder()
             return Extractor(
-                encoders={},
+                encoders={} if folder is None else self.encoders(),
                 bottleneck=None,
-                electrons=None,
+                electrons=None if folder is None else load_student(folder),
                 origins=(),
                 device=self.device,
-                physics=True,
-            )  # fmt: skip
+                physics=self.electronic,
+            )
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
         student = self.student_folder()
@@ -288,8 +325,7 @@ def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]
         InputError: if none is left.
         UnknownNameError: if there is no such way to the electrons.
     """
-    if electronic not in ELECTRONIC_WAYS:
-        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
+    _check_way(electronic)
     readers = _readers_of_electrons() if electronic == OFF else set()
     kept = tuple(name for name in names if name not in readers)
     if not kept:
@@ -298,6 +334,12 @@ def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]
             f"take --electronic exact."
         )
     return kept
+
+
+def _check_way(electronic: str) -> None:
+    """Refuse what is no way to the electrons."""
+    if electronic not in ELECTRONIC_WAYS:
+        raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.networks import (
+    ROWS,
     WIDEST,
     NetworkCard,
     NetworkFiles,
@@ -107,6 +110,13 @@ class Student(Standardised):
         values = self.standardised(self.standardise(matrix)) * self.unit + self.centre
         values = torch.minimum(torch.maximum(values, self.low), self.high)
         return functional.pad(values, (0, len(QUANTITIES) - self.known), value=torch.nan)
+
+    @torch.inference_mode()
+    def predict(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(crystal, known) numbers of the electrons, ``ROWS`` crystals at a time, on the CPU."""
+        rows = torch.split(torch.from_numpy(matrix), ROWS)
+        made = [self.forward(chunk)[:, : self.known].numpy() for chunk in rows]
+        return np.concatenate([np.zeros((0, self.known), np.float32), *made])
 
 
 def save_student(student: Student, folder: Path, card: StudentCard) -> StudentCard:
