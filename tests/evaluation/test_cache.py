@@ -1,4 +1,6 @@
+import gc
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from time import sleep
@@ -184,3 +186,30 @@ def test_settings_are_plain_json(kept):
     with pytest.raises(TypeError):
         json.dumps({"seed": np.int64(1)})
     assert kept.key("any", {"seed": np.int64(1)}) == kept.key("any", {"seed": 1})
+
+
+def test_threads_digest_source_files_at_the_same_time():
+    """Python 3.11 and 3.12 lose count of depth where two threads parse at once."""
+    paths = sorted(module.ROOT.glob("evaluation/*.py"))
+
+    def digests(depth):
+        if depth:  # what a thread that comes from further up has on its stack
+            return digests(depth - 1)
+        return [module._source_digest.__wrapped__(path) for path in paths]
+
+    def let_others_in(*_):
+        for _ in range(50):
+            pass
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    gc.callbacks.append(let_others_in)
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(50, 2, 2)
+        with ThreadPoolExecutor(4) as pool:
+            first, *others = pool.map(digests, [0, 5, 9, 3])
+    finally:
+        gc.callbacks.remove(let_others_in)
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval)
+    assert all(other == first for other in others)

@@ -24,7 +24,7 @@ from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch
 from crystalssl.representation.electronic.view import electron_rows
-from crystalssl.representation.graph import compact_sites, periodic_graph
+from crystalssl.representation.graph import PeriodicGraph, compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
 from crystalssl.representation.targets import crystal_targets, no_targets
@@ -79,7 +79,12 @@ class Corpus:
     electrons: Float[Tensor, "crystal quantity"] | None = None
 
     @staticmethod
-    def from_crystals(source: CanonicalResult | Crystals, *, targets: bool = True) -> Corpus:
+    def from_crystals(
+        source: CanonicalResult | Crystals,
+        *,
+        targets: bool = True,
+        graph: PeriodicGraph | None = None,
+    ) -> Corpus:
         """Build a corpus; targets are standardised over all of it (see ``fit_targets``).
 
         Args:
@@ -87,12 +92,13 @@ class Corpus:
                 corpus is good for features, not for pre-training.
             targets: whether to compute crystal-level targets, which features do not need and
                 which take as long as the graph; without them they are NaN.
+            graph: their periodic graph, where it is there already.
 
         Raises:
             InputError: if the crystals are not canonical.
         """
         crystals = source.crystals if isinstance(source, CanonicalResult) else source
-        graph = periodic_graph(crystals)
+        graph = periodic_graph(crystals) if graph is None else graph
         made = crystal_targets(crystals, graph) if targets else no_targets(len(crystals))
         system = np.full(len(crystals), UNKNOWN_SYSTEM, dtype=np.int8)
         if isinstance(source, CanonicalResult):

@@ -13,13 +13,13 @@ import json
 import platform
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import resolve_name
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ PACKAGES = (
     "shap",
 )
 """Packages whose versions are recorded, where installed."""
+_PARSING = Lock()
 ROOT = Path(__file__).parents[1]
 """Folder of this package."""
 DIGEST_ROWS = 4096
@@ -198,12 +199,18 @@ def _file_of(name: str, root: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def _parsed(path: Path) -> ast.Module:
+    """Syntax tree of a source file; two threads that parse at once fail in Python 3.11 and 3.12."""
+    with _PARSING:
+        return ast.parse(path.read_text(encoding="utf-8"))
+
+
 @lru_cache
 def _imports(name: str, path: Path) -> tuple[str, ...]:
     """Names that a module may import: modules, and modules with a name from them behind."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     names: list[str] = []
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    waiting: list[ast.AST] = [_parsed(path)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -221,7 +228,7 @@ def _imports(name: str, path: Path) -> tuple[str, ...]:
 @lru_cache
 def _source_digest(path: Path) -> str:
     """Digest of a source file without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _parsed(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a text that stands alone is a docstring
@@ -239,8 +246,10 @@ def _is_text(node: ast.AST) -> bool:
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of ``PACKAGES``, where installed."""
-    present = {dist.name: dist.version for dist in metadata.distributions()}
-    known = {name: present[name] for name in PACKAGES if name in present}
+    known: dict[str, str] = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            known[name] = metadata.version(name)
     return {"python": platform.python_version(), **known}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ class Bottleneck(Standardised):
 
         with one_thread_each(self.mean.device) as pool:
             list(pool.map(mix, range(0, len(index), MIX_ROWS)))
-        return Features(ids=features.ids, blocks={BOTTLENECK: mixed}, origins=features.origins)
+        return replace(features, blocks={BOTTLENECK: mixed}, names=())
 
 
 def check_blocks(widths: Mapping[str, int], features: Features) -> None:

@@ -8,7 +8,7 @@ the command line and the adapters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import (
     AUTO,
+    BLOCKS,
     BOTTLENECK,
     Bottleneck,
     find_output,
@@ -29,6 +30,7 @@ from crystalssl.features.bottleneck import (
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
 from crystalssl.features.physics import TAUGHT, physics_checksum, physics_features, physics_names
+from crystalssl.features.sites import POOLS, SiteRows, pooled, pooled_names, site_rows
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -41,6 +43,10 @@ from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
+CRYSTAL: str = "crystal"
+SITE: str = "site"
+LEVELS = (CRYSTAL, SITE)
+"""What a row of features describes."""
 OFF: str = "off"
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
@@ -61,6 +67,8 @@ class Extractor:
         device: where to compute; a CUDA GPU if there is one by default.
         physics: way to the numbers of the electrons among named numbers, where these are computed
             instead; there are no encoders then unless a student reads their features.
+        pool: how states of sites become features of crystals (``sites.POOLS``), in place of the
+            features of the blocks; None for these.
     """
 
     encoders: Mapping[str, Block]
@@ -69,6 +77,7 @@ class Extractor:
     origins: tuple[Origin, ...]
     device: str | None
     physics: str | None = None
+    pool: str | None = None
 
     @property
     def widths(self) -> dict[str, int]:
@@ -77,11 +86,15 @@ class Extractor:
             return {PHYSICS: len(physics_names(self.physics))}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
+        if self.pool is not None:
+            return {name: len(names) for name, names in self._pooled_names().items()}
         return {name: block.width for name, block in self.encoders.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features."""
+        if self.pool is not None:
+            return tuple(name for names in self._pooled_names().values() for name in names)
         if self.physics is not None:
             return physics_names(self.physics)
         return feature_names(self.widths)
@@ -112,6 +125,8 @@ class Extractor:
             InputError: if named physics is asked for of a corpus, which lacks space groups.
         """
         if self.physics is None:
+            if self.pool is not None:
+                return pooled(self.sites_of(source, progress), self.pool)
             return self._blocks(source, progress, max_crystals)
         if isinstance(source, Corpus):
             raise InputError(
@@ -141,6 +156,27 @@ class Extractor:
             progress=progress,
         )
 
+    def sites_of(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SiteRows:
+        """States of every site, crystal after crystal; for blocks that have them alone."""
+        return site_rows(
+            source, self.encoders, device=self.device, origins=self.origins, progress=progress
+        )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the states of a site."""
+        return feature_names({name: b.site_channels for name, b in self.encoders.items()})
+
+    def _pooled_names(self) -> dict[str, tuple[str, ...]]:
+        return {
+            name: pooled_names(name, block.site_channels, self.pool or "")
+            for name, block in self.encoders.items()
+        }
+
     def mix(self, features: Features) -> Features:
         """Features of the blocks as the bottleneck mixes them; as they are without one."""
         return features if self.bottleneck is None else self.bottleneck.apply_to(features)
@@ -158,6 +194,8 @@ class ExtractorConfig:
         output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
             ``physics``, which needs no weights unless the electrons are taught.
         electronic: a key of ``ELECTRONIC_WAYS``.
+        level: ``crystal``, or ``site`` for blocks with states of sites alone.
+        pool: how these are pooled (``sites.POOLS``); None for what blocks make of them.
     """
 
     weights: str = "default"
@@ -166,6 +204,8 @@ class ExtractorConfig:
     device: str | None = None
     output: str = AUTO
     electronic: str = TAUGHT
+    level: str = CRYSTAL
+    pool: str | None = None
 
     @staticmethod
     def of(
@@ -176,6 +216,8 @@ class ExtractorConfig:
         symprec: float = SYMPREC,
         device: str | None = None,
         electronic: str = AUTO,
+        level: str = CRYSTAL,
+        pool: str | None = None,
     ) -> ExtractorConfig:
         """From what a user named; folders by absolute path, for worker processes too.
 
@@ -186,12 +228,15 @@ class ExtractorConfig:
             symprec: as the attribute.
             device: as the attribute.
             electronic: as the attribute, or ``auto``.
+            level: as the attribute.
+            pool: as the attribute.
 
         Raises:
             InputError: if there are no such weights, they lack a block, or there is no student
                 that can predict the electrons for these blocks.
-            UnknownNameError: if there is no such block or way to the electrons.
+            UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
+        _asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
         if electronic == AUTO:
             electronic = OFF if output == PHYSICS else TAUGHT
         if output == PHYSICS and electronic != TAUGHT:
@@ -211,9 +256,25 @@ class ExtractorConfig:
         config = ExtractorConfig(
             weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
             device=device, output=output, electronic=electronic,
-        )  # fmt: skip
+        ).of_sites(level, pool)  # fmt: skip
         config.student_folder()
         return config
+
+    def of_sites(self, level: str, pool: str | None) -> ExtractorConfig:
+        """The same for states of sites, with the blocks that have them, if they are asked for.
+
+        Args:
+            level: as the attribute.
+            pool: as the attribute.
+
+        Raises:
+            InputError: if no block has them, or sites and their pooling are asked for.
+            UnknownNameError: if there is no such level or pooling.
+        """
+        if not _asks_for_sites(level, pool, self.output):
+            return self
+        blocks = _with_sites(self.blocks or tuple(run_folders(self.weights)))
+        return replace(self, blocks=blocks, output=BLOCKS, level=level, pool=pool)
 
     def encoders(self) -> dict[str, Block]:
         """The trained blocks.
@@ -245,6 +306,15 @@ class ExtractorConfig:
             card = load_student_card(folder)
             sums += [*card.encoders.values(), card.sha256]
         return sums
+
+    def labels(self) -> str:
+        """Property whose labels the encoders in use were trained on; empty for label-free ones."""
+        if self.output == PHYSICS and self.electronic != TAUGHT:
+            return ""
+        cards, names = load_cards(self.weights), self._names()
+        return ", ".join(
+            dict.fromkeys(c.labels for n, c in cards.items() if n in names and c.labels)
+        )
 
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
@@ -310,7 +380,49 @@ class ExtractorConfig:
             electrons=level if student is None else load_student(student),
             origins=(origin_of(self.weights, encoders),),
             device=self.device,
+            pool=self.pool,
         )
+
+
+def _asks_for_sites(level: str, pool: str | None, output: str) -> bool:
+    """Whether states of sites are asked for.
+
+    Raises:
+        InputError: if an output of crystals is asked for too, or sites and their pooling.
+        UnknownNameError: if there is no such level or pooling.
+    """
+    if level not in LEVELS:
+        raise unknown_name("level", level, LEVELS)
+    if pool is not None and pool not in POOLS:
+        raise unknown_name("pooling of sites", pool, POOLS)
+    if level == CRYSTAL and pool is None:
+        return False
+    if level == SITE and pool is not None:
+        raise InputError(
+            f"Got --level {SITE} with --pool {pool}: pooled features are of crystals. Leave one "
+            "of them out."
+        )
+    if output not in (AUTO, BLOCKS):
+        raise InputError(
+            f"Got --output {output} with features of sites, which blocks alone have. Leave it out."
+        )
+    return True
+
+
+def _with_sites(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the blocks whose tokens are sites.
+
+    Raises:
+        InputError: if there is none.
+    """
+    known = [block.name for block in known_blocks() if block.has_site_states]
+    kept = tuple(name for name in names if name in known)
+    if not kept:
+        raise InputError(
+            f"Of {', '.join(names)} no block has states of sites; expected {' or '.join(known)}. "
+            "Name one with --block (blocks=), or leave it out."
+        )
+    return kept
 
 
 def _readers_of_electrons() -> set[str]:

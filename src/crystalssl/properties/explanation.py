@@ -21,15 +21,23 @@ import pyarrow as pa
 from crystalssl.errors import InputError
 from crystalssl.features.extractor import Extractor
 from crystalssl.features.features import Features
+from crystalssl.properties.calibration import probabilities
+from crystalssl.properties.describing import Describer, take
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, Descriptors, Inputs
 from crystalssl.properties.model import StackedModel
-from crystalssl.properties.property_model import PropertyModel, describe, describe_with, take
+from crystalssl.properties.property_model import PropertyModel, describe
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Row = tuple[str | None, str, str, int | None, float]
+COLUMNS = {
+    "immutable_id": pa.string(), "kind": pa.string(), "name": pa.string(), "site": pa.int32(),
+    "contribution": pa.float64(),
+}  # fmt: skip
+"""Columns of a table of contributions."""
 PLAYERS = 7
 """Orbits of a crystal that all coalitions are tried of; of more, permutations are sampled."""
 PERMUTATIONS = 12
@@ -87,22 +95,23 @@ def explain_crystals(
     """Contributions to the predictions of crystals, in rows.
 
     Args:
-        model: a loaded model of numbers.
+        model: a loaded model; of classes the probability of the predicted one is explained.
         canonical: m canonical crystals that carry the columns of the user's own that it reads.
         by_site: whether elements and sites are explained too.
         advance: told how many are done.
 
-    Raises:
-        InputError: for a model of classes.
+    Returns:
+        ``immutable_id``, ``kind`` (base, view, element, site), ``name``, ``site``,
+        ``contribution`` and ``of`` (the target, or the class), then, without an id, the mean size
+        of the contributions of each view and element over all crystals (``mean_size_of_view``,
+        ``mean_size_of_element``).
     """
-    if model.card.task != "regression":
-        raise InputError(
-            "Only predictions of numbers are explained so far; this model has classes."
-        )
-    extractor = model.config.extractor()
-    inputs, _ = describe(model, extractor, canonical, None)
-    shares = share_by_view(model.stacked, extractor, inputs)
-    rows: list[tuple[str, str, str, int | None, float]] = []
+    describer = model.describer()
+    extractor = describer.extractor
+    inputs, _ = describe(model, describer, canonical, None)
+    outputs = explained_outputs(model.stacked, inputs)
+    shares = share_by_view(model.stacked, extractor, inputs, outputs)
+    rows: list[Row] = []
     with_sites = by_site and not any(section.kind == ALSO for section in inputs.sections)
     position = {name: at for at, name in enumerate(canonical.crystals.ids.tolist())}
     for at, name in enumerate(inputs.ids.tolist()):
@@ -113,17 +122,61 @@ def explain_crystals(
         ]
         if with_sites:
             one = take(canonical, np.array([position[name]]))
-            rows += _site_rows(share_by_site(model.stacked, extractor, one, model.config.symprec))
+            rows += _site_rows(
+                share_by_site(
+                    model.stacked, describer, one, model.config.symprec, output=int(outputs[at])
+                )
+            )
         advance(at + 1, len(inputs))
-    names = ("immutable_id", "kind", "name", "site", "contribution")
-    kinds = (pa.string(), pa.string(), pa.string(), pa.int32(), pa.float64())
-    columns = zip(*rows, strict=True) if rows else [[] for _ in names]
-    return pa.table(
-        {n: pa.array(list(c), k) for n, c, k in zip(names, columns, kinds, strict=True)}
-    )
+    of = [model.card.classes[at] if model.card.classes else model.card.target for at in outputs]
+    named = dict(zip(inputs.ids.tolist(), of, strict=True))
+    table = {
+        name: pa.array([row[at] for row in [*rows, *_mean_sizes(rows)]], kind)
+        for at, (name, kind) in enumerate(COLUMNS.items())
+    }
+    texts = [named.get(name, "") for name in table["immutable_id"].to_pylist()]
+    return pa.table({**table, "of": pa.array(texts, pa.string())})
 
 
-def _site_rows(shares: SiteShares) -> list[tuple[str, str, str, int | None, float]]:
+def _mean_sizes(rows: Sequence[Row]) -> list[Row]:
+    """Mean size of the contributions of each view and element, largest first; 0 where absent."""
+    made: list[Row] = []
+    for kind in ("view", "element"):
+        names = {row[0] for row in rows if row[1] == kind}
+        sizes: dict[str, float] = {}
+        for _, of_kind, name, _, value in rows:
+            if of_kind == kind:
+                sizes[name] = sizes.get(name, 0.0) + abs(value) / len(names)
+        ordered = sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))
+        made += [(None, f"mean_size_of_{kind}", name, None, size) for name, size in ordered]
+    return made
+
+
+def explained_outputs(model: StackedModel, inputs: Inputs) -> npt.NDArray[np.int64]:
+    """(m,) what is explained: 0 for a number, else the class that is predicted."""
+    if model.calibration is None:
+        return np.zeros(len(inputs), dtype=np.int64)
+    shares = probabilities(model.combine(model.candidates(inputs)))
+    return np.asarray(shares.argmax(axis=1), dtype=np.int64)
+
+
+def _outputs_of(model: StackedModel, inputs: Inputs, outputs: npt.NDArray[np.int64]) -> Floats:
+    """(m,) the prediction, or the probability of a class of each crystal."""
+    predicted = model.combine(model.candidates(inputs))
+    if model.calibration is not None:
+        predicted = probabilities(predicted, least=0.0)
+    values: Floats = predicted[np.arange(len(inputs)), outputs]
+    return values
+
+
+def _base(model: StackedModel, output: int) -> float:
+    """What stands for a crystal without sites: the mean label, or frequency of the class."""
+    if model.calibration is None:
+        return float(model.stack.centre[0])
+    return float(probabilities(model.stack.centre[None], least=0.0)[0, output])
+
+
+def _site_rows(shares: SiteShares) -> list[Row]:
     """Contributions of the elements and sites of one crystal."""
     return [
         (shares.id, "base", "elements and sites", None, shares.base),
@@ -137,14 +190,21 @@ def _site_rows(shares: SiteShares) -> list[tuple[str, str, str, int | None, floa
     ]
 
 
-def share_by_view(model: StackedModel, extractor: Extractor | None, inputs: Inputs) -> Shares:
+def share_by_view(
+    model: StackedModel,
+    extractor: Extractor | None,
+    inputs: Inputs,
+    outputs: npt.NDArray[np.int64] | None = None,
+) -> Shares:
     """Contribution of every view of crystals.
 
     Args:
-        model: stacked model of one label.
+        model: stacked model.
         extractor: its bottleneck mixes views.
         inputs: m crystals.
+        outputs: (m,) class that is explained of each; None for the predicted one.
     """
+    chosen = explained_outputs(model, inputs) if outputs is None else outputs
     views = [section.name for section in inputs.sections if section.kind != MIXED]
     has_blocks = any(section.kind == BLOCKS for section in inputs.sections)
     if not has_blocks and MIXED in inputs.kinds():  # a matrix of features alone
@@ -153,7 +213,7 @@ def share_by_view(model: StackedModel, extractor: Extractor | None, inputs: Inpu
     def value(present: Mask) -> Floats:
         named = {name for name, here in zip(views, present, strict=True) if here}
         masked = _masked(inputs, named, model.reference, extractor)
-        return model.stack.predict(model.candidates(masked))[:, 0]
+        return _outputs_of(model, masked, chosen)
 
     values, base = shapley(value, len(views))
     return Shares(names=tuple(views), values=values, base=base)
@@ -211,18 +271,21 @@ def _bits(number: int, players: int) -> Mask:
 
 def share_by_site(
     model: StackedModel,
-    extractor: Extractor,
+    describer: Describer,
     canonical: CanonicalResult,
     symprec: float,
+    *,
+    output: int = 0,
     seed: int = 0,
 ) -> SiteShares:
     """Contribution of every site of one crystal.
 
     Args:
-        model: stacked model of one label, without descriptors of the user's own.
-        extractor: what describes crystals.
+        model: stacked model without descriptors of the user's own.
+        describer: what turns crystals into inputs.
         canonical: one canonical crystal.
         symprec: tolerance of the symmetry search in angstrom.
+        output: class that is explained; 0 for a number.
         seed: seed of sampled permutations.
 
     Raises:
@@ -237,8 +300,8 @@ def share_by_site(
     count = int(orbits.max()) + 1
     wanted = _coalitions(count, seed)
     masks = list(dict.fromkeys(tuple(mask) for order in wanted for mask in order if any(mask)))
-    worth = _worth(model, extractor, crystals, orbits, masks, symprec)
-    base = float(model.stack.centre[0])
+    base = _base(model, output)
+    worth = _worth(model, describer, crystals, orbits, masks, symprec, output)
     worth[(False,) * count] = base
     if count <= PLAYERS:
         values = shapley(lambda mask: np.array([worth[tuple(mask.tolist())]]), count)[0][0]
@@ -276,22 +339,23 @@ def _coalitions(count: int, seed: int) -> list[list[list[bool]]]:
 
 def _worth(
     model: StackedModel,
-    extractor: Extractor,
+    describer: Describer,
     crystals: Crystals,
     orbits: npt.NDArray[np.int64],
     masks: Sequence[tuple[bool, ...]],
     symprec: float,
+    output: int,
 ) -> dict[tuple[bool, ...], float]:
     """Prediction for the crystal with some of its orbits; the mean where it cannot be described."""
     made = [
         _with_sites(crystals, np.asarray(mask)[orbits], str(at)) for at, mask in enumerate(masks)
     ]
     canonical = canonicalize(Crystals.concatenate(made), symprec=symprec)
-    inputs, _ = describe_with(extractor, canonical, Descriptors.none(len(canonical.crystals)))
-    predicted = model.stack.predict(model.candidates(inputs))[:, 0]
+    inputs, _ = describer.describe(canonical, Descriptors.none(len(canonical.crystals)))
+    predicted = _outputs_of(model, inputs, np.full(len(inputs), output))
     by_id = dict(zip(inputs.ids.tolist(), predicted.tolist(), strict=True))
-    centre = float(model.stack.centre[0])
-    return {mask: by_id.get(str(at), centre) for at, mask in enumerate(masks)}
+    base = _base(model, output)
+    return {mask: by_id.get(str(at), base) for at, mask in enumerate(masks)}
 
 
 def _with_sites(crystals: Crystals, kept: Mask, name: str) -> Crystals:

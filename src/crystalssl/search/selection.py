@@ -133,6 +133,22 @@ class Design:
         return 1 - float(np.maximum(self.variance, 0) @ self.weights) / self.total
 
 
+def check_count(count: int, left: int) -> None:
+    """Refuse to choose more crystals than there are.
+
+    Args:
+        count: crystals asked for.
+        left: crystals without a label.
+
+    Raises:
+        InputError: if there are fewer, or none is asked for.
+    """
+    if not 1 <= count <= left:
+        raise InputError(
+            f"Got {count:,} crystals to choose, expected 1 to {left:,}: so many have no label yet."
+        )
+
+
 def choose(
     axes: Matrix,
     count: int,
@@ -156,11 +172,7 @@ def choose(
         InputError: if there are fewer rows without a label than asked for.
     """
     known = np.zeros(0, np.int64) if labelled is None else labelled
-    left = len(axes) - len(known)
-    if not 1 <= count <= left:
-        raise InputError(
-            f"Got {count:,} crystals to choose, expected 1 to {left:,}: so many have no label yet."
-        )
+    check_count(count, len(axes) - len(known))
     design = Design(axes, ridge, weights)
     taken = np.zeros(len(axes), bool)
     for row in known.tolist():
