@@ -8,7 +8,7 @@ This is the only file with abstract classes; the loop that calls a block is ``pr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -113,6 +113,9 @@ class Block(nn.Module, ABC):
     """Its frozen configuration class."""
     replaces: ClassVar[str | None] = None
     """Name of the block it takes the place of; None for a block beside the others."""
+
+    absent: ClassVar[Mapping[str, Any]] = {}
+    """Settings that came later, as they are for weights whose card lacks them."""
 
     config: Any
 

@@ -248,7 +248,7 @@ class Corpus:
         """
         rows = self._rows(index)
         panel = self.panel.take(rows)
-        first, counts = self.panel.offsets[rows], panel.site_counts
+        first = self.panel.offsets[rows]
         if block.group == layout.ELECTRONIC:
             numbers = self.electrons_of(rows) if electrons is None else electrons
             valid = numbers.isfinite()
@@ -258,7 +258,7 @@ class Corpus:
         return BlockBatch(
             rows=columns,
             valid=valid,
-            edges=edges_of(self.neighbours, rows, first, counts) if block.uses_graph else None,
+            edges=edges_of(self.neighbours, rows, first, panel) if block.uses_graph else None,
             targets=(self.values[rows] - self.target_mean) / self.target_std,
             crystal_system=self.crystal_system[rows].long(),
             histogram=self.histogram[rows],

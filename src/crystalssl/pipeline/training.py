@@ -100,7 +100,8 @@ def plan_training(
     defaults["training"] = get_preset(preset)
     for entry in known_blocks():
         card = cards.get(entry.name)
-        defaults[entry.name] = entry.Config() if card is None else entry.Config(**card.config)
+        kept = {} if card is None else {**entry.absent, **card.config}
+        defaults[entry.name] = entry.Config(**kept)
     for section in given:
         if section not in defaults:
             raise unknown_name("section of settings", section, defaults, "crystalssl config show")
