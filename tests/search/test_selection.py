@@ -31,7 +31,7 @@ def test_each_choice_lowers_the_variance_of_predictions_most(weighted: bool) -> 
         inverse = np.linalg.inv(known[:, labelled] + ridge * np.eye(len(labelled)))
         return float(np.diag(kernel - known.T @ inverse @ known) @ matter)
 
-    choice = choose(axes, 6, weights=weights, ridge=ridge, middle=0)
+    choice = choose(axes, 6, weights=weights, ridge=ridge)
     chosen: list[int] = []
     for row, explained in zip(choice.rows.tolist(), choice.explained.tolist(), strict=True):
         left = {r: variance([*chosen, r]) for r in range(len(axes)) if r not in chosen}
@@ -79,15 +79,18 @@ def test_the_middle_of_every_cluster_is_chosen_the_largest_first() -> None:
     assert len(medoids(np.zeros((5, 2), np.float32), 3)) == 1
 
 
-def test_half_of_a_choice_is_the_middle_of_clusters_and_none_comes_twice() -> None:
+def test_after_the_design_come_middles_of_clusters_and_none_comes_twice() -> None:
     axes = some_axes(200)
-    choice = choose(axes, 40, labelled=np.arange(5))
+    choice = choose(axes, 40, labelled=np.arange(5), designed=20)
     assert len(set(choice.rows.tolist())) == 40
     assert choice.rows.min() >= 5
-    middles = medoids(axes[:, :CLUSTER_AXES], 20, np.arange(5))
-    assert choice.rows[: len(middles)].tolist() == middles.tolist()
+    design = choose(axes, 20, labelled=np.arange(5))
+    assert choice.rows[:20].tolist() == design.rows.tolist()
+    known = np.concatenate([np.arange(5), design.rows])
+    middles = medoids(axes[:, :CLUSTER_AXES], 20, known)
+    assert choice.rows[20 : 20 + len(middles)].tolist() == middles.tolist()
     assert (np.diff(choice.explained) > 0).all()
-    assert len(choose(axes[:30], 30).rows) == 30
+    assert len(choose(axes[:30], 30, designed=4).rows) == 30
 
 
 def test_candidates_do_not_depend_on_the_order_of_rows() -> None:
