@@ -7,17 +7,26 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import known_blocks, resolve_blocks
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
-from crystalssl.errors import InputError, unknown_name
+from crystalssl.errors import InputError
+from crystalssl.features.block_choice import (
+    CRYSTAL,
+    ELECTRONIC_WAYS,
+    TAUGHT,
+    asks_for_sites,
+    readers_of_electrons,
+    with_sites,
+    without_electrons,
+)
 from crystalssl.features.bottleneck import (
     AUTO,
     BLOCKS,
@@ -30,7 +39,7 @@ from crystalssl.features.bottleneck import (
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
 from crystalssl.features.physics import physics_checksum, physics_features, physics_names
-from crystalssl.features.sites import POOLS, SiteRows, pooled, pooled_names, site_rows
+from crystalssl.features.sites import SiteRows, pooled, pooled_names, site_rows
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -39,19 +48,8 @@ from crystalssl.features.student import (
     load_student_card,
 )
 from crystalssl.hub.weights import load_cards, load_run, run_folders
-from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
-
-CRYSTAL: str = "crystal"
-SITE: str = "site"
-LEVELS = (CRYSTAL, SITE)
-"""What a row of features describes."""
-TAUGHT: str = "taught"
-OFF: str = "off"
-ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
-"""Ways to the numbers of the electrons, and the level of the tight binding that each runs:
-predicted by the student of the weights, computed, computed with spin, or without the block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,7 +218,7 @@ class ExtractorConfig:
                 that can predict the electrons for these blocks.
             UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
-        _asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
+        asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
         if output == PHYSICS:
             return ExtractorConfig(symprec=symprec, device=device, output=output)
         there = run_folders(weights)
@@ -233,7 +231,7 @@ class ExtractorConfig:
             )
         source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
         config = ExtractorConfig(
-            weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
+            weights=source, blocks=without_electrons(wanted, electronic), symprec=symprec,
             device=device, output=output, electronic=electronic,
         ).of_sites(level, pool)  # fmt: skip
         config.student_folder()
@@ -250,9 +248,9 @@ class ExtractorConfig:
             InputError: if no block has them, or sites and their pooling are asked for.
             UnknownNameError: if there is no such level or pooling.
         """
-        if not _asks_for_sites(level, pool, self.output):
+        if not asks_for_sites(level, pool, self.output):
             return self
-        blocks = _with_sites(self.blocks or tuple(run_folders(self.weights)))
+        blocks = with_sites(self.blocks or tuple(run_folders(self.weights)))
         return replace(self, blocks=blocks, output=BLOCKS, level=level, pool=pool)
 
     def encoders(self) -> dict[str, Block]:
@@ -288,7 +286,7 @@ class ExtractorConfig:
 
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
-        return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
+        return without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
 
     def student_folder(self) -> Path | None:
         """The student that predicts the electrons; None if no block reads them, or not from one.
@@ -298,7 +296,7 @@ class ExtractorConfig:
             UnknownNameError: if there is no such way to the electrons.
         """
         names = self._names()
-        readers = _readers_of_electrons().intersection(names)
+        readers = readers_of_electrons().intersection(names)
         if not readers or self.electronic != TAUGHT:
             return None
         folder = find_student(self.weights)
@@ -345,71 +343,6 @@ class ExtractorConfig:
             device=self.device,
             pool=self.pool,
         )
-
-
-def _asks_for_sites(level: str, pool: str | None, output: str) -> bool:
-    """Whether states of sites are asked for.
-
-    Raises:
-        InputError: if an output of crystals is asked for too, or sites and their pooling.
-        UnknownNameError: if there is no such level or pooling.
-    """
-    if level not in LEVELS:
-        raise unknown_name("level", level, LEVELS)
-    if pool is not None and pool not in POOLS:
-        raise unknown_name("pooling of sites", pool, POOLS)
-    if level == CRYSTAL and pool is None:
-        return False
-    if level == SITE and pool is not None:
-        raise InputError(
-            f"Got --level {SITE} with --pool {pool}: pooled features are of crystals. Leave one "
-            "of them out."
-        )
-    if output not in (AUTO, BLOCKS):
-        raise InputError(
-            f"Got --output {output} with features of sites, which blocks alone have. Leave it out."
-        )
-    return True
-
-
-def _with_sites(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the blocks whose tokens are sites.
-
-    Raises:
-        InputError: if there is none.
-    """
-    known = [block.name for block in known_blocks() if block.has_site_states]
-    kept = tuple(name for name in names if name in known)
-    if not kept:
-        raise InputError(
-            f"Of {', '.join(names)} no block has states of sites; expected {' or '.join(known)}. "
-            "Name one with --block (blocks=), or leave it out."
-        )
-    return kept
-
-
-def _readers_of_electrons() -> set[str]:
-    """Names of the blocks that read numbers of the electrons."""
-    return {block.name for block in known_blocks() if block.group == layout.ELECTRONIC}
-
-
-def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
-    """The blocks in use: where the electrons are off, those that do not read them.
-
-    Raises:
-        InputError: if none is left.
-        UnknownNameError: if there is no such way to the electrons.
-    """
-    if electronic not in ELECTRONIC_WAYS:
-        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
-    readers = _readers_of_electrons() if electronic == OFF else set()
-    kept = tuple(name for name in names if name not in readers)
-    if not kept:
-        raise InputError(
-            f"Got --electronic {OFF} with no block that reads anything else. Name other blocks, or "
-            f"take --electronic exact."
-        )
-    return kept
 
 
 @lru_cache(maxsize=1)
