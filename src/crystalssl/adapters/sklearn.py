@@ -26,8 +26,9 @@ from crystalssl.blocks.registry import get_block
 from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.features.block_choice import CRYSTAL, SITE
 from crystalssl.features.bottleneck import AUTO
-from crystalssl.features.extractor import CRYSTAL, SITE, ExtractorConfig
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]

@@ -7,17 +7,27 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import known_blocks, resolve_blocks
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
-from crystalssl.errors import InputError, unknown_name
+from crystalssl.errors import InputError
+from crystalssl.features.block_choice import (
+    CRYSTAL,
+    ELECTRONIC_WAYS,
+    OFF,
+    asks_for_sites,
+    check_way,
+    readers_of_electrons,
+    with_sites,
+    without_electrons,
+)
 from crystalssl.features.bottleneck import (
     AUTO,
     BLOCKS,
@@ -30,7 +40,7 @@ from crystalssl.features.bottleneck import (
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
 from crystalssl.features.physics import TAUGHT, physics_checksum, physics_features, physics_names
-from crystalssl.features.sites import POOLS, SiteRows, pooled, pooled_names, site_rows
+from crystalssl.features.sites import SiteRows, pooled, pooled_names, site_rows
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -39,19 +49,8 @@ from crystalssl.features.student import (
     load_student_card,
 )
 from crystalssl.hub.weights import load_cards, load_run, run_folders
-from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
-
-CRYSTAL: str = "crystal"
-SITE: str = "site"
-LEVELS = (CRYSTAL, SITE)
-"""What a row of features describes."""
-OFF: str = "off"
-ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
-"""Ways to the numbers of the electrons, and the level of the tight binding that each runs:
-predicted by the student of the weights, computed, computed with spin, or without the block.
-``AUTO`` is ``TAUGHT``, and ``OFF`` for named physics, which needs no weights then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,9 +123,9 @@ class Extractor:
         Raises:
             InputError: if named physics is asked for of a corpus, which lacks space groups.
         """
+        if self.pool is not None:
+            return pooled(self.sites_of(source, progress), self.pool)
         if self.physics is None:
-            if self.pool is not None:
-                return pooled(self.sites_of(source, progress), self.pool)
             return self._blocks(source, progress, max_crystals)
         if isinstance(source, Corpus):
             raise InputError(
@@ -236,11 +235,11 @@ class ExtractorConfig:
                 that can predict the electrons for these blocks.
             UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
-        _asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
+        asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
         if electronic == AUTO:
             electronic = OFF if output == PHYSICS else TAUGHT
         if output == PHYSICS and electronic != TAUGHT:
-            _check_way(electronic)
+            check_way(electronic)
             return ExtractorConfig(
                 symprec=symprec, device=device, output=output, electronic=electronic
             )
@@ -254,7 +253,7 @@ class ExtractorConfig:
             )
         source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
         config = ExtractorConfig(
-            weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
+            weights=source, blocks=without_electrons(wanted, electronic), symprec=symprec,
             device=device, output=output, electronic=electronic,
         ).of_sites(level, pool)  # fmt: skip
         config.student_folder()
@@ -271,9 +270,9 @@ class ExtractorConfig:
             InputError: if no block has them, or sites and their pooling are asked for.
             UnknownNameError: if there is no such level or pooling.
         """
-        if not _asks_for_sites(level, pool, self.output):
+        if not asks_for_sites(level, pool, self.output):
             return self
-        blocks = _with_sites(self.blocks or tuple(run_folders(self.weights)))
+        blocks = with_sites(self.blocks or tuple(run_folders(self.weights)))
         return replace(self, blocks=blocks, output=BLOCKS, level=level, pool=pool)
 
     def encoders(self) -> dict[str, Block]:
@@ -298,15 +297,6 @@ class ExtractorConfig:
         folder = find_output(self.weights, self.output, encoders)
         return sums if folder is None else [*sums, load_card(folder).sha256]
 
-    def _physics_checksums(self) -> list[str]:
-        """Of the names of the numbers, and of all that predicts those of the electrons."""
-        sums = [physics_checksum(self.electronic)]
-        folder = self.student_folder()
-        if folder is not None:
-            card = load_student_card(folder)
-            sums += [*card.encoders.values(), card.sha256]
-        return sums
-
     def labels(self) -> str:
         """Property whose labels the encoders in use were trained on; empty for label-free ones."""
         if self.output == PHYSICS and self.electronic != TAUGHT:
@@ -316,13 +306,22 @@ class ExtractorConfig:
             dict.fromkeys(c.labels for n, c in cards.items() if n in names and c.labels)
         )
 
+    def _physics_checksums(self) -> list[str]:
+        """Of the names of the numbers, and of all that predicts those of the electrons."""
+        sums = [physics_checksum(self.electronic)]
+        folder = self.student_folder()
+        if folder is not None:
+            card = load_student_card(folder)
+            sums += [*card.encoders.values(), card.sha256]
+        return sums
+
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
         if self.output == PHYSICS:  # those that a student reads
-            readers = _readers_of_electrons() if self.electronic == TAUGHT else set()
+            readers = readers_of_electrons() if self.electronic == TAUGHT else set()
             names = self.blocks or tuple(run_folders(self.weights)) if readers else ()
             return tuple(name for name in names if name not in readers)
-        return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
+        return without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
 
     def student_folder(self) -> Path | None:
         """The student that predicts the electrons; None if no block reads them, or not from one.
@@ -332,7 +331,7 @@ class ExtractorConfig:
             UnknownNameError: if there is no such way to the electrons.
         """
         names = self._names()
-        readers = _readers_of_electrons()
+        readers = readers_of_electrons()
         if self.output != PHYSICS:
             readers = readers.intersection(names)
         if not readers or self.electronic != TAUGHT:
@@ -382,76 +381,6 @@ class ExtractorConfig:
             device=self.device,
             pool=self.pool,
         )
-
-
-def _asks_for_sites(level: str, pool: str | None, output: str) -> bool:
-    """Whether states of sites are asked for.
-
-    Raises:
-        InputError: if an output of crystals is asked for too, or sites and their pooling.
-        UnknownNameError: if there is no such level or pooling.
-    """
-    if level not in LEVELS:
-        raise unknown_name("level", level, LEVELS)
-    if pool is not None and pool not in POOLS:
-        raise unknown_name("pooling of sites", pool, POOLS)
-    if level == CRYSTAL and pool is None:
-        return False
-    if level == SITE and pool is not None:
-        raise InputError(
-            f"Got --level {SITE} with --pool {pool}: pooled features are of crystals. Leave one "
-            "of them out."
-        )
-    if output not in (AUTO, BLOCKS):
-        raise InputError(
-            f"Got --output {output} with features of sites, which blocks alone have. Leave it out."
-        )
-    return True
-
-
-def _with_sites(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the blocks whose tokens are sites.
-
-    Raises:
-        InputError: if there is none.
-    """
-    known = [block.name for block in known_blocks() if block.has_site_states]
-    kept = tuple(name for name in names if name in known)
-    if not kept:
-        raise InputError(
-            f"Of {', '.join(names)} no block has states of sites; expected {' or '.join(known)}. "
-            "Name one with --block (blocks=), or leave it out."
-        )
-    return kept
-
-
-def _readers_of_electrons() -> set[str]:
-    """Names of the blocks that read numbers of the electrons."""
-    return {block.name for block in known_blocks() if block.group == layout.ELECTRONIC}
-
-
-def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
-    """The blocks in use: where the electrons are off, those that do not read them.
-
-    Raises:
-        InputError: if none is left.
-        UnknownNameError: if there is no such way to the electrons.
-    """
-    _check_way(electronic)
-    readers = _readers_of_electrons() if electronic == OFF else set()
-    kept = tuple(name for name in names if name not in readers)
-    if not kept:
-        raise InputError(
-            f"Got --electronic {OFF} with no block that reads anything else. Name other blocks, or "
-            f"take --electronic exact."
-        )
-    return kept
-
-
-def _check_way(electronic: str) -> None:
-    """Refuse what is no way to the electrons."""
-    if electronic not in ELECTRONIC_WAYS:
-        raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])
 
 
 @lru_cache(maxsize=1)

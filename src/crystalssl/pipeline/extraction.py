@@ -146,7 +146,8 @@ def extract_to(
         InputError: as :func:`extract`.
         UnknownNameError: as :func:`extract`, or if there is no such level.
     """
-    from crystalssl.features.extractor import SITE, ExtractorConfig
+    from crystalssl.features.block_choice import SITE
+    from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.precision import check_dtype
     from crystalssl.features.store import save_features
 
