@@ -9,14 +9,16 @@ pointer, and showing a crystal in 3D from a chunk not opened yet. Prints one lin
 from __future__ import annotations
 
 import argparse
-import html
 import json
-import re
+import queue
 import shutil
 import subprocess
 import tempfile
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,9 +61,8 @@ PROBE = """
   const before = performance.now();
   choose(MIDDLE); await showStructure(MIDDLE);
   const shown = performance.now() - before;
-  const pre = document.createElement("pre"); pre.id = "seen";
-  pre.textContent = JSON.stringify({frames, paints, hover, shown, ready: ready - opened});
-  document.body.append(pre);
+  const figures = {frames, paints, hover, shown, ready: ready - opened};
+  await fetch("/figures", {method: "POST", body: JSON.stringify(figures)});
 })();
 </script>
 """
@@ -86,6 +87,44 @@ def page(count: int) -> str:
     return render_map(shown)
 
 
+def browsed(text: str, seconds: float = 300) -> dict[str, Any]:
+    """What the probe of a page sends back from a browser, over the loopback."""
+    answers: queue.Queue[bytes] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(text.encode() if self.path == "/" else b"")
+
+        def do_POST(self) -> None:
+            answers.put(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        process = subprocess.Popen(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,900",
+             f"--user-data-dir={folder}", "--remote-debugging-port=0",
+             f"http://127.0.0.1:{server.server_port}/"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            figures: dict[str, Any] = json.loads(answers.get(timeout=seconds))
+        finally:
+            process.terminate()
+            process.wait()
+            server.shutdown()
+    return figures
+
+
 def main() -> None:
     """Draw the page, browse it, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -95,20 +134,8 @@ def main() -> None:
     text = page(options.points)
     if options.keep is not None:
         write_text(text, options.keep)
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "map.html"
-        probe = PROBE.replace("MIDDLE", str(options.points // 2))
-        write_text(text.replace("</body>", probe + "</body>"), path)
-        done = subprocess.run(
-            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,900",
-             f"--user-data-dir={folder}/profile", "--timeout=120000", "--dump-dom", path.as_uri()],
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-    seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    if seen is None:
-        raise SystemExit(f"The page was never ready: {done.stderr[-2000:]}")
-    figures = json.loads(html.unescape(seen[1]))
+    probed = text.replace("</body>", PROBE.replace("MIDDLE", str(options.points // 2)) + "</body>")
+    figures = browsed(probed)
     frames, paints = np.array(figures["frames"]), np.array(figures["paints"])
     print(
         json.dumps(

@@ -17,6 +17,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -96,26 +97,26 @@ class Proof:
 def run(name: str, command: Sequence[str]) -> Proof:
     """Run a command in the root of the repository."""
     commit, before, start = _commit(), _children(), time.perf_counter()
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
-        },
-    )
+    path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+    ) as process:  # fmt: skip
+        lines = []
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            print(f"  {lines[-1]}", flush=True)
+        code = process.wait()
+        errors.seek(0)
+        lines += errors.read().splitlines() if code else []
     seconds, after = time.perf_counter() - start, _children()
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    lines = [line for line in lines if line.strip()]
     last = lines[-1] if lines else ""
     try:
         figures = json.loads(last)
     except ValueError:
         figures = None
-    passed = done.returncode == 0
+    passed = code == 0
     return Proof(
         name=name,
         commit=commit,
@@ -205,7 +206,8 @@ def main(words: Sequence[str] | None = None) -> int:
         proofs[name] = proof = run(name, PROOFS[name])
         record([proofs[name] for name in PROOFS if name in proofs], options.out)
         print(f"{name:30} {'passed' if proof.passed else 'FAILED'} {proof.seconds:7.0f} s")
-        print(proof.summary, flush=True)
+        if not proof.passed:
+            print(proof.summary, flush=True)
     print(options.out)
     return 0 if all(proof.passed for proof in proofs.values()) else 1
 

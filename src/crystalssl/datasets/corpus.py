@@ -31,6 +31,7 @@ from crystalssl.representation.targets import crystal_targets, no_targets
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
+Graph = PeriodicGraph | None
 UNKNOWN_SYSTEM = -1
 """Crystal system of crystals that came without their symmetry."""
 CORPUS_FORMAT = 1
@@ -80,18 +81,14 @@ class Corpus:
 
     @staticmethod
     def from_crystals(
-        source: CanonicalResult | Crystals,
-        *,
-        targets: bool = True,
-        graph: PeriodicGraph | None = None,
+        source: CanonicalResult | Crystals, *, targets: bool = True, graph: Graph = None
     ) -> Corpus:
         """Build a corpus; targets are standardised over all of it (see ``fit_targets``).
 
         Args:
             source: what ``canonicalize`` gave, or canonical crystals alone; without symmetry the
                 corpus is good for features, not for pre-training.
-            targets: whether to compute crystal-level targets, which features do not need and
-                which take as long as the graph; without them they are NaN.
+            targets: whether to compute crystal-level targets, which features do not need; else NaN.
             graph: their periodic graph, where it is there already.
 
         Raises:

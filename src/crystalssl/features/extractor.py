@@ -7,17 +7,27 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import known_blocks, resolve_blocks
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
-from crystalssl.errors import InputError, unknown_name
+from crystalssl.errors import InputError
+from crystalssl.features.block_choice import (
+    CRYSTAL,
+    ELECTRONIC_WAYS,
+    OFF,
+    asks_for_sites,
+    check_way,
+    readers_of_electrons,
+    with_sites,
+    without_electrons,
+)
 from crystalssl.features.bottleneck import (
     AUTO,
     BLOCKS,
@@ -29,8 +39,8 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
-from crystalssl.features.physics import physics_checksum, physics_features, physics_names
-from crystalssl.features.sites import POOLS, SiteRows, pooled, pooled_names, site_rows
+from crystalssl.features.physics import TAUGHT, physics_checksum, physics_features, physics_names
+from crystalssl.features.sites import SiteRows, pooled, pooled_names, site_rows
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -39,19 +49,8 @@ from crystalssl.features.student import (
     load_student_card,
 )
 from crystalssl.hub.weights import load_cards, load_run, run_folders
-from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
-
-CRYSTAL: str = "crystal"
-SITE: str = "site"
-LEVELS = (CRYSTAL, SITE)
-"""What a row of features describes."""
-TAUGHT: str = "taught"
-OFF: str = "off"
-ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
-"""Ways to the numbers of the electrons, and the level of the tight binding that each runs:
-predicted by the student of the weights, computed, computed with spin, or without the block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +64,8 @@ class Extractor:
             level of the tight binding; None if no block does.
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
-        physics: whether named numbers are computed instead; there are no encoders then.
+        physics: way to the numbers of the electrons among named numbers, where these are computed
+            instead; there are no encoders then unless a student reads their features.
         pool: how states of sites become features of crystals (``sites.POOLS``), in place of the
             features of the blocks; None for these.
     """
@@ -75,14 +75,14 @@ class Extractor:
     electrons: Student | str | None
     origins: tuple[Origin, ...]
     device: str | None
-    physics: bool = False
+    physics: str | None = None
     pool: str | None = None
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, or of the bottleneck."""
-        if self.physics:
-            return {PHYSICS: len(physics_names())}
+        if self.physics is not None:
+            return {PHYSICS: len(physics_names(self.physics))}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
         if self.pool is not None:
@@ -94,7 +94,9 @@ class Extractor:
         """Names of the features."""
         if self.pool is not None:
             return tuple(name for names in self._pooled_names().values() for name in names)
-        return physics_names() if self.physics else feature_names(self.widths)
+        if self.physics is not None:
+            return physics_names(self.physics)
+        return feature_names(self.widths)
 
     @property
     def width(self) -> int:
@@ -121,15 +123,28 @@ class Extractor:
         Raises:
             InputError: if named physics is asked for of a corpus, which lacks space groups.
         """
-        if self.physics:
-            if isinstance(source, Corpus):
-                raise InputError(
-                    "Named physics needs canonical crystals, got a corpus. Give the result of "
-                    "canonicalize."
-                )
-            return physics_features(source, progress)
         if self.pool is not None:
             return pooled(self.sites_of(source, progress), self.pool)
+        if self.physics is None:
+            return self._blocks(source, progress, max_crystals)
+        if isinstance(source, Corpus):
+            raise InputError(
+                "Named physics needs canonical crystals, got a corpus. Give the result of "
+                "canonicalize."
+            )
+        student, electrons = self.electrons, None
+        if isinstance(student, Student):
+            matrix = self._blocks(source, None, max_crystals).matrix
+            electrons = student.predict(matrix)
+        return physics_features(source, self.physics, electrons, progress)
+
+    def _blocks(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None,
+        max_crystals: int | None,
+    ) -> Features:
+        """Features of the encoders."""
         return extract(
             source,
             self.encoders,
@@ -176,7 +191,7 @@ class ExtractorConfig:
         symprec: tolerance of the symmetry search in angstrom.
         device: where encoders run; a CUDA GPU if there is one by default.
         output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
-            ``physics``, which needs no weights.
+            ``physics``, which needs no weights unless the electrons are taught.
         electronic: a key of ``ELECTRONIC_WAYS``.
         level: ``crystal``, or ``site`` for blocks with states of sites alone.
         pool: how these are pooled (``sites.POOLS``); None for what blocks make of them.
@@ -199,7 +214,7 @@ class ExtractorConfig:
         output: str = AUTO,
         symprec: float = SYMPREC,
         device: str | None = None,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
         level: str = CRYSTAL,
         pool: str | None = None,
     ) -> ExtractorConfig:
@@ -211,7 +226,7 @@ class ExtractorConfig:
             output: as the attribute.
             symprec: as the attribute.
             device: as the attribute.
-            electronic: as the attribute.
+            electronic: as the attribute, or ``auto``.
             level: as the attribute.
             pool: as the attribute.
 
@@ -220,9 +235,14 @@ class ExtractorConfig:
                 that can predict the electrons for these blocks.
             UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
-        _asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
-        if output == PHYSICS:
-            return ExtractorConfig(symprec=symprec, device=device, output=output)
+        asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
+        if electronic == AUTO:
+            electronic = OFF if output == PHYSICS else TAUGHT
+        if output == PHYSICS and electronic != TAUGHT:
+            check_way(electronic)
+            return ExtractorConfig(
+                symprec=symprec, device=device, output=output, electronic=electronic
+            )
         there = run_folders(weights)
         wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
         missing = [name for name in wanted if name not in there]
@@ -233,7 +253,7 @@ class ExtractorConfig:
             )
         source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
         config = ExtractorConfig(
-            weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
+            weights=source, blocks=without_electrons(wanted, electronic), symprec=symprec,
             device=device, output=output, electronic=electronic,
         ).of_sites(level, pool)  # fmt: skip
         config.student_folder()
@@ -250,9 +270,9 @@ class ExtractorConfig:
             InputError: if no block has them, or sites and their pooling are asked for.
             UnknownNameError: if there is no such level or pooling.
         """
-        if not _asks_for_sites(level, pool, self.output):
+        if not asks_for_sites(level, pool, self.output):
             return self
-        blocks = _with_sites(self.blocks or tuple(run_folders(self.weights)))
+        blocks = with_sites(self.blocks or tuple(run_folders(self.weights)))
         return replace(self, blocks=blocks, output=BLOCKS, level=level, pool=pool)
 
     def encoders(self) -> dict[str, Block]:
@@ -268,7 +288,7 @@ class ExtractorConfig:
     def checksums(self) -> list[str]:
         """Checksums of the weights in use, those of student and bottleneck last."""
         if self.output == PHYSICS:
-            return [physics_checksum()]
+            return self._physics_checksums()
         encoders = self.encoders()
         sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
         student = self.student_folder()
@@ -279,16 +299,29 @@ class ExtractorConfig:
 
     def labels(self) -> str:
         """Property whose labels the encoders in use were trained on; empty for label-free ones."""
-        if self.output == PHYSICS:
+        if self.output == PHYSICS and self.electronic != TAUGHT:
             return ""
         cards, names = load_cards(self.weights), self._names()
         return ", ".join(
             dict.fromkeys(c.labels for n, c in cards.items() if n in names and c.labels)
         )
 
+    def _physics_checksums(self) -> list[str]:
+        """Of the names of the numbers, and of all that predicts those of the electrons."""
+        sums = [physics_checksum(self.electronic)]
+        folder = self.student_folder()
+        if folder is not None:
+            card = load_student_card(folder)
+            sums += [*card.encoders.values(), card.sha256]
+        return sums
+
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
-        return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
+        if self.output == PHYSICS:  # those that a student reads
+            readers = readers_of_electrons() if self.electronic == TAUGHT else set()
+            names = self.blocks or tuple(run_folders(self.weights)) if readers else ()
+            return tuple(name for name in names if name not in readers)
+        return without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
 
     def student_folder(self) -> Path | None:
         """The student that predicts the electrons; None if no block reads them, or not from one.
@@ -298,7 +331,9 @@ class ExtractorConfig:
             UnknownNameError: if there is no such way to the electrons.
         """
         names = self._names()
-        readers = _readers_of_electrons().intersection(names)
+        readers = readers_of_electrons()
+        if self.output != PHYSICS:
+            readers = readers.intersection(names)
         if not readers or self.electronic != TAUGHT:
             return None
         folder = find_student(self.weights)
@@ -325,14 +360,15 @@ class ExtractorConfig:
         """
         choose_device(self.device)
         if self.output == PHYSICS:
+            folder = self.student_folder()
             return Extractor(
-                encoders={},
+                encoders={} if folder is None else self.encoders(),
                 bottleneck=None,
-                electrons=None,
+                electrons=None if folder is None else load_student(folder),
                 origins=(),
                 device=self.device,
-                physics=True,
-            )  # fmt: skip
+                physics=self.electronic,
+            )
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
         student = self.student_folder()
@@ -345,71 +381,6 @@ class ExtractorConfig:
             device=self.device,
             pool=self.pool,
         )
-
-
-def _asks_for_sites(level: str, pool: str | None, output: str) -> bool:
-    """Whether states of sites are asked for.
-
-    Raises:
-        InputError: if an output of crystals is asked for too, or sites and their pooling.
-        UnknownNameError: if there is no such level or pooling.
-    """
-    if level not in LEVELS:
-        raise unknown_name("level", level, LEVELS)
-    if pool is not None and pool not in POOLS:
-        raise unknown_name("pooling of sites", pool, POOLS)
-    if level == CRYSTAL and pool is None:
-        return False
-    if level == SITE and pool is not None:
-        raise InputError(
-            f"Got --level {SITE} with --pool {pool}: pooled features are of crystals. Leave one "
-            "of them out."
-        )
-    if output not in (AUTO, BLOCKS):
-        raise InputError(
-            f"Got --output {output} with features of sites, which blocks alone have. Leave it out."
-        )
-    return True
-
-
-def _with_sites(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the blocks whose tokens are sites.
-
-    Raises:
-        InputError: if there is none.
-    """
-    known = [block.name for block in known_blocks() if block.has_site_states]
-    kept = tuple(name for name in names if name in known)
-    if not kept:
-        raise InputError(
-            f"Of {', '.join(names)} no block has states of sites; expected {' or '.join(known)}. "
-            "Name one with --block (blocks=), or leave it out."
-        )
-    return kept
-
-
-def _readers_of_electrons() -> set[str]:
-    """Names of the blocks that read numbers of the electrons."""
-    return {block.name for block in known_blocks() if block.group == layout.ELECTRONIC}
-
-
-def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
-    """The blocks in use: where the electrons are off, those that do not read them.
-
-    Raises:
-        InputError: if none is left.
-        UnknownNameError: if there is no such way to the electrons.
-    """
-    if electronic not in ELECTRONIC_WAYS:
-        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
-    readers = _readers_of_electrons() if electronic == OFF else set()
-    kept = tuple(name for name in names if name not in readers)
-    if not kept:
-        raise InputError(
-            f"Got --electronic {OFF} with no block that reads anything else. Name other blocks, or "
-            f"take --electronic exact."
-        )
-    return kept
 
 
 @lru_cache(maxsize=1)

@@ -265,6 +265,24 @@ def blocks_behind(features: Features) -> tuple[str, ...]:
     return tuple(known or [block.name for block in list_blocks()])
 
 
+def refuse_labels(features: Features) -> None:
+    """Refuse features of encoders that saw labels: tables would list them as label-free.
+
+    Args:
+        features: what is to be compared as label-free.
+
+    Raises:
+        InputError: if they did.
+    """
+    labels = ", ".join(origin.labels for origin in features.origins if origin.labels)
+    if labels:
+        raise InputError(
+            f"These features come from encoders trained on labels of {labels}; they would be "
+            "compared as label-free ones. Give label-free features first, and these with --also "
+            "NAME=FILE."
+        )
+
+
 def record_origins(origins: Sequence[Origin], path: Path) -> list[dict[str, Any]]:
     """Origins as JSON, for the features file of a path."""
     recorded = [asdict(origin) for origin in origins]

@@ -80,7 +80,7 @@ def evaluate(
     from crystalssl.datasets.load import load_valid
     from crystalssl.evaluation.cache import FOLDER, Cache
     from crystalssl.evaluation.data import RESERVED, labelled
-    from crystalssl.features.features import blocks_behind
+    from crystalssl.features.features import blocks_behind, refuse_labels
 
     scenario = options_of(scenario)
     names = [targets] if isinstance(targets, str) else list(targets)
@@ -90,7 +90,7 @@ def evaluate(
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):
         proposed = {name: _read(file) for name, file in {SSL: features, **(also or {})}.items()}
-        _refuse_labels(proposed[SSL])
+        refuse_labels(proposed[SSL])
         with progress.step("Reading structures"):
             loaded = load_valid(structures)
         crystals, skipped = labelled(loaded.crystals, names), loaded.skipped
@@ -114,21 +114,6 @@ def evaluate(
             how["progress"] = advance
             results = _experiment(scenario, dataset, protocol, order, seed, threads, how)
         return finished(results, cache, overlap, folder, progress)
-
-
-def _refuse_labels(features: Features) -> None:
-    """Refuse features of encoders that saw labels: tables would list them as label-free.
-
-    Raises:
-        InputError: if they did.
-    """
-    labels = ", ".join(origin.labels for origin in features.origins if origin.labels)
-    if labels:
-        raise InputError(
-            f"These features come from encoders trained on labels of {labels}; they would be "
-            "compared as label-free ones. Give label-free features first, and these with --also "
-            "NAME=FILE."
-        )
 
 
 def _read(source: Features | str | Path) -> Features:

@@ -53,7 +53,7 @@ def extract(
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
-    electronic: str = "taught",
+    electronic: str = "auto",
     pool: str | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -115,7 +115,7 @@ def extract_to(
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
-    electronic: str = "taught",
+    electronic: str = "auto",
     level: str = "crystal",
     pool: str | None = None,
     device: str | None = None,
@@ -146,7 +146,8 @@ def extract_to(
         InputError: as :func:`extract`.
         UnknownNameError: as :func:`extract`, or if there is no such level.
     """
-    from crystalssl.features.extractor import SITE, ExtractorConfig
+    from crystalssl.features.block_choice import SITE
+    from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.precision import check_dtype
     from crystalssl.features.store import save_features
 
@@ -267,7 +268,7 @@ def featurize_corpus(
     workers: int | None = None,
     gpus: float = 0.0,
     symprec: float = 0.01,
-    electronic: str = "taught",
+    electronic: str = "auto",
     progress: Progress = SILENT,
 ) -> Path:
     """Turn a folder of structure tables into feature tables with Ray, on one machine or many.

@@ -156,8 +156,8 @@ def _judged(
         stack, calibration, intervals = _joined(experiment, fit, held, known)
         candidates = _with(held, judged)
         predicted[judged] = predict_stacked(stack, calibration, candidates)
-        half = intervals.half_width(stack.disagreement(candidates), held.distance[judged])
-        half_width[judged] = half / held.later  # these models have not seen the last fold
+        width = intervals.half_width(stack.disagreement(candidates), held.distance[judged])
+        half_width[judged] = width / held.later  # these models have not seen the last fold
     if experiment.kind == "classification":
         covered = calibration_error(held.labels, predicted)
     else:

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +95,7 @@ def tunable_blocks(blocks: Mapping[str, Block]) -> dict[str, Block]:
     }
 
 
-def layer_rates(block: Block, settings: Finetuning) -> list[dict[str, object]]:
+def layer_rates(block: Block, settings: Finetuning) -> list[dict[str, Any]]:
     """Parameters of a block in groups, each with its learning rate.
 
     The stack of layers is the longest list of modules; what is registered before it comes first in
@@ -248,14 +249,16 @@ class _Steps:
             blocks, head_of(inputs, (*settings.hidden, width), settings.dropout)
         )
         self._standardise(train, experiment.seed)
-        groups = [{"params": list(self.network.head.parameters()), "lr": settings.head_rate}]
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.network.head.parameters()), "lr": settings.head_rate}
+        ]
         for block in blocks.values():
             block.requires_grad_(True)
-            groups += layer_rates(block, settings)  # type: ignore[arg-type]  # a group of torch
+            groups += layer_rates(block, settings)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         count = settings.epochs_for(len(train)) * settings.batches_for(len(train))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, [float(group["lr"]) for group in groups], total_steps=count + 8
+            self.optimizer, [group["lr"] for group in groups], total_steps=count + 8
         )
 
     @torch.no_grad()

@@ -188,7 +188,7 @@ def tuned_of_arrays(
     """
     scaler = unpack_scaler(arrays, "scaler")
     width = len(scaler.columns) + sum(block.width for block in blocks.values())
-    shapes = []
+    shapes: list[int] = []
     while (name := f"{len(shapes)}.weight") in arrays:
         shape_of(arrays[name], len(arrays[f"{len(shapes)}.bias"]), width)
         width = len(arrays[name])
