@@ -85,6 +85,14 @@ def settle_links(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = OUTSIDE.sub(settled, source[0])
 
 
+def keep_underscores(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """``model_`` is a name, not a reference to ``model``."""
+    lines[:] = [re.sub(r"^:ivar (\w+)_:", r":ivar \1\\_:", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Register what this site needs beside its extensions."""
     app.connect("source-read", settle_links)
+    app.connect("autodoc-process-docstring", keep_underscores, priority=900)  # after napoleon
