@@ -61,6 +61,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "reading beside pymatgen": (sys.executable, "benchmarks/read_cif.py"),
     "long tests": (*PYTEST, "-m", "long", "tests"),
     "docs": (*PYTEST, "tests/docs"),
+    "notebooks": (sys.executable, "scripts/run_notebooks.py"),
     "end to end": (*PYTEST, "tests/test_end_to_end.py", "tests/test_seventh_block.py"),
     "clean install": (sys.executable, "scripts/prove_install.py"),
 }

@@ -73,7 +73,7 @@ def test_a_crystal_is_novel_unless_known_and_unique_unless_an_earlier_one_is_the
     known = features()
     made = with_copies(known, [3, 200, 3], "new-")
     axes = fit_axes(known.matrix, "standardise")
-    answer = find_novel(made, known, threshold=0.02, axes=axes)
+    answer = find_novel(known, made, threshold=0.02, axes=axes)
     assert answer.ids[~answer.novel].tolist() == ["new-60", "new-61", "new-62"]
     assert answer.nearest[~answer.novel].tolist() == ["mp-3", "mp-200", "mp-3"]
     assert answer.ids[~answer.unique].tolist() == ["new-62"]

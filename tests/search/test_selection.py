@@ -11,7 +11,8 @@ from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features.features import Features
 from crystalssl.features.store import save_features
 from crystalssl.pipeline import select
-from crystalssl.search.selection import Design, candidates, choose, principal
+from crystalssl.search.clusters import medoids
+from crystalssl.search.selection import CLUSTER_AXES, Design, candidates, choose, principal
 
 
 def some_axes(count: int = 80, width: int = 12) -> np.ndarray:
@@ -58,6 +59,38 @@ def test_clusters_are_visited_in_turn_and_labelled_ones_are_not() -> None:
     later = choose(axes, 2, labelled=np.array([0, 25])).rows // 25
     assert 0 not in later
     assert 1 not in later
+
+
+def test_the_middle_of_every_cluster_is_chosen_the_largest_first() -> None:
+    random = np.random.default_rng(0)
+    sizes = (30, 10, 60)
+    labels = np.repeat(np.arange(3), sizes)
+    points = (6 * np.eye(3, 5)[labels] + 0.3 * random.normal(size=(100, 5))).astype(np.float32)
+    shuffled = random.permutation(100)
+    points, labels = points[shuffled], labels[shuffled]
+    chosen = medoids(points, 3)
+    assert labels[chosen].tolist() == [2, 0, 1]
+    for row in chosen.tolist():
+        members = np.flatnonzero(labels == labels[row])
+        distances = np.linalg.norm(points[members] - points[members].mean(axis=0), axis=1)
+        assert members[distances.argmin()] == row
+    rest = medoids(points, 2, taken=chosen[:1])
+    assert sorted(labels[rest].tolist()) == [0, 1]
+    assert len(medoids(np.zeros((5, 2), np.float32), 3)) == 1
+
+
+def test_after_the_design_come_middles_of_clusters_and_none_comes_twice() -> None:
+    axes = some_axes(200)
+    choice = choose(axes, 40, labelled=np.arange(5), designed=20)
+    assert len(set(choice.rows.tolist())) == 40
+    assert choice.rows.min() >= 5
+    design = choose(axes, 20, labelled=np.arange(5))
+    assert choice.rows[:20].tolist() == design.rows.tolist()
+    known = np.concatenate([np.arange(5), design.rows])
+    middles = medoids(axes[:, :CLUSTER_AXES], 20, known)
+    assert choice.rows[20 : 20 + len(middles)].tolist() == middles.tolist()
+    assert (np.diff(choice.explained) > 0).all()
+    assert len(choose(axes[:30], 30, designed=4).rows) == 30
 
 
 def test_candidates_do_not_depend_on_the_order_of_rows() -> None:

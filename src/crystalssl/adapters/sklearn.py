@@ -26,8 +26,9 @@ from crystalssl.blocks.registry import get_block
 from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
+from crystalssl.features.block_choice import CRYSTAL, SITE, TAUGHT
 from crystalssl.features.bottleneck import AUTO
-from crystalssl.features.extractor import TAUGHT, ExtractorConfig
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.processes import usable_cores
 
 OnInvalid = Literal["warn", "nan", "error"]
@@ -55,6 +56,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         encoders_: trained block of each name, after ``fit``.
         extractor_: the encoders and what mixes their features.
         skipped_: what the last ``transform`` could not use, with reasons, in row order.
+        sites_: after ``transform`` at level "site", which atom each row is
+            (``features.sites.SiteRows``); ids are row numbers of an input other than ``Crystals``.
 
     Example:
         >>> CrystalFeaturizer(on_invalid="error")
@@ -68,6 +71,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
         electronic: str = TAUGHT,
+        level: str = CRYSTAL,
+        pool: str | None = None,
         on_invalid: OnInvalid = "warn",
         symprec: float = SYMPREC,
         device: str | None = None,
@@ -87,6 +92,10 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
             electronic: numbers of the electrons: "taught" (predicted from the other views),
                 "exact" (tight binding), "full" (with spin), or "off", without the block that
                 reads them.
+            level: "crystal", or "site" for a row an atom of the primitive reduced cells; which
+                atom it is says ``sites_``.
+            pool: states of sites pooled in place of the features of the blocks: "mean",
+                "by-element" or "cumulants" (``features.sites.pooled``).
             on_invalid: what becomes of a structure that cannot be used: NaN with a warning, NaN
                 alone, or an error.
             symprec: tolerance of the symmetry search in angstrom.
@@ -100,6 +109,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         self.blocks = blocks
         self.output = output
         self.electronic = electronic
+        self.level = level
+        self.pool = pool
         self.on_invalid = on_invalid
         self.symprec = symprec
         self.device = device
@@ -120,7 +131,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         """A featurizer with its encoders loaded, ready to transform.
 
         Args:
-            weights: folder of a pre-trained run, or the name of bundled weights.
+            weights: folder of a pre-trained run, the name of bundled weights, or an address:
+                ``hf://organisation/name@revision``, or ``https://`` of a ``.zip`` with
+                ``#sha256=`` and its checksum.
             blocks: as for the class.
             output: as for the class.
             electronic: as for the class.
@@ -158,17 +171,18 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         recipe = ExtractorConfig(
             weights=str(self.weights), blocks=names, device=self.device, output=self.output,
             electronic=self.electronic,
-        )  # fmt: skip
+        ).of_sites(self.level, self.pool)  # fmt: skip
         self.extractor_ = recipe.extractor()
         self.encoders_: dict[str, Block] = dict(self.extractor_.encoders)
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float32]:
-        """One row of features for each structure, in the order given.
+        """One row of features for each structure, or for each of its sites, in the order given.
 
         Returns:
             (n, features) float32; NaN in rows that cannot be used, unless ``on_invalid`` says
-            otherwise. ``skipped_`` tells why.
+            otherwise. ``skipped_`` tells why. At level "site" (sites, channels), without rows of
+            structures that cannot be used.
 
         Raises:
             InputError: if the input is no list, or a structure cannot be used and
@@ -179,6 +193,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         self.skipped_ = gathered.skipped
         self._report_skipped(gathered)
         with _threads(self.n_jobs), _progress(bool(self.verbose)) as progress:
+            if self.level == SITE:
+                self.sites_ = self.extractor_.sites_of(gathered.canonical, progress)
+                return self.sites_.matrix
             features = self.extractor_.features_of(
                 gathered.canonical, progress, self.batch_size
             ).matrix
@@ -189,7 +206,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Names of the columns, ``<block>_<i>``, or those of named physics."""
         check_is_fitted(self)
-        return np.array(self.extractor_.names, dtype=object)
+        names = self.extractor_.names if self.level == CRYSTAL else self.extractor_.channel_names
+        return np.array(names, dtype=object)
 
     def feature_labels(self) -> list[str]:
         """Names of the columns, as matminer asks for them."""

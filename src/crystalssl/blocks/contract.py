@@ -111,6 +111,8 @@ class Block(nn.Module, ABC):
     """Its pretext tasks and further objectives."""
     Config: ClassVar[type]
     """Its frozen configuration class."""
+    has_site_states: ClassVar[bool] = False
+    """Whether its tokens are the sites, in their order."""
     replaces: ClassVar[str | None] = None
     """Name of the block it takes the place of; None for a block beside the others."""
 
@@ -118,6 +120,11 @@ class Block(nn.Module, ABC):
     """Settings that came later, as they are for weights whose card lacks them."""
 
     config: Any
+
+    @property
+    def site_channels(self) -> int:
+        """Channels of its tokens where these are the sites; 0 where they are not."""
+        return 0
 
     @abstractmethod
     def encode(self, batch: BlockBatch) -> Encoded:

@@ -157,6 +157,7 @@ class Occupancy(Block):
     number: ClassVar[int] = 4
     group: ClassVar[str] = "occupancy"
     width: ClassVar[int] = 256
+    has_site_states: ClassVar[bool] = True
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = (
         "graph attention network, element mixtures on nodes, distances on edges"
@@ -205,6 +206,11 @@ class Occupancy(Block):
         self.head = nn.Sequential(nn.SiLU(), mlp(self.pooling.channels, dim, ELEMENTS + 1))
         self.structure = StructureHead(self.width)
         self.counts = ClassCounts(ELEMENTS + 1)
+
+    @property
+    def site_channels(self) -> int:
+        """Channels of a site's state."""
+        return self.pooling.channels
 
     def _sites(self, batch: BlockBatch) -> tuple[Tensor, Int[Tensor, "site"], Edges]:
         if batch.edges is None:

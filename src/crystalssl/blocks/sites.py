@@ -116,6 +116,7 @@ class Sites(Block):
     number: ClassVar[int] = 3
     group: ClassVar[str] = "sites"
     width: ClassVar[int] = 512
+    has_site_states: ClassVar[bool] = True
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = "equivariant graph network on the periodic graph, geometry only"
     Config: ClassVar[type] = SitesConfig
@@ -168,6 +169,11 @@ class Sites(Block):
         self.distance = mlp(2 * channels + 1, dim, 1)
         self.structure = StructureHead(self.width)
         self.mean_distance, self.mean_ratio = TargetMean(), TargetMean()
+
+    @property
+    def site_channels(self) -> int:
+        """Channels of a site's state."""
+        return self.pooling.channels
 
     def _geometry(self, batch: BlockBatch) -> Geometry:
         held = batch.valid[:, SITE_ROWS]

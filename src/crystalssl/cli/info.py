@@ -180,6 +180,9 @@ def weights(
             rows.append([name, figure.task, figure.figure, *values, figure.trivial, *counts])
     columns = ["block", "task", "figure", "block's", "trivial", "which", "trained on", "held out"]
     grid(f"Weights in {run}, figures of held-out crystals", columns, rows)
+    for name, card in load_cards(run).items():
+        if card.labels:
+            say(f"Block {name} was trained on labels of {card.labels}")
     health(run)
 
 
@@ -216,6 +219,17 @@ def health(run: str) -> None:
     for name, folder in find_bottlenecks(find_run(run)).items():
         mixed = load_card(folder)
         say(f"Output {name!r}: {mixed.width:,} features that mix {', '.join(mixed.widths)}")
+
+
+@app.command()
+def sources() -> None:
+    """List the databases that ``fetch`` knows, with licences and examples of queries."""
+    from crystalssl.databases.matminer_files import data_sets
+    from crystalssl.databases.registry import SOURCES
+
+    rows = [[s.name, s.title, s.licence, s.query_example] for s in SOURCES]
+    grid("Databases", ["source", "what", "licence", "query"], rows)
+    say(f"Data sets of matminer: {', '.join(data_sets())}")
 
 
 @app.command()

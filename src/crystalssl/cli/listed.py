@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from crystalssl.cli.console import grid, say
-from crystalssl.pipeline.search import Listed
+from crystalssl.pipeline.listing import Listed
 
 ROWS = 50
 """Rows that are shown."""

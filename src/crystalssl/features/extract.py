@@ -95,12 +95,12 @@ def extract(
     done = 0
     with ExitStack() as stack:
         for block in encoders.values():
-            stack.enter_context(_ready(block, there))
+            stack.enter_context(ready(block, there))
         pool = stack.enter_context(one_thread_each(there))
         stack.enter_context(_exact_convolutions(there))
         student = electrons if isinstance(electrons, Student) else None
         if student is not None:
-            student = stack.enter_context(_ready(student, there))
+            student = stack.enter_context(ready(student, there))
         reads = any(block.group == layout.ELECTRONIC for block in encoders.values())
         for corpus, first, plan in _planned(crystals, there, max_atoms, max_crystals):
             if reads and student is None:  # on all cores, and not once a batch
@@ -181,7 +181,7 @@ def settle_encoders(
     corpus = corpus.to(there)
     plan = pack(np.arange(len(corpus)), corpus.site_counts, BATCH_CRYSTALS["cpu"], CHUNK_ATOMS)
     for block in encoders.values():
-        with _ready(block, there):
+        with ready(block, there):
             settle(block, (corpus.batch(rows, block) for rows in plan))
 
 
@@ -277,7 +277,7 @@ def _planned(
 
 
 @contextmanager
-def _ready(model: Model, device: torch.device) -> Iterator[Model]:
+def ready(model: Model, device: torch.device) -> Iterator[Model]:
     """A block or a student in evaluation mode on a device, put back afterwards."""
     training = model.training
     home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -7,19 +7,29 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from crystalssl.blocks.contract import Block
-from crystalssl.blocks.registry import known_blocks, resolve_blocks
+from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import SYMPREC
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
-from crystalssl.errors import InputError, unknown_name
+from crystalssl.errors import InputError
+from crystalssl.features.block_choice import (
+    CRYSTAL,
+    ELECTRONIC_WAYS,
+    TAUGHT,
+    asks_for_sites,
+    readers_of_electrons,
+    with_sites,
+    without_electrons,
+)
 from crystalssl.features.bottleneck import (
     AUTO,
+    BLOCKS,
     BOTTLENECK,
     Bottleneck,
     find_output,
@@ -29,6 +39,7 @@ from crystalssl.features.bottleneck import (
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
 from crystalssl.features.physics import physics_checksum, physics_features, physics_names
+from crystalssl.features.sites import SiteRows, pooled, pooled_names, site_rows
 from crystalssl.features.student import (
     Student,
     check_student,
@@ -37,15 +48,8 @@ from crystalssl.features.student import (
     load_student_card,
 )
 from crystalssl.hub.weights import load_cards, load_run, run_folders
-from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
-
-TAUGHT: str = "taught"
-OFF: str = "off"
-ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
-"""Ways to the numbers of the electrons, and the level of the tight binding that each runs:
-predicted by the student of the weights, computed, computed with spin, or without the block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +64,8 @@ class Extractor:
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
         physics: whether named numbers are computed instead; there are no encoders then.
+        pool: how states of sites become features of crystals (``sites.POOLS``), in place of the
+            features of the blocks; None for these.
     """
 
     encoders: Mapping[str, Block]
@@ -68,6 +74,7 @@ class Extractor:
     origins: tuple[Origin, ...]
     device: str | None
     physics: bool = False
+    pool: str | None = None
 
     @property
     def widths(self) -> dict[str, int]:
@@ -76,11 +83,15 @@ class Extractor:
             return {PHYSICS: len(physics_names())}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
+        if self.pool is not None:
+            return {name: len(names) for name, names in self._pooled_names().items()}
         return {name: block.width for name, block in self.encoders.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features."""
+        if self.pool is not None:
+            return tuple(name for names in self._pooled_names().values() for name in names)
         return physics_names() if self.physics else feature_names(self.widths)
 
     @property
@@ -115,6 +126,8 @@ class Extractor:
                     "canonicalize."
                 )
             return physics_features(source, progress)
+        if self.pool is not None:
+            return pooled(self.sites_of(source, progress), self.pool)
         return extract(
             source,
             self.encoders,
@@ -124,6 +137,27 @@ class Extractor:
             origins=self.origins,
             progress=progress,
         )
+
+    def sites_of(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SiteRows:
+        """States of every site, crystal after crystal; for blocks that have them alone."""
+        return site_rows(
+            source, self.encoders, device=self.device, origins=self.origins, progress=progress
+        )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the states of a site."""
+        return feature_names({name: b.site_channels for name, b in self.encoders.items()})
+
+    def _pooled_names(self) -> dict[str, tuple[str, ...]]:
+        return {
+            name: pooled_names(name, block.site_channels, self.pool or "")
+            for name, block in self.encoders.items()
+        }
 
     def mix(self, features: Features) -> Features:
         """Features of the blocks as the bottleneck mixes them; as they are without one."""
@@ -142,6 +176,8 @@ class ExtractorConfig:
         output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
             ``physics``, which needs no weights.
         electronic: a key of ``ELECTRONIC_WAYS``.
+        level: ``crystal``, or ``site`` for blocks with states of sites alone.
+        pool: how these are pooled (``sites.POOLS``); None for what blocks make of them.
     """
 
     weights: str = "default"
@@ -150,6 +186,8 @@ class ExtractorConfig:
     device: str | None = None
     output: str = AUTO
     electronic: str = TAUGHT
+    level: str = CRYSTAL
+    pool: str | None = None
 
     @staticmethod
     def of(
@@ -160,6 +198,8 @@ class ExtractorConfig:
         symprec: float = SYMPREC,
         device: str | None = None,
         electronic: str = TAUGHT,
+        level: str = CRYSTAL,
+        pool: str | None = None,
     ) -> ExtractorConfig:
         """From what a user named; folders by absolute path, for worker processes too.
 
@@ -170,12 +210,15 @@ class ExtractorConfig:
             symprec: as the attribute.
             device: as the attribute.
             electronic: as the attribute.
+            level: as the attribute.
+            pool: as the attribute.
 
         Raises:
             InputError: if there are no such weights, they lack a block, or there is no student
                 that can predict the electrons for these blocks.
-            UnknownNameError: if there is no such block or way to the electrons.
+            UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
+        asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
         if output == PHYSICS:
             return ExtractorConfig(symprec=symprec, device=device, output=output)
         there = run_folders(weights)
@@ -188,11 +231,27 @@ class ExtractorConfig:
             )
         source = str(Path(weights).resolve()) if Path(weights).is_dir() else str(weights)
         config = ExtractorConfig(
-            weights=source, blocks=_without_electrons(wanted, electronic), symprec=symprec,
+            weights=source, blocks=without_electrons(wanted, electronic), symprec=symprec,
             device=device, output=output, electronic=electronic,
-        )  # fmt: skip
+        ).of_sites(level, pool)  # fmt: skip
         config.student_folder()
         return config
+
+    def of_sites(self, level: str, pool: str | None) -> ExtractorConfig:
+        """The same for states of sites, with the blocks that have them, if they are asked for.
+
+        Args:
+            level: as the attribute.
+            pool: as the attribute.
+
+        Raises:
+            InputError: if no block has them, or sites and their pooling are asked for.
+            UnknownNameError: if there is no such level or pooling.
+        """
+        if not asks_for_sites(level, pool, self.output):
+            return self
+        blocks = with_sites(self.blocks or tuple(run_folders(self.weights)))
+        return replace(self, blocks=blocks, output=BLOCKS, level=level, pool=pool)
 
     def encoders(self) -> dict[str, Block]:
         """The trained blocks.
@@ -216,9 +275,18 @@ class ExtractorConfig:
         folder = find_output(self.weights, self.output, encoders)
         return sums if folder is None else [*sums, load_card(folder).sha256]
 
+    def labels(self) -> str:
+        """Property whose labels the encoders in use were trained on; empty for label-free ones."""
+        if self.output == PHYSICS:
+            return ""
+        cards, names = load_cards(self.weights), self._names()
+        return ", ".join(
+            dict.fromkeys(c.labels for n, c in cards.items() if n in names and c.labels)
+        )
+
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
-        return _without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
+        return without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
 
     def student_folder(self) -> Path | None:
         """The student that predicts the electrons; None if no block reads them, or not from one.
@@ -228,7 +296,7 @@ class ExtractorConfig:
             UnknownNameError: if there is no such way to the electrons.
         """
         names = self._names()
-        readers = _readers_of_electrons().intersection(names)
+        readers = readers_of_electrons().intersection(names)
         if not readers or self.electronic != TAUGHT:
             return None
         folder = find_student(self.weights)
@@ -273,31 +341,8 @@ class ExtractorConfig:
             electrons=level if student is None else load_student(student),
             origins=(origin_of(self.weights, encoders),),
             device=self.device,
+            pool=self.pool,
         )
-
-
-def _readers_of_electrons() -> set[str]:
-    """Names of the blocks that read numbers of the electrons."""
-    return {block.name for block in known_blocks() if block.group == layout.ELECTRONIC}
-
-
-def _without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
-    """The blocks in use: where the electrons are off, those that do not read them.
-
-    Raises:
-        InputError: if none is left.
-        UnknownNameError: if there is no such way to the electrons.
-    """
-    if electronic not in ELECTRONIC_WAYS:
-        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
-    readers = _readers_of_electrons() if electronic == OFF else set()
-    kept = tuple(name for name in names if name not in readers)
-    if not kept:
-        raise InputError(
-            f"Got --electronic {OFF} with no block that reads anything else. Name other blocks, or "
-            f"take --electronic exact."
-        )
-    return kept
 
 
 @lru_cache(maxsize=1)

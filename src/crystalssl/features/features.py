@@ -33,10 +33,12 @@ class Origin:
     Attributes:
         weights: name of bundled weights, folder of a run, or ``UNTRAINED``.
         sha256: checksum of the weights of each block, as on its card.
+        labels: property whose labels they were trained on; empty for label-free weights.
     """
 
     weights: str
     sha256: dict[str, str] = field(default_factory=dict)
+    labels: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -246,7 +248,8 @@ def origin_of(weights: str | Path, blocks: Iterable[str]) -> Origin:
 
     cards = {} if weights == UNTRAINED else load_cards(weights)
     checksums = {name: cards[name].sha256 for name in blocks if name in cards}
-    return Origin(weights=str(weights), sha256=checksums)
+    labels = dict.fromkeys(cards[name].labels for name in checksums if cards[name].labels)
+    return Origin(weights=str(weights), sha256=checksums, labels=", ".join(labels))
 
 
 def blocks_behind(features: Features) -> tuple[str, ...]:
@@ -262,9 +265,30 @@ def blocks_behind(features: Features) -> tuple[str, ...]:
     return tuple(known or [block.name for block in list_blocks()])
 
 
+def refuse_labels(features: Features) -> None:
+    """Refuse features of encoders that saw labels: tables would list them as label-free.
+
+    Args:
+        features: what is to be compared as label-free.
+
+    Raises:
+        InputError: if they did.
+    """
+    labels = ", ".join(origin.labels for origin in features.origins if origin.labels)
+    if labels:
+        raise InputError(
+            f"These features come from encoders trained on labels of {labels}; they would be "
+            "compared as label-free ones. Give label-free features first, and these with --also "
+            "NAME=FILE."
+        )
+
+
 def record_origins(origins: Sequence[Origin], path: Path) -> list[dict[str, Any]]:
     """Origins as JSON, for the features file of a path."""
     recorded = [asdict(origin) for origin in origins]
+    for entry in recorded:
+        if not entry["labels"]:  # as files have always been
+            del entry["labels"]
     for entry in recorded:
         folder = Path(entry["weights"])
         if folder.is_dir():
@@ -278,7 +302,12 @@ def read_origins(stored: bytes | list[Any] | None, path: Path) -> tuple[Origin, 
     """What :func:`record_origins` made; none for files made elsewhere or by an older version."""
     try:
         entries = json.loads(stored) if isinstance(stored, bytes) else stored or []
-        origins = [Origin(weights=str(e["weights"]), sha256=dict(e["sha256"])) for e in entries]
+        origins = [
+            Origin(
+                weights=str(e["weights"]), sha256=dict(e["sha256"]), labels=str(e.get("labels", ""))
+            )
+            for e in entries
+        ]
     except (KeyError, TypeError, ValueError, RecursionError):
         return ()
     return tuple(

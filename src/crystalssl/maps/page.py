@@ -22,10 +22,13 @@ from crystalssl.maps.packing import (
     packed_lines,
     packed_structures,
 )
+from crystalssl.report import page as report_page
 from crystalssl.structures.elements import MAX_NUMBER, SYMBOLS
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Folder of the page's template, style sheet and scripts."""
+HEAD = report_page.TEMPLATES
+"""Folder of the head that map and report share."""
 SCRIPTS = ("blocks.js", "scatter.js", "crystal.js", "page.js")
 """Scripts in the order in which the page has them."""
 
@@ -38,7 +41,7 @@ def render_map(shown: CrystalMap, made_from: str = "") -> str:
         made_from: where the features come from, for the line below the title.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader([TEMPLATES, HEAD]), undefined=jinja2.StrictUndefined,
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     blocks, meta = _blocks_and_meta(shown)

@@ -15,6 +15,7 @@ from crystalssl.errors import InputError, Skip
 from crystalssl.files import exclusive
 from crystalssl.pipeline.outputs import check_file, check_folder, forget_skipped, report_skipped
 from crystalssl.pipeline.progress import SILENT, Progress, counted
+from crystalssl.pipeline.site_extraction import extract_sites
 from crystalssl.pipeline.structures import MANY, load_canonical
 from crystalssl.processes import limited_threads, usable_cores
 
@@ -33,7 +34,7 @@ class Extracted:
 
     Attributes:
         path: the file.
-        rows: crystals with features.
+        rows: crystals with features, or sites.
         width: features of each.
     """
 
@@ -53,6 +54,7 @@ def extract(
     strict: bool = False,
     symprec: float = 0.01,
     electronic: str = "taught",
+    pool: str | None = None,
     device: str | None = None,
     threads: int | None = None,
     progress: Progress = SILENT,
@@ -71,6 +73,8 @@ def extract(
         electronic: where numbers of the electrons come from: predicted by the student of the
             weights (taught), computed (exact), computed with spin (full); or off, without the
             block that reads them.
+        pool: in place of the features of the blocks, states of sites pooled (``mean``,
+            ``by-element`` or ``cumulants``).
         device: where to compute; a CUDA GPU if there is one by default.
         threads: threads to use; all cores by default.
         progress: told what is done.
@@ -88,13 +92,15 @@ def extract(
     if out is not None:
         done = extract_to(
             structures, out, weights=weights, block=block, output=output, dtype=dtype,
-            strict=strict, symprec=symprec, electronic=electronic, device=device, threads=threads,
-            progress=progress,
+            strict=strict, symprec=symprec, electronic=electronic, pool=pool, device=device,
+            threads=threads, progress=progress,
         )  # fmt: skip
         return load_features(done.path)
     config = ExtractorConfig.of(
-        weights, block, output=output, symprec=symprec, device=device, electronic=electronic
-    )
+        weights, block, output=output, symprec=symprec, device=device, electronic=electronic,
+        pool=pool,
+    )  # fmt: skip
+    _say_unmixed(config, progress)
     with limited_threads(threads):
         return _in_memory(structures, config, None, strict, progress)
 
@@ -110,6 +116,8 @@ def extract_to(
     strict: bool = False,
     symprec: float = 0.01,
     electronic: str = "taught",
+    level: str = "crystal",
+    pool: str | None = None,
     device: str | None = None,
     threads: int | None = None,
     progress: Progress = SILENT,
@@ -128,27 +136,40 @@ def extract_to(
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
         electronic: where numbers of the electrons come from.
+        level: a row a ``crystal``, or a row a ``site``.
+        pool: how states of sites are pooled, in place of the features of the blocks.
         device: where to compute.
         threads: threads to use.
         progress: told what is done.
 
     Raises:
         InputError: as :func:`extract`.
-        UnknownNameError: as :func:`extract`.
+        UnknownNameError: as :func:`extract`, or if there is no such level.
     """
+    from crystalssl.features.block_choice import SITE
     from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.precision import check_dtype
     from crystalssl.features.store import save_features
 
-    path = check_file(out, [".parquet", ".npy"])
+    of_sites = level == SITE
+    path = check_file(out, [".parquet"] if of_sites else [".parquet", ".npy"])
     check_dtype(dtype)
     config = ExtractorConfig.of(
-        weights, block, output=output, symprec=symprec, device=device, electronic=electronic
-    )
-    _say_unmixed(config, progress)
+        weights, block, output=output, symprec=symprec, device=device, electronic=electronic,
+        level=level, pool=pool,
+    )  # fmt: skip
+    if of_sites and dtype != "float32":
+        raise InputError(f"Got --dtype {dtype}, expected float32: sites are not compressed.")
+    if not of_sites and pool is None:
+        _say_unmixed(config, progress)
     with exclusive(path), limited_threads(threads):
         forget_skipped(path)
         table = _large_table(structures)
+        if of_sites:
+            sites, channels = extract_sites(
+                structures, path, config, table=table, strict=strict, progress=progress
+            )
+            return Extracted(path=path, rows=sites, width=channels)
         if table is not None:
             workers = threads or usable_cores()
             done = _stream(table, path, config, dtype, strict, workers, progress)
@@ -161,11 +182,13 @@ def extract_to(
 
 
 def _say_unmixed(config: ExtractorConfig, progress: Progress) -> None:
-    """Say where a bottleneck is left unused."""
+    """Say where a bottleneck is left unused, and whose labels the encoders saw."""
     from crystalssl.features.bottleneck import unused_bottleneck
 
     if note := unused_bottleneck(config.weights, config.output, config.blocks):
         progress.note(note)
+    if labels := config.labels():
+        progress.note(f"These encoders were trained on labels of {labels}: features know them")
 
 
 def _in_memory(

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalssl.files import atomic
+from crystalssl.pipeline.progress import Progress, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+TABLES = [".parquet", ".csv"]
+"""Endings of tables of results."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A table of results.
+
+    Attributes:
+        title: what it lists, in words.
+        table: its rows.
+        summary: counts and shares by name.
+    """
+
+    title: str
+    table: pa.Table
+    summary: dict[str, float]
+
+
+def finished(listed: Listed, path: Path | None, progress: Progress) -> Listed:
+    """Results, written to a table where one is asked for."""
+    if path is not None:
+        write_table(listed.table, path)
+        progress.note(f"{counted(len(listed.table), 'row')}: {path}")
+    return listed
 
 
 def write_table(table: pa.Table, path: Path) -> None:

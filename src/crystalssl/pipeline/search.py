@@ -6,12 +6,12 @@ their features: default weights, unless the other side says which ones it comes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystalssl.errors import InputError
-from crystalssl.pipeline.listing import write_table
+from crystalssl.pipeline.listing import TABLES, Listed, finished
 from crystalssl.pipeline.outputs import check_file
 from crystalssl.pipeline.progress import SILENT, Progress, counted
 from crystalssl.processes import limited_threads
@@ -19,28 +19,16 @@ from crystalssl.processes import limited_threads
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from crystalssl.search.duplicates import Duplicates
     from crystalssl.search.index import CrystalIndex
+    from crystalssl.search.novelty import Novelty
     from crystalssl.search.points import Source
 
 THRESHOLD = 0.05
 """Largest distance of near-duplicates; what lies within it: docs/search.md."""
-TABLES = [".parquet", ".csv"]
-"""Endings of tables of results."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
-    """A table of results.
-
-    Attributes:
-        title: what it lists, in words.
-        table: its rows.
-        summary: counts and shares by name.
-    """
-
-    title: str
-    table: pa.Table
-    summary: dict[str, float]
+Result = TypeVar("Result", "Duplicates", "Novelty")
 
 
 def neighbors(
@@ -95,7 +83,7 @@ def neighbors(
         table = _neighbour_table(index, asked, k, rows)
         table = _described(table, structures)
         table = _viewed(table, asked, views or among, views is not None, progress)
-    return _finished(
+    return finished(
         Listed(
             title=f"Nearest of {len(index):,} crystals ({index.axes.kind})",
             table=table,
@@ -135,27 +123,22 @@ def duplicates(
     import pyarrow as pa
 
     from crystalssl.search.duplicates import find_duplicates
-    from crystalssl.search.points import fit_axes_of
 
     path = None if out is None else check_file(out, TABLES)
-    _check_threshold(threshold)
-    with limited_threads(threads):
-        one = source_of(first, weights, progress)
-        two = None if second is None else source_of(second, weights, progress)
-        axes = fit_axes_of(one, standardise)
-        with progress.step("Comparing crystals") as advance:
-            found = find_duplicates(one, two, threshold=threshold, axes=axes, watch=advance)
-    _note_skipped(len(found.skipped), progress)
-    columns = {"first": found.first.tolist(), "second": found.second.tolist()}
-    table = pa.table({**columns, "distance": pa.array(found.distances, pa.float64())})
-    rows, others = found.rows
-    sizes = f"{rows:,} crystals" if two is None else f"{rows:,} and {others:,} crystals"
-    return _finished(
+    pairs = _compared(
+        find_duplicates, first, second, threshold=threshold, standardise=standardise,
+        weights=weights, threads=threads, progress=progress,
+    )  # fmt: skip
+    columns = {"first": pairs.first.tolist(), "second": pairs.second.tolist()}
+    table = pa.table({**columns, "distance": pa.array(pairs.distances, pa.float64())})
+    rows, others = pairs.rows
+    sizes = f"{rows:,} crystals" if second is None else f"{rows:,} and {others:,} crystals"
+    return finished(
         Listed(
-            title=f"{counted(len(found), 'pair')} of near-duplicates (distance at most "
+            title=f"{counted(len(pairs), 'pair')} of near-duplicates (distance at most "
             f"{threshold:g}) among {sizes}",
             table=table,
-            summary={"pairs": len(found), "second": len(set(columns["second"]))},
+            summary={"pairs": len(pairs), "second": len(set(columns["second"]))},
         ),
         path,
         progress,
@@ -191,36 +174,62 @@ def novelty(
     import pyarrow as pa
 
     from crystalssl.search.novelty import find_novel
-    from crystalssl.search.points import fit_axes_of
 
     path = None if out is None else check_file(out, TABLES)
-    _check_threshold(threshold)
-    with limited_threads(threads):
-        made = source_of(generated, weights, progress)
-        known = source_of(against, weights, progress)
-        axes = fit_axes_of(known, standardise)
-        with progress.step("Comparing crystals") as advance:
-            found = find_novel(made, known, threshold=threshold, axes=axes, watch=advance)
-    _note_skipped(len(found.skipped), progress)
-    both = found.unique & found.novel
-    shares = {
-        "unique": float(found.unique.mean()) if len(found) else 0.0,
-        "novel": float(found.novel.mean()) if len(found) else 0.0,
-        "unique and novel": float(both.mean()) if len(found) else 0.0,
+    compared = _compared(
+        find_novel, against, generated, threshold=threshold, standardise=standardise,
+        weights=weights, threads=threads, progress=progress,
+    )  # fmt: skip
+    masks = {
+        "unique": compared.unique,
+        "novel": compared.novel,
+        "unique and novel": compared.unique & compared.novel,
     }
+    shares = {name: float(mask.mean()) if len(mask) else 0.0 for name, mask in masks.items()}
     table = pa.table(
         {
-            "immutable_id": found.ids.tolist(),
-            "unique": found.unique,
-            "novel": found.novel,
-            "repeats": found.repeats.tolist(),
-            "nearest": found.nearest.tolist(),
-            "distance": found.distances,
+            "immutable_id": compared.ids.tolist(),
+            "unique": compared.unique,
+            "novel": compared.novel,
+            "repeats": compared.repeats.tolist(),
+            "nearest": compared.nearest.tolist(),
+            "distance": compared.distances,
         }
     )
     words = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
-    title = f"{counted(len(found), 'generated crystal')}: {words} (distance above {threshold:g})"
-    return _finished(Listed(title=title, table=table, summary=shares), path, progress)
+    title = f"{counted(len(compared), 'generated crystal')}: {words} (distance above {threshold:g})"
+    return finished(Listed(title=title, table=table, summary=shares), path, progress)
+
+
+def _compared(
+    search: Callable[..., Result],
+    first: str | Path,
+    second: str | Path | None,
+    *,
+    threshold: float,
+    standardise: str,
+    weights: str | Path,
+    threads: int | None,
+    progress: Progress,
+) -> Result:
+    """What a search finds between two tables, on axes fitted on the first."""
+    from crystalssl.search.points import fit_axes_of
+
+    if not 0 <= threshold < 1:
+        raise InputError(
+            f"Got a threshold of {threshold:g}, expected 0 to below 1: two crystals at random are "
+            "about 1.4 apart."
+        )
+    with limited_threads(threads):
+        one = source_of(first, weights, progress)
+        two = None if second is None else source_of(second, weights, progress)
+        axes = fit_axes_of(one, standardise)
+        with progress.step("Comparing crystals") as advance:
+            result = search(one, two, threshold=threshold, axes=axes, watch=advance)
+    if result.skipped:
+        what = counted(len(result.skipped), "crystal")
+        progress.note(f"Left out {what} whose features are not finite", warning=True)
+    return result
 
 
 def source_of(named: Any, weights: str | Path, progress: Progress) -> Source:
@@ -241,27 +250,6 @@ def source_of(named: Any, weights: str | Path, progress: Progress) -> Source:
         if not Path(named).exists():
             raise InputError(f"Found no file {named}. Give features or structures.")
     return extract(named, weights=weights, progress=progress)
-
-
-def _finished(listed: Listed, path: Path | None, progress: Progress) -> Listed:
-    if path is not None:
-        write_table(listed.table, path)
-        progress.note(f"{counted(len(listed.table), 'row')}: {path}")
-    return listed
-
-
-def _check_threshold(threshold: float) -> None:
-    if not 0 <= threshold < 1:
-        raise InputError(
-            f"Got a threshold of {threshold:g}, expected 0 to below 1: two crystals at random are "
-            "about 1.4 apart."
-        )
-
-
-def _note_skipped(count: int, progress: Progress) -> None:
-    if count:
-        what = counted(count, "crystal")
-        progress.note(f"Left out {what} whose features are not finite", warning=True)
 
 
 def _query(query: str | Path, index: CrystalIndex) -> Any:

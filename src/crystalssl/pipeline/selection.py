@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.pipeline.listing import write_table
+from crystalssl.pipeline.listing import TABLES, Listed, finished
 from crystalssl.pipeline.outputs import check_file
 from crystalssl.pipeline.progress import SILENT, Progress, counted
-from crystalssl.pipeline.search import TABLES, Listed, source_of
+from crystalssl.pipeline.search import source_of
 from crystalssl.processes import limited_threads
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def select(
     import pyarrow as pa
 
     from crystalssl.search.points import read_points
-    from crystalssl.search.selection import candidates, choose, principal
+    from crystalssl.search.selection import candidates, check_count, choose, principal
 
     path = None if out is None else check_file(out, TABLES)
     method = method or ("coverage" if model is None else "both")
@@ -68,15 +68,16 @@ def select(
     if method != "coverage" and model is None:
         raise InputError(f"Method {method!r} needs a property model: give --model (see fit).")
     with limited_threads(threads):
-        points = read_points(source_of(structures, weights, progress), "standardise")
+        points = read_points(source_of(structures, weights, progress))
         known = set() if labelled is None else read_ids(Path(labelled))
         rows = candidates(points.ids)
         has_label = np.array([str(name) in known for name in points.ids[rows].tolist()], bool)
-        importance = None
+        importance, measure = None, ""
         if model is not None and method != "coverage":
-            importance = _uncertainty(structures, model, points.ids[rows], progress)
+            measure, importance = _uncertainty(structures, model, points.ids[rows], progress)
         with progress.step("Choosing crystals") as advance:
             if method == "uncertainty" and importance is not None:
+                check_count(count, int((~has_label).sum()))
                 order = np.lexsort((points.ids[rows], -np.where(has_label, -np.inf, importance)))
                 picked, explained = order[:count], None
             else:
@@ -93,14 +94,12 @@ def select(
     if explained is not None:
         columns["explained"] = explained
     if importance is not None:
-        columns["interval_width"] = importance[picked]
+        columns[measure] = importance[picked]
     table = pa.table(columns)
-    if path is not None:
-        write_table(table, path)
-        progress.note(f"{counted(len(table), 'row')}: {path}")
     chosen = counted(len(picked), "crystal")
     title = f"{chosen} of {len(points.ids):,} to label first ({method})"
-    return Listed(title=title, table=table, summary={"labelled": float(has_label.sum())})
+    summary = {"labelled": float(has_label.sum())}
+    return finished(Listed(title=title, table=table, summary=summary), path, progress)
 
 
 def read_ids(path: Path) -> set[str]:
@@ -119,7 +118,11 @@ def read_ids(path: Path) -> set[str]:
         raise InputError(f"Found no file {path}. Give the ids that have labels already.")
     try:
         if path.suffix == ".txt":
-            return {line.strip() for line in path.read_text().splitlines() if line.strip()}
+            return {
+                line.strip()
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if line.strip()
+            }
         if path.suffix == ".parquet":
             names = pq.read_schema(path).names
         else:
@@ -141,28 +144,48 @@ def read_ids(path: Path) -> set[str]:
 
 
 def _uncertainty(
-    structures: Any, model: str | Path, ids: npt.NDArray[np.str_], progress: Progress
-) -> npt.NDArray[np.float64]:
-    """(n,) width of the prediction interval of each crystal; the mean where there is none.
+    structures: Any, folder: str | Path, ids: npt.NDArray[np.str_], progress: Progress
+) -> tuple[str, npt.NDArray[np.float64]]:
+    """How uncertain a model is of each crystal, and what that is called.
+
+    Args:
+        structures: structures, which the model makes its own features of.
+        folder: property model.
+        ids: (n,) crystals.
+        progress: told what is done.
+
+    Returns:
+        Name, and (n,) widths of prediction intervals, or Gini impurities of the probabilities of
+        classes; their mean where the model cannot predict.
 
     Raises:
-        InputError: if the model cannot be used, or predicts none of these crystals.
+        InputError: if features were given, the model cannot be used, or predicts none of these.
     """
-    import importlib
-
     import numpy as np
 
-    try:
-        properties = importlib.import_module("crystalssl.properties")
-    except ImportError as error:
-        raise InputError("This version has no property models; use --method coverage.") from error
+    from crystalssl.features.features import ID, Features
+    from crystalssl.properties.property_model import PropertyModel
+    from crystalssl.search.queries import is_features
+
+    is_path = isinstance(structures, str | Path)
+    if isinstance(structures, Features) or (is_path and is_features(structures)):
+        raise InputError(
+            f"Got features with the model {folder}, expected structures: a model makes features "
+            "of its own. Give the structures, or leave --model out."
+        )
+    model = PropertyModel.load(folder)
     with progress.step("Predicting"):
-        table = properties.PropertyModel.load(Path(model)).predict(structures)
-    lower = next(name for name in table.column_names if name.endswith("_lower"))
-    upper = lower.removesuffix("_lower") + "_upper"
-    widths = np.asarray(table[upper]) - np.asarray(table[lower])
-    by_id = dict(zip(table["immutable_id"].to_pylist(), widths.tolist(), strict=True))
-    values = np.array([by_id.get(name, np.nan) for name in ids.tolist()])
-    if not np.isfinite(values).any():
-        raise InputError(f"The model {model} predicts none of these crystals.")
-    return np.where(np.isfinite(values), values, np.nanmean(values))
+        table = model.predict(structures)
+    target = model.card.target
+    if model.card.task == "classification":
+        names = [n for n in table.column_names if n.startswith(f"{target}_probability_")]
+        chances = np.stack([np.asarray(table[name]) for name in names])  # (class, n)
+        name, values = "gini_impurity", 1 - (chances**2).sum(axis=0)
+    else:
+        name = "interval_width"
+        values = np.asarray(table[f"{target}_upper"]) - np.asarray(table[f"{target}_lower"])
+    by_id = dict(zip(table[ID].to_pylist(), values.tolist(), strict=True))
+    known = np.array([by_id.get(row, np.nan) for row in ids.tolist()])
+    if not np.isfinite(known).any():
+        raise InputError(f"The model {folder} predicts none of these crystals.")
+    return name, np.where(np.isfinite(known), known, np.nanmean(known))

@@ -76,7 +76,8 @@ def teach_student(
     """
     import numpy as np
 
-    from crystalssl.features.extractor import OFF, ExtractorConfig
+    from crystalssl.features.block_choice import OFF
+    from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.student import STUDENT
     from crystalssl.features.student_training import teach_and_save
 

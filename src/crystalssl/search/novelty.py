@@ -58,8 +58,8 @@ class Novelty:
 
 
 def find_novel(
-    generated: Source,
     reference: Source,
+    generated: Source,
     *,
     threshold: float,
     axes: Axes,
@@ -68,8 +68,8 @@ def find_novel(
     """Compare generated crystals with one another and with known ones.
 
     Args:
-        generated: features, or their file; their coordinates stay in memory.
         reference: features of the known crystals, or their file, read in batches.
+        generated: features, or their file; their coordinates stay in memory.
         threshold: largest distance of near-duplicates.
         axes: how features become coordinates.
         watch: told how far it is.
