@@ -1,6 +1,7 @@
 # One environment, built once; each target below starts from a fresh clone.
 #   make run     environment, then the main job on the bundled data; ends with table and report
 #   make test    environment with the development extras, then the tests
+#   make docs    environment with Sphinx, then the site
 #   make prove   the same environment, then what takes long: kill points, fuzzing, a clean install
 # Other Python, other versions:  make run PYTHON=python3.12 CONSTRAINTS=
 
@@ -27,7 +28,7 @@ run: $(VENV)/.stamp-run ## everything on the bundled data: pre-train, extract, c
 test: $(VENV)/.stamp-dev ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-prove: $(VENV)/.stamp-dev ## the long proofs, into benchmarks/results/prove-<date>.json
+prove: $(VENV)/.stamp-dev $(VENV)/.stamp-docs ## the long proofs, into benchmarks/results/prove-<date>.json
 	$(BIN)/python scripts/prove.py $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff: rules and format
@@ -48,8 +49,8 @@ bench: $(VENV)/.stamp-dev ## speed of every stage
 bench-results: $(VENV)/.stamp-dev ## every step beside a peer: benchmarks/results
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/measure.py $(ARGS)
 
-docs: $(VENV)/.stamp-dev ## run every code block of README and docs
-	$(BIN)/python -m pytest tests/docs $(ARGS)
+docs: $(VENV)/.stamp-docs ## the site, into docs/_build/html/index.html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q $(ARGS) docs docs/_build/html
 
 format: $(VENV)/.stamp-dev ## bring the code into ruff's format
 	$(BIN)/ruff check --fix .
@@ -67,4 +68,8 @@ $(VENV)/.stamp-run: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/.stamp-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) -e '.[dev]' || { $(HINT); exit 1; }
+	@touch $@ $(VENV)/.stamp-run
+
+$(VENV)/.stamp-docs: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) -e '.[docs]' || { $(HINT); exit 1; }
 	@touch $@ $(VENV)/.stamp-run

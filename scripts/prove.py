@@ -1,10 +1,11 @@
 """The long proofs, one after the other, into a record: what ran, how long, what it found.
 
-    make prove                      all of them
-    make prove ARGS="--only docs"   one; --list names them
+    make prove                      all of them; those that passed on this commit are not run again
+    make prove ARGS="--only docs"   one, or a family such as "fuzzing"; --list names them
 
 Run before a release. `make test` holds a sample of each. The record is written after every proof,
-whole, to benchmarks/results/prove-<date>.json; a proof that fails is in it too.
+whole, to benchmarks/results/prove-<date>.json; a proof that fails is in it too. A command that was
+stopped goes on with the proofs that are left when it is given again on the same day.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,11 +30,38 @@ from crystalssl.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+POINTS = "14"
+"""Points at which each command is killed, evenly spaced from the first to the last."""
+MINUTES = "10"
+"""CPU time of the fuzzing of each reader."""
+READERS = (
+    "ase-db", "cif", "extxyz", "gz", "json", "npy", "parquet", "poscar", "tar", "zip",
+)  # fmt: skip
+GROUPS = ("features", "training", "run", "evaluation")
+"""Commands that are killed, as ``tests.faults`` groups them."""
+
+
+def _module(name: str, *options: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"tests.{name}", *options)
+
+
 PROOFS: Mapping[str, tuple[str, ...]] = {
-    "kill points": (sys.executable, "-m", "tests.faults"),
-    "fuzzing": (sys.executable, "-m", "tests.fuzz"),
-    "settings of space groups": (sys.executable, "-m", "tests.structures.test_cif_settings"),
+    **{
+        f"kill points: {group}": _module("faults", "--group", group, "--size", POINTS)
+        for group in GROUPS
+    },
+    **{
+        f"fuzzing: {reader}": _module("fuzz", "--reader", reader, "--minutes", MINUTES)
+        for reader in READERS
+    },
+    "situations of users": (*PYTEST, "tests/cases"),
+    "settings of space groups": _module("structures.test_cif_settings"),
+    "rattled supercells": _module("structures.test_rattled"),
+    "experimental disordered files": _module("structures.test_obelix"),
+    "reading beside pymatgen": (sys.executable, "benchmarks/read_cif.py"),
+    "long tests": (*PYTEST, "-m", "long", "tests"),
     "docs": (*PYTEST, "tests/docs"),
+    "notebooks": (sys.executable, "scripts/run_notebooks.py"),
     "end to end": (*PYTEST, "tests/test_end_to_end.py", "tests/test_seventh_block.py"),
     "clean install": (sys.executable, "scripts/prove_install.py"),
 }
@@ -46,6 +75,7 @@ class Proof:
 
     Attributes:
         name: its name.
+        commit: what was checked out, ``-dirty`` with changes that are not committed.
         command: what was run, the interpreter as ``python``.
         passed: whether it ended with 0.
         seconds: wall time.
@@ -55,6 +85,7 @@ class Proof:
     """
 
     name: str
+    commit: str
     command: str
     passed: bool
     seconds: float
@@ -65,25 +96,30 @@ class Proof:
 
 def run(name: str, command: Sequence[str]) -> Proof:
     """Run a command in the root of the repository."""
-    before, start = _children(), time.perf_counter()
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    commit, before, start = _commit(), _children(), time.perf_counter()
+    path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+    ) as process:  # fmt: skip
+        lines = []
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            print(f"  {lines[-1]}", flush=True)
+        code = process.wait()
+        errors.seek(0)
+        lines += errors.read().splitlines() if code else []
     seconds, after = time.perf_counter() - start, _children()
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    lines = [line for line in lines if line.strip()]
     last = lines[-1] if lines else ""
     try:
         figures = json.loads(last)
     except ValueError:
         figures = None
-    passed = done.returncode == 0
+    passed = code == 0
     return Proof(
         name=name,
+        commit=commit,
         command=" ".join(["python" if word == sys.executable else word for word in command]),
         passed=passed,
         seconds=round(seconds, 3),
@@ -98,7 +134,6 @@ def record(proofs: Iterable[Proof], path: Path) -> Path:
     listed = [asdict(proof) for proof in proofs]
     content = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "commit": _commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
@@ -106,6 +141,19 @@ def record(proofs: Iterable[Proof], path: Path) -> Path:
         "proofs": listed,
     }
     return write_json(content, path)
+
+
+def stored(path: Path) -> dict[str, Proof]:
+    """The proofs of a record by name; none where there is no record."""
+    if not path.is_file():
+        return {}
+    listed = json.loads(path.read_text(encoding="utf-8"))["proofs"]
+    return {proof["name"]: Proof(**proof) for proof in listed}
+
+
+def chosen(named: Sequence[str] | None) -> list[str]:
+    """Names of proofs; a name before a colon stands for all that begin with it."""
+    return [n for n in PROOFS if not named or n in named or n.partition(":")[0] in named]
 
 
 def _children() -> float:
@@ -132,24 +180,36 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the chosen proofs; 1 if one of them fails."""
     today = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=[*PROOFS], help="may be given again")
+    families = dict.fromkeys(name.partition(":")[0] for name in PROOFS)
+    names = list(dict.fromkeys([*families, *PROOFS]))
+    parser.add_argument("--only", action="append", choices=names, help="may be given again")
+    parser.add_argument("--again", action="store_true", help="also those that passed before")
     parser.add_argument("--list", action="store_true", help="name the proofs and stop")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "benchmarks" / "results" / f"prove-{today}.json"
     )
     options = parser.parse_args(words)
     if options.list:
-        print("\n".join(f"{name:15} {' '.join(command)}" for name, command in PROOFS.items()))
+        print("\n".join(f"{name:30} {' '.join(command)}" for name, command in PROOFS.items()))
         return 0
-    proofs: list[Proof] = []
-    for name in options.only or PROOFS:
-        proof = run(name, PROOFS[name])
-        proofs.append(proof)
-        record(proofs, options.out)
-        print(f"{name:15} {'passed' if proof.passed else 'FAILED'} {proof.seconds:7.0f} s")
-        print(proof.summary)
+    proofs = stored(options.out)
+    for name in chosen(options.only):
+        before = proofs.get(name)
+        if (
+            before is not None
+            and before.passed
+            and before.commit == _commit()
+            and not options.again
+        ):
+            print(f"{name:30} passed before")
+            continue
+        proofs[name] = proof = run(name, PROOFS[name])
+        record([proofs[name] for name in PROOFS if name in proofs], options.out)
+        print(f"{name:30} {'passed' if proof.passed else 'FAILED'} {proof.seconds:7.0f} s")
+        if not proof.passed:
+            print(proof.summary, flush=True)
     print(options.out)
-    return 0 if all(proof.passed for proof in proofs) else 1
+    return 0 if all(proof.passed for proof in proofs.values()) else 1
 
 
 if __name__ == "__main__":

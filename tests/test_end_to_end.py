@@ -18,6 +18,11 @@ from crystalssl.features.store import load_features
 from crystalssl.structures.table import read_table, write_table
 
 COUNT = 64
+LITTLE = (
+    "--pretrain", "--epochs", 1,
+    "--set", "bottleneck.least_steps=20", "--set", "student.least_steps=20",
+)  # fmt: skip
+"""Options of training as short as it gets."""
 
 
 def crystalssl(*words: object) -> str:
@@ -40,7 +45,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder and screen of a run."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    return out, crystalssl("run", table, "--pretrain", "--epochs", 1, "--out", out)
+    return out, crystalssl("run", table, *LITTLE, "--out", out)
 
 
 def test_a_run_leaves_features_of_every_crystal_in_input_order(
@@ -100,7 +105,7 @@ def test_the_same_command_again_redoes_nothing(table: Path, finished: tuple[Path
     out, _ = finished
     weights = sorted(out.glob("blocks/*/weights.safetensors"))
     before = [path.stat().st_mtime_ns for path in weights]
-    screen = crystalssl("run", table, "--pretrain", "--epochs", 1, "--out", out)
+    screen = crystalssl("run", table, *LITTLE, "--out", out)
     assert screen.count("trained before") == len(list_blocks())
     assert [path.stat().st_mtime_ns for path in weights] == before
 
@@ -135,6 +140,6 @@ def test_a_lost_block_alone_is_trained_again(table: Path, finished: tuple[Path, 
     weights = out / "blocks" / block.name / "weights.safetensors"
     before = weights.read_bytes()
     weights.unlink()
-    screen = crystalssl("run", table, "--pretrain", "--epochs", 1, "--out", out)
+    screen = crystalssl("run", table, *LITTLE, "--out", out)
     assert screen.count("trained before") == len(list_blocks()) - 1
     assert weights.read_bytes() == before

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.commands import COMMANDS
+from tests.fuzz.seeds import ENDINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,7 +35,36 @@ def test_a_proof_that_fails_is_recorded_with_its_last_words(
     stored = json.loads(path.read_text(encoding="utf-8"))
     assert not stored["passed"]
     assert [proof["summary"] for proof in stored["proofs"]] == ["12 passed", "case 7 is wrong"]
-    assert stored["versions"]["numpy"] and stored["commit"] is not None
+    assert stored["versions"]["numpy"] and stored["proofs"][0]["commit"] is not None
+
+
+def test_a_record_is_gone_on_with_and_proofs_that_passed_on_this_commit_are_not_run_again(
+    script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prove.json"
+    script["PROOFS"].clear()
+    script["PROOFS"].update(
+        {
+            "a: 1": (sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'a').write('x')"),
+            "a: 2": (sys.executable, "-c", "raise SystemExit('wrong')"),
+            "b": (sys.executable, "-c", "print('{\"n\": 1}')"),
+        }
+    )
+    assert script["main"](["--only", "a", "--out", str(path)]) == 1
+    assert script["main"](["--out", str(path)]) == 1
+    assert (tmp_path / "ran").read_text() == "x"
+    assert "passed before" in capsys.readouterr().out
+    kept = script["stored"](path)
+    assert list(kept) == ["a: 1", "a: 2", "b"] and kept["b"].figures == {"n": 1}
+    script["main"](["--only", "a: 1", "--again", "--out", str(path)])
+    assert (tmp_path / "ran").read_text() == "xx"
+
+
+def test_all_readers_are_fuzzed_and_all_commands_killed(script: dict[str, Any]) -> None:
+    proofs = " ".join(script["PROOFS"])
+    assert set(script["READERS"]) == set(ENDINGS)
+    assert set(script["GROUPS"]) == {command.group for command in COMMANDS}
+    assert all(f"fuzzing: {reader}" in proofs for reader in ENDINGS)
 
 
 def test_every_proof_names_files_that_are_there(script: dict[str, Any]) -> None:

@@ -88,8 +88,10 @@ def crystals_of(cells: Sequence[Cell]) -> Crystals:
     """Crystals from (lattice, frac_coords, species); a species is Z or {Z: occupancy}."""
     counts = [len(np.atleast_2d(frac)) for _, frac, _ in cells]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    numbers = np.zeros((offsets[-1], SLOTS), np.int16)
-    occupancy = np.zeros((offsets[-1], SLOTS), np.float32)
+    mixed = (len(kind) for *_, species in cells for kind in species if isinstance(kind, dict))
+    slots = max([SLOTS, *mixed])
+    numbers = np.zeros((offsets[-1], slots), np.int16)
+    occupancy = np.zeros((offsets[-1], slots), np.float32)
     site = 0
     for _, _, species in cells:
         for kind in species:
@@ -105,6 +107,17 @@ def crystals_of(cells: Sequence[Cell]) -> Crystals:
         numbers=numbers,
         occupancy=occupancy,
     )
+
+
+def large_crystals(count: int = 1, sites: int = 130) -> Crystals:
+    """Crystals of carbon without symmetry, of more sites than those of training have."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(6)] * 3), -1).reshape(-1, 3) / 6
+    cells: list[Cell] = []
+    for _ in range(count):
+        frac = rng.permutation(grid)[:sites] + rng.random((sites, 3)) * 0.02
+        cells.append((np.eye(3) * 18, frac, [6] * sites))
+    return crystals_of(cells)
 
 
 def reference_crystals() -> Crystals:

@@ -6,7 +6,7 @@ Structures in, 2,048 numbers per crystal out. Names are resolved on first use, s
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LAZY = {
     "Block": "crystalssl.blocks.contract",

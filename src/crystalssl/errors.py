@@ -28,6 +28,10 @@ class MissingExtraError(CrystalSSLError):
     """A feature whose optional package is not installed."""
 
 
+class NetworkError(CrystalSSLError):
+    """A server that cannot be reached, refuses, or sends no whole answer."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skip:
     """One structure left out, with a true reason.
@@ -109,6 +113,23 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
         f"{purpose} needs the package {package!r}, which is not installed. "
         f"Install it with: pip install 'crystalssl[{extra}]'"
     )
+
+
+def require(module: str, extra: str, purpose: str) -> None:
+    """Make sure, before any work, that an optional package is installed; it is not imported.
+
+    Args:
+        module: name by which it is imported.
+        extra: extra of this package that brings it.
+        purpose: what needs it, for the message.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise missing_extra(module.replace("_", "-"), extra, purpose)
 
 
 def worker_died() -> CrystalSSLError:

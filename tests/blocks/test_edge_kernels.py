@@ -54,6 +54,7 @@ def random_edges(sites: int, edges: int, longest: float) -> Edges:
         target=numbers(sites, edges),
         image=numbers(3, edges, 3) - 1,
         distance=torch.rand(edges, generator=generator) * longest,
+        arrow=torch.randn(edges, 3, generator=generator),
     )
 
 
@@ -98,6 +99,7 @@ def test_sites_without_edges_and_edges_beyond_the_table_are_read_as_in_torch(blo
         source=edges.source[kept],
         target=edges.target[kept],
         image=edges.image[kept] * 3,
+        arrow=edges.arrow[kept],
         distance=edges.distance[kept] * torch.linspace(0.01, 30, int(kept.sum())),
     )
     batch = replace(batch, edges=fewer)

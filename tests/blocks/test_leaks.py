@@ -115,9 +115,10 @@ def test_the_displacement_answer_turns_with_the_crystal(corpus):
     edges = moved_graph(*shaken)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=seeded()))[0]
     turned = shaken._replace(lattice=shaken.lattice @ turn)
-    tokens, vectors = model._states(shaken, edges, moved)
-    tokens_turned, vectors_turned = model._states(turned, edges, moved)
+    tokens, vectors, numbers = model._states(shaken, edges, moved)
+    tokens_turned, vectors_turned, numbers_turned = model._states(turned, edges, moved)
     assert torch.allclose(tokens, tokens_turned, atol=1e-3)
+    assert torch.allclose(numbers, numbers_turned, atol=1e-3)
     expected = torch.einsum("siv,ij->sjv", vectors, turn)
     assert torch.allclose(expected, vectors_turned, atol=1e-3)
 
@@ -186,7 +187,7 @@ def test_far_distances_are_told_from_states_and_cell_alone(corpus):
     geometry = model._geometry(batch)
     shaken, moved, _ = model.corrupt(geometry, seeded())
     edges = moved_graph(*shaken)
-    tokens, _ = model._states(shaken, edges, moved)
+    tokens = model._states(shaken, edges, moved).tokens
     nudge = 1e-4 * torch.randn(geometry.frac.shape, generator=seeded())
     nudged = geometry._replace(frac=geometry.frac + nudge)
     with answers_of(model.distance) as said:

@@ -15,8 +15,14 @@ from typer.testing import CliRunner
 from crystalssl.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    *sorted({*DOCS.glob("*.md"), *DOCS.glob("howto/*.md")}),
+]
 MARKED = re.compile(r"<!-- run -->\n```python\n(.*?)```", re.DOTALL)
+PYTHON = re.compile(r"(?:<!-- (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
 QUOTED = re.compile(r"<!-- from (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(?:#[^)]*)?\)")
@@ -58,6 +64,17 @@ def test_a_command_in_the_docs_exists_with_its_options(line: str) -> None:
     for word in words:
         if word.startswith("--"):
             assert word in result.output, f"{line}: no option {word}"
+
+
+def test_every_python_block_is_run_quoted_or_a_fragment_of_one_that_is() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        run = "\n".join(code for mark, code in PYTHON.findall(text) if mark in ("run", "job"))
+        for mark, code in PYTHON.findall(text):
+            if mark in ("run", "job") or mark.startswith("from "):
+                continue
+            new = [line for line in code.splitlines() if line.strip() not in run]
+            assert len(new) <= 3, f"{page.name}: mark this block with <!-- run -->:\n{code}"
 
 
 def test_quoted_lines_are_the_real_ones() -> None:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow.csv as pacsv
 import pytest
+from reader import COUNT, NEW, make_job
 from typer.testing import CliRunner
 
 from crystalssl.cli import app
-from crystalssl.datasets.bundled import load_bundled
 from crystalssl.features.store import load_features
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 JOB = re.compile(r"<!-- job -->\n```bash\n(.*?)```", re.DOTALL)
-LABEL = "formation_energy_per_atom"
-COUNT, NEW = 26, 3
 
 
 def crystalssl(*words: object) -> str:
@@ -32,35 +27,7 @@ def crystalssl(*words: object) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of CIFs, another of new ones, and what was measured of the first."""
-    folder = tmp_path_factory.mktemp("job")
-    crystals = load_bundled()
-    known = np.isfinite(crystals.column(LABEL).astype(float)) & (crystals.site_counts <= 6)
-    rows = np.flatnonzero(known)[:: known.sum() // (COUNT + NEW)][: COUNT + NEW]
-    lines = ["name,band_gap"]
-    for number, row in enumerate(rows.tolist()):
-        crystal, where = crystals[row], "new_cifs" if number >= COUNT else "my_cifs"
-        (folder / where).mkdir(exist_ok=True)
-        (folder / where / f"{crystal.id}.cif").write_text(crystal.to_pymatgen().to(fmt="cif"))
-        if number < COUNT:
-            lines.append(f"{crystal.id}.cif,{float(crystal.columns[LABEL])}")
-    lines.append("strange,1.0")
-    (folder / "measured.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.fixture
-def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One candidate and one repeat: the same files in a fraction of the time."""
-    from crystalssl.properties import candidates
-
-    whole = candidates.build_plan
-
-    def build(*words: Any, **options: Any) -> candidates.Plan:
-        plan = whole(*words, **options)
-        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
-
-    monkeypatch.setattr(candidates, "build_plan", build)
+    return make_job(tmp_path_factory.mktemp("job"))
 
 
 @pytest.mark.usefixtures("few_candidates")

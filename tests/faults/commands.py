@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from crystalssl.structures.crystals import Crystals
 
 WEIGHTS = "tiny"
+LABELLED = 60
+"""Crystals with labels."""
 TARGET = "formation_energy_per_atom"
+BRIEF = ("--set", "bottleneck.least_steps=5", "--set", "bottleneck.epochs=1")
+"""Settings of a bottleneck that is trained for a few steps."""
 FEW = ("--fractions", "50", "--repeats", "1", "--heads", "ridge", "--residual", "")
 """Options of the few-shot scenario with one head, one fraction and one repeat."""
 
@@ -30,10 +34,12 @@ class Command:
     Attributes:
         name: what it is called in reports.
         work: called with inputs and folder of results; an exit code other than 0 ends the process.
+        group: commands that are proved in one go.
     """
 
     name: str
     work: Callable[[Path, Path], None]
+    group: str = "features"
 
 
 def program(*words: object) -> None:
@@ -65,10 +71,11 @@ def prepare(inputs: Path) -> None:
         )
     bundled = load_bundled()
     labelled = np.flatnonzero(np.isfinite(bundled.column(TARGET).astype(float)))
-    write_table(bundled.take(labelled[:: len(labelled) // 120]), inputs / "labelled.parquet")
+    write_table(bundled.take(labelled[:: len(labelled) // LABELLED]), inputs / "labelled.parquet")
     _matbench_task(crystals, inputs / "matbench_tiny.json")
     for table in ("table", "labelled"):
         _features(inputs / f"{table}.parquet")
+    fit(inputs, inputs)
 
 
 def _matbench_task(crystals: Crystals, path: Path) -> None:
@@ -145,7 +152,7 @@ def featurize_corpus(inputs: Path, out: Path) -> None:
 
 def run(inputs: Path, out: Path) -> None:
     _few_candidates()
-    words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET)
+    words = ("--block", "1,2", "--epochs", "1", "--threads", "1", "--target", TARGET, *BRIEF)
     program("run", inputs / "labelled.parquet", "--pretrain", "--out", out, *words)
 
 
@@ -180,6 +187,27 @@ def shap_share(inputs: Path, out: Path) -> None:
 
     scenario.build_head = brief  # type: ignore[assignment]
     evaluate("shap-share", "--explained", "5", "--samples", "5")(inputs, out)
+
+
+def fit(inputs: Path, out: Path) -> None:
+    _few_candidates()
+    words = ("-w", WEIGHTS, "--threads", "1", "--target", TARGET)
+    program("fit", inputs / "labelled.parquet", "--out", out / "model", *words)
+
+
+def predict(inputs: Path, out: Path) -> None:
+    model, table = inputs / "model", inputs / "table.parquet"
+    program("predict", model, table, "-o", out / "predictions.parquet", "--threads", "1")
+
+
+def search(name: str, *options: str) -> Callable[[Path, Path], None]:
+    """A command that reads structures and writes one table."""
+
+    def work(inputs: Path, out: Path) -> None:
+        words = ("-w", WEIGHTS, "-o", out / f"{name}.csv", *options)
+        program(name, inputs / "table.parquet", *words)
+
+    return work
 
 
 def make_map(inputs: Path, out: Path) -> None:
@@ -219,19 +247,23 @@ COMMANDS = [
     Command(name="streamed to parquet", work=stream("f.parquet", "float32", ())),
     Command(name="streamed to npy, float16", work=stream("f.npy", "float16", ("lattice",))),
     Command(name="streamed to parquet, int8", work=stream("f.parquet", "int8", ("lattice",))),
-    Command(name="pretrain", work=pretrain()),
-    Command(name="pretrain --stream", work=pretrain("--stream")),
-    Command(name="pretrain --resume, more epochs", work=pretrain_longer),
-    Command(name="bottleneck", work=bottleneck),
+    Command(name="pretrain", group="training", work=pretrain()),
+    Command(name="pretrain --stream", group="training", work=pretrain("--stream")),
+    Command(name="pretrain --resume, more epochs", group="training", work=pretrain_longer),
+    Command(name="bottleneck", group="training", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
-    Command(name="run", work=run),
-    Command(name="run on given weights", work=run_on_given_weights),
+    Command(name="run", group="run", work=run),
+    Command(name="run on given weights", group="run", work=run_on_given_weights),
     Command(name="map", work=make_map),
-    Command(name="evaluate linear-probe", work=evaluate("linear-probe")),
-    Command(name="evaluate ablation", work=evaluate("ablation")),
-    Command(name="evaluate few-shot", work=evaluate("few-shot", *FEW)),
-    Command(name="evaluate shap-share", work=shap_share),
-    Command(name="evaluate matbench", work=matbench),
+    Command(name="fit", group="run", work=fit),
+    Command(name="predict", group="run", work=predict),
+    Command(name="select", work=search("select", "-n", "5")),
+    Command(name="duplicates", work=search("duplicates")),
+    Command(name="evaluate linear-probe", group="evaluation", work=evaluate("linear-probe")),
+    Command(name="evaluate ablation", group="evaluation", work=evaluate("ablation")),
+    Command(name="evaluate few-shot", group="evaluation", work=evaluate("few-shot", *FEW)),
+    Command(name="evaluate shap-share", group="evaluation", work=shap_share),
+    Command(name="evaluate matbench", group="evaluation", work=matbench),
     Command(name="ftcp", work=encode("ftcp", ".npy")),
     Command(name="panel", work=encode("panel", ".npy")),
 ]

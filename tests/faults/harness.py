@@ -7,6 +7,7 @@ all that may differ between two runs.
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import importlib
 import io
@@ -21,6 +22,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,23 @@ def import_all() -> None:
         importlib.import_module(name)
     one = np.zeros((1, 3))
     shortest_distance(np.eye(3)[None], np.array([0, 1]), one, np.ones(1))  # numba, compiled
+    _warm_up(names)
+    gc.collect()
+    gc.freeze()  # else every process copies what is collected
+
+
+def _warm_up(names: Sequence[str]) -> None:
+    """Do once what every process would do again: read sources, tables and fonts."""
+    from crystalssl.datasets.bundled import load_bundled
+    from crystalssl.evaluation import cache, magpie
+    from crystalssl.report.svg import drawing, to_svg
+
+    cache.installed_versions = lru_cache(cache.installed_versions)
+    cache.code_digest(tuple(n for n in names if n.startswith("crystalssl.evaluation")))
+    magpie.magpie_statistics(load_bundled().take([0]), cache.Cache())
+    with drawing(4, 3) as (figure, axes):
+        axes.set_title("fonts")
+        to_svg(figure, "fonts")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from crystalssl.features.bottleneck import (
     BOTTLENECK,
     CARD_FILE,
     WEIGHTS_FILE,
+    Bottleneck,
     BottleneckCard,
     find_output,
     load_bottleneck,
@@ -74,10 +75,25 @@ def test_the_same_seed_gives_the_same_features_and_another_others(views, trained
 def test_a_quarter_of_the_features_is_linear(views, trained):
     bottleneck = trained.bottleneck
     rows = bottleneck.standardise(torch.from_numpy(views[0].matrix[:50])) * 0.1
-    once, twice = bottleneck(rows).detach(), bottleneck(2 * rows).detach()
-    offset = bottleneck(torch.zeros_like(rows)).detach()
+    once, twice = bottleneck.units(rows).detach(), bottleneck.units(2 * rows).detach()
+    offset = bottleneck.units(torch.zeros_like(rows)).detach()
     doubled = torch.isclose(twice - offset, 2 * (once - offset), atol=1e-4).all(0)
     assert doubled[:8].all() and not doubled[8:].any()
+
+
+def test_features_are_bounded_whatever_comes_in(views, trained):
+    wild = {name: 1e4 * values for name, values in views[0].blocks.items()}
+    made = trained.bottleneck.apply_to(replace(views[0], blocks=wild)).matrix
+    assert np.sqrt((made**2).mean(1)).max() <= CONFIG.limit  # mixing keeps the length of a row
+    usual = trained.bottleneck.apply_to(views[0].take(TRAIN)).matrix
+    assert np.abs(usual.mean(0)).max() < 0.5 and 0.5 < usual.std(0).mean() < 1.1
+    one = train_bottleneck(*views, TRAIN, VAL, replace(CONFIG, width=24, epochs=1)).bottleneck
+    assert not one.shape["rotated"] and one.shape["limit"] == CONFIG.limit
+
+
+def test_a_bottleneck_of_before_has_no_bounds():
+    old = Bottleneck({"one": 3}, 4, 1)
+    assert set(old.state_dict()) == {"mean", "scale", "mix.weight", "mix.bias"}
 
 
 def test_labels_of_rows_that_are_not_trained_on_change_nothing(views, trained):
@@ -129,7 +145,7 @@ def test_it_does_without_targets(views):
 
 
 def test_saved_and_read_it_gives_the_same_features(views, trained, tmp_path):
-    card = BottleneckCard(widths=views[0].widths, width=32, linear=8)
+    card = BottleneckCard(**trained.bottleneck.shape)
     save_bottleneck(trained.bottleneck, tmp_path, card)
     found = load_bottleneck(tmp_path).apply_to(views[0])
     assert np.array_equal(found.matrix, trained.bottleneck.apply_to(views[0]).matrix)
@@ -142,9 +158,7 @@ def test_blocks_are_read_in_the_order_of_training_whatever_their_names(views, tm
     # later in the alphabet, earlier in the row, and as wide as the other
     turned = Features(ids=ids, blocks={"zeta": blocks["two"], "alpha": blocks["one"][:, :8]})
     made = train_bottleneck(turned, None, TRAIN, VAL, replace(CONFIG, epochs=2)).bottleneck
-    save_bottleneck(
-        made, tmp_path / BOTTLENECK, BottleneckCard(widths=turned.widths, width=32, linear=8)
-    )
+    save_bottleneck(made, tmp_path / BOTTLENECK, BottleneckCard(**made.shape))
     found = load_bottleneck(tmp_path / BOTTLENECK)
     assert list(found.widths) == ["zeta", "alpha"]
     assert np.array_equal(found.apply_to(turned).matrix, made.apply_to(turned).matrix)
@@ -152,7 +166,7 @@ def test_blocks_are_read_in_the_order_of_training_whatever_their_names(views, tm
 
 
 def test_a_card_without_the_order_of_blocks_is_refused(views, trained, tmp_path):
-    card = BottleneckCard(widths=views[0].widths, width=32, linear=8)
+    card = BottleneckCard(**trained.bottleneck.shape)
     save_bottleneck(trained.bottleneck, tmp_path, card)
     fields = read_json(tmp_path / CARD_FILE)
     write_json({**fields, "widths": dict(fields["widths"])}, tmp_path / CARD_FILE)
@@ -161,9 +175,7 @@ def test_a_card_without_the_order_of_blocks_is_refused(views, trained, tmp_path)
 
 
 def test_a_damaged_file_is_refused(views, trained, tmp_path):
-    save_bottleneck(
-        trained.bottleneck, tmp_path, BottleneckCard(widths=views[0].widths, width=32, linear=8)
-    )
+    save_bottleneck(trained.bottleneck, tmp_path, BottleneckCard(**trained.bottleneck.shape))
     path = tmp_path / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="card"):
@@ -183,7 +195,7 @@ def test_a_single_block_cannot_be_mixed(views):
 def test_the_output_is_chosen_by_name_or_by_what_the_run_has(views, trained, tmp_path):
     assert find_output(tmp_path, "auto", ["one", "two"]) is None
     folder = tmp_path / BOTTLENECK
-    card = BottleneckCard(widths=views[0].widths, width=32, linear=8)
+    card = BottleneckCard(**trained.bottleneck.shape)
     save_bottleneck(trained.bottleneck, folder, card)
     assert find_output(tmp_path, "auto", ["one", "two"]) == folder
     assert find_output(tmp_path, "blocks", ["one", "two"]) is None

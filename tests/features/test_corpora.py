@@ -121,6 +121,7 @@ def test_without_ray_the_extra_is_named(
         featurize_corpus(shards, tmp_path / "out", RECIPE, workers=2)
 
 
+@pytest.mark.long
 def test_the_command_does_a_corpus_on_ray_and_says_what_could_not_be_done(
     shards: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
 from crystalssl.features import writer
 from crystalssl.features.features import UNTRAINED, Features, Origin, regroup
-from crystalssl.features.store import load_features, save_features
+from crystalssl.features.store import iter_features, load_features, save_features
 from crystalssl.files import read_json, write_json
 
 
@@ -64,6 +64,29 @@ def test_a_run_beside_its_features_is_found_after_both_were_moved(features, tmp_
 @pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
 def test_features_of_an_older_version_do_not_know_their_weights(features, tmp_path, name):
     assert load_features(save_features(features, tmp_path / name)).origins == ()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_crystals_beyond_the_size_of_training_stay_marked(features, tmp_path, name, dtype):
+    assert load_features(save_features(features, tmp_path / name)).beyond_training is None
+    marked = replace(features, beyond_training=np.arange(5) == 3)
+    again = load_features(save_features(marked, tmp_path / name, dtype))
+    assert again.beyond_training.tolist() == [False, False, False, True, False]
+    assert again.take([3, 0]).only("a").beyond_training.tolist() == [True, False]
+    rows = [batch.beyond_training for batch in iter_features(tmp_path / name, rows=2)]
+    assert np.concatenate(rows).tolist() == again.beyond_training.tolist()
+    regrouped = next(regroup([again.between(0, 2), again.between(2, 5)], 9))
+    assert regrouped.beyond_training.tolist() == again.beyond_training.tolist()
+    with pytest.raises(InputError, match="2 marks"):
+        replace(features, beyond_training=np.zeros(2, bool))
+
+
+def test_rows_of_which_the_size_is_not_known_are_not_marked(features, tmp_path):
+    marked = replace(features, beyond_training=np.ones(5, bool))
+    writer.write_features(tmp_path / "f.parquet", [marked, features])
+    marks = load_features(tmp_path / "f.parquet").beyond_training
+    assert marks is None or marks.tolist() == [True] * 5 + [False] * 5
 
 
 def test_the_array_is_one_that_numpy_reads(features, tmp_path):

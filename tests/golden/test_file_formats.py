@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from crystalssl.blocks.registry import build_block
+from crystalssl.blocks.registry import build_block, get_block
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.shards import ShardedCorpus, write_shards
@@ -85,7 +85,10 @@ def test_features_are_read(dtype: str, error: float, ending: str) -> None:
 
 
 def test_weights_cards_and_seen_crystals_are_read() -> None:
-    block, fresh = load_weights(FILES / "block"), build_block("lattice", SMALL)
+    block, fresh = (
+        load_weights(FILES / "block"),
+        build_block("lattice", {**get_block("lattice").absent, **SMALL}),
+    )
     assert ModelCard.load(FILES / "block").config["dim"] == 8
     for name, tensor in fresh.state_dict().items():
         torch.testing.assert_close(block.state_dict()[name], tensor)

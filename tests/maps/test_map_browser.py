@@ -268,6 +268,7 @@ def test_keys_and_the_search_field_lead_to_crystals(page_path, tmp_path):
     assert seen["focusable"] == 0
 
 
+@pytest.mark.long
 @needs_browser
 def test_fifty_thousand_points_are_drawn_within_a_fraction_of_a_second(tmp_path):
     count = 50_000

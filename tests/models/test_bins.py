@@ -58,6 +58,7 @@ def test_larger_values_never_get_a_lower_number_and_unknown_ones_stay_unknown(ma
     assert (numbers[0] == 0).all() and (numbers[3] == 254).all()
 
 
+@pytest.mark.long
 def test_a_forest_on_bins_is_as_good_as_on_the_values_themselves(matrix):
     noise = 0.3 * np.random.default_rng(1).standard_normal(len(matrix))
     labels = np.sin(matrix[:, 0]) + matrix[:, 1] + noise

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from crystalssl.pretraining._lightning import read_history
 
@@ -20,6 +21,7 @@ def test_two_processes_end_with_one_and_the_same_block(tmp_path):
     assert [row["epoch"] for row in read_history(tmp_path / "toy" / "metrics.csv")] == ["0", "1"]
 
 
+@pytest.mark.long
 def test_two_processes_learn_as_one_process_with_batches_twice_as_large(tmp_path, monkeypatch):
     folder = Path(__file__).parent
     monkeypatch.syspath_prepend(str(folder))

@@ -32,7 +32,9 @@ NOT_MEANT = {
 }
 
 
-@pytest.mark.parametrize("estimator", [CrystalRegressor, CrystalClassifier])
+@pytest.mark.parametrize(
+    "estimator", [CrystalRegressor, pytest.param(CrystalClassifier, marks=pytest.mark.long)]
+)
 def test_checks_of_scikit_learn_pass_on_matrices(estimator: Any) -> None:
     failed = {}
     for made, check in estimator_checks_generator(estimator(**SMALL)):

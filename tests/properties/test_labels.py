@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.properties.labels import LabelSource, parse_number, read_labels, unit_of
+from crystalssl.properties.labels import LabelSource, read_labels
 from crystalssl.properties.matching import joined_groups, match_ids
+from crystalssl.properties.numbers import parse_number, unit_of
 from crystalssl.properties.tables import read_cells
 from crystalssl.structures.crystals import Crystals
 from small_properties import labelled, write_labels

@@ -11,8 +11,8 @@ from crystalssl.errors import InputError
 from crystalssl.properties.candidates import build_plan, shrunk, within_budget
 from crystalssl.properties.descriptors import describe_cells, gather_columns, plan_columns
 from crystalssl.properties.estimators import inputs_of_matrix
-from crystalssl.properties.explanation import shapley
 from crystalssl.properties.inputs import Inputs
+from crystalssl.properties.shapley import shapley
 from small_properties import labelled, write_labels
 
 

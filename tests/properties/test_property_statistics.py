@@ -21,7 +21,7 @@ def test_weights_are_not_negative_and_leave_out_a_model_that_knows_nothing() -> 
     good[:, 2] = rng.normal(size=(400, 1))
     stack = fit_stack(good, truth)
     assert (stack.weights >= 0).all()
-    assert stack.weights[2] < 0.02
+    assert stack.weights[2] < 0.05
     np.testing.assert_allclose(stack.weights[:2].sum(), 0.95, atol=0.06)
     both = np.abs(stack.predict(good) - truth).mean()
     assert both < min(np.abs(good[:, 0] - truth).mean(), np.abs(good[:, 1] - truth).mean())

@@ -106,6 +106,23 @@ def test_bonds_of_a_known_crystal_are_as_unlike_as_its_elements(crystals_of: Bui
     assert known["whether charges balance"] == pytest.approx(1)
 
 
+def test_extremes_are_those_of_the_shortest_and_the_stiffest_bond(crystals_of: Build) -> None:
+    rocksalt = crystals_of(
+        [(np.array([[0, 2.0, 2.0], [2.0, 0, 2.0], [2.0, 2.0, 0]]), [[0] * 3, [0.5] * 3], [3, 1])]
+    )
+    known = dict(zip(TARGET_NAMES, targets_of(rocksalt).values[0], strict=True))
+    reduced = 1 / (1 / 6.941 + 1 / 1.00794)
+    assert known["smallest nearest distance (angstrom)"] == pytest.approx(2.0)
+    assert known["largest nearest distance (angstrom)"] == pytest.approx(2.0)
+    stiffness = known["largest stiffness of a bond (u^-1/2 angstrom^-2)"]
+    # two hydrogens, 2.83 angstrom apart, are lighter but farther
+    assert stiffness == pytest.approx(1 / np.sqrt(reduced) / 4, rel=1e-4)
+    assert known["log of the largest stiffness of a bond"] == pytest.approx(np.log(stiffness))
+    shortest = min(2.0 / (1.28 + 0.31), 8**0.5 / (2 * 1.28), 8**0.5 / (2 * 0.31))
+    ratio = known["smallest bond length over sum of covalent radii"]
+    assert ratio == pytest.approx(shortest, rel=1e-4)
+
+
 def test_split_sites_do_not_count_as_neighbours(crystals_of: Build) -> None:
     cell = (np.eye(3) * 4, [[0, 0, 0], [0.05, 0, 0]], [{3: 0.5}, {3: 0.5}])
     targets = targets_of(crystals_of([cell]))

@@ -21,6 +21,7 @@ from crystalssl.structures.ids import LONGEST, from_line, storable, to_line, uni
 from crystalssl.structures.reading import read_structures
 from crystalssl.structures.table import read_table, write_table
 from crystalssl.structures.transforms import permuted_sites, shifted_origin, supercell_with
+from worlds import large_crystals
 
 HEAD = "data_x\n" + "".join(
     f"_cell_{name} {value}\n"
@@ -162,21 +163,7 @@ def test_slender_cells_end(cell: tuple[float, float, float]) -> None:
 
 
 def test_crystals_beyond_the_size_of_training_are_flagged() -> None:
-    rng = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(*[np.arange(6)] * 3), -1).reshape(-1, 3) / 6
-    frac = rng.permutation(grid)[:130] + rng.random((130, 3)) * 0.02
-    numbers, occupancy = np.zeros((130, 4), np.int16), np.zeros((130, 4), np.float32)
-    numbers[:, 0], occupancy[:, 0] = 6, 1
-    result = canonicalize(
-        Crystals(
-            ids=np.array(["large"]),
-            lattice=np.eye(3)[None] * 18,
-            offsets=np.array([0, 130]),
-            frac_coords=frac,
-            numbers=numbers,
-            occupancy=occupancy,
-        )
-    )
+    result = canonicalize(large_crystals())
     assert result.beyond_training.tolist() == [True]
     assert "130 sites" in result.notes[0].text
 

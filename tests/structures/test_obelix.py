@@ -1,13 +1,20 @@
-"""Real-life disordered CIF files; skipped where the shared data are not at hand."""
+"""Real-life disordered CIF files; skipped where the shared data are not at hand.
+
+``python -m tests.structures.test_obelix`` also makes features of them: scripts/prove.py.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import ReadResult
 from crystalssl.structures.objects import to_pymatgen
@@ -58,3 +65,26 @@ def test_canonical_cells_keep_the_composition(read: ReadResult) -> None:
             new.composition.fractional_composition, rtol=1e-3, atol=1e-4
         )
         assert old.volume / len(old) == pytest.approx(new.volume / len(new), rel=0.01)
+
+
+def figures() -> dict[str, object]:
+    """How many of the files are read, become canonical and get features; why the others do not."""
+    result = read_structures([ARCHIVE])
+    canonical = canonicalize(result.crystals)
+    extractor = ExtractorConfig(weights="default", device="cpu").extractor()
+    features, odd = extractor.encode(canonical).finite()
+    reasons = [skip.reason for skip in (*result.skipped, *canonical.skipped, *odd)]
+    kinds = Counter(re.sub(r"[\d.]+", "N", reason) for reason in reasons)
+    return {
+        "files": len(result.crystals) + len(result.skipped),
+        "read": len(result.crystals),
+        "with_features": len(features),
+        "beyond_training": int(canonical.beyond_training.sum()),
+        "left_out": dict(kinds.most_common()),
+    }
+
+
+if __name__ == "__main__":
+    counted = figures() if ARCHIVE.exists() else {"files": 0}
+    sys.stdout.write(json.dumps(counted) + "\n")
+    sys.exit(counted["files"] != 0 and int(str(counted["with_features"])) < 235)

@@ -131,7 +131,9 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         """A featurizer with its encoders loaded, ready to transform.
 
         Args:
-            weights: folder of a pre-trained run, or the name of bundled weights.
+            weights: folder of a pre-trained run, the name of bundled weights, or an address:
+                ``hf://organisation/name@revision``, or ``https://`` of a ``.zip`` with
+                ``#sha256=`` and its checksum.
             blocks: as for the class.
             output: as for the class.
             electronic: as for the class.

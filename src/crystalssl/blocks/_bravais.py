@@ -7,27 +7,62 @@ hexagonal lattice, nor a crystal whose lattice is more symmetric than its atoms.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import product
-
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from crystalssl.blocks._precision import exact
+from crystalssl.representation._compiled import compiled
 
 _SYSTEM_OF_ORDER = {1: 0, 2: 1, 4: 2, 8: 3, 6: 4, 12: 5, 24: 6}
+_MOST = 24  # rotations of a lattice
 
 
-@lru_cache(maxsize=1)
-def _unimodular() -> Tensor:
-    """All 3 x 3 integer matrices with entries -1, 0, 1 and determinant 1."""
-    entries = np.array(list(product((-1, 0, 1), repeat=9)), dtype=np.float32).reshape(-1, 3, 3)
-    kept = entries[np.abs(np.linalg.det(entries) - 1) < 0.1]
-    return torch.from_numpy(kept)
+@compiled
+def _count_rotations(
+    metric: npt.NDArray[np.float64], tolerance: float, orders: npt.NDArray[np.int64]
+) -> None:
+    """Fill how many integer matrices M of determinant 1 leave ``metric`` (crystal, 3, 3) as it is.
+
+    Rows of M, entries -1, 0 and 1, are the lattice vectors that may take the place of a, b and c:
+    those of the same length. Few are, so triples of them are gone through one by one.
+    """
+    rows, counts = np.empty((3, 26, 3)), np.empty(3, np.int64)
+    for n in range(len(metric)):
+        g = metric[n]
+        counts[:] = 0
+        for code in range(27):
+            v = np.array([code // 9 - 1.0, code // 3 % 3 - 1.0, code % 3 - 1.0])
+            square = v @ g @ v
+            for i in range(3):
+                if square > 0 and abs(square - g[i, i]) < tolerance * g[i, i]:
+                    rows[i, counts[i]] = v
+                    counts[i] += 1
+        orders[n] = 0
+        apart = tolerance * np.sqrt(
+            np.array([g[0, 0] * g[1, 1], g[0, 0] * g[2, 2], g[1, 1] * g[2, 2]])
+        )
+        for i in range(counts[0]):
+            a = rows[0, i]
+            along = a @ g
+            for j in range(counts[1]):
+                b = rows[1, j]
+                if abs(along @ b - g[0, 1]) >= apart[0]:
+                    continue
+                other = b @ g
+                normal = np.array([
+                    a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+                ])  # fmt: skip
+                for k in range(counts[2]):
+                    c = rows[2, k]
+                    if abs(along @ c - g[0, 2]) >= apart[1] or abs(other @ c - g[1, 2]) >= apart[2]:
+                        continue
+                    if abs(normal @ c - 1) < 0.1:
+                        orders[n] += 1
 
 
+@torch.no_grad()
 def lattice_system(
     lattice: Float[Tensor, "crystal 3 3"], tolerance: float = 1e-3
 ) -> Int[Tensor, "crystal"]:
@@ -40,18 +75,10 @@ def lattice_system(
     Returns:
         Codes into ``CRYSTAL_SYSTEMS``.
     """
-    with exact(lattice):
-        metric = lattice @ lattice.transpose(1, 2)
-        lengths = metric.diagonal(dim1=1, dim2=2).sqrt()
-        scale = (lengths.unsqueeze(2) * lengths.unsqueeze(1)).unsqueeze(1)
-        matrices = _unimodular().to(lattice)  # (matrix, 3, 3), 3,480 of them: in chunks of crystals
-        orders = []
-        for chunk, unit in zip(torch.split(metric, 64), torch.split(scale, 64), strict=True):
-            moved = torch.einsum("mij,cjk,mlk->cmil", matrices, chunk, matrices)
-            same = ((moved - chunk.unsqueeze(1)).abs() < tolerance * unit).flatten(2).all(2)
-            orders.append(same.sum(1))
-    order = torch.cat(orders) if orders else metric.new_zeros(0, dtype=torch.long)
-    system = torch.zeros_like(order)
+    cells = lattice.double().cpu().numpy()
+    orders = np.zeros(len(cells), np.int64)
+    _count_rotations(np.ascontiguousarray(cells @ cells.transpose(0, 2, 1)), tolerance, orders)
+    system = np.zeros(_MOST + 1, np.int64)
     for size, code in _SYSTEM_OF_ORDER.items():
-        system[order == size] = code
-    return system
+        system[size] = code
+    return torch.from_numpy(system[np.minimum(orders, _MOST)]).to(lattice.device)

@@ -105,11 +105,16 @@ def tabled(
 
 
 def tables_apply(basis: GaussianBasis, values: Tensor) -> bool:
+    """Whether kernels may stand in for torch, tables being made with a basis."""
+    return kernels_apply(values) and kernels_apply(basis.centres)
+
+
+def kernels_apply(values: Tensor) -> bool:
     """Whether kernels may stand in for torch: float32 on a CPU, no gradients, no autocast."""
     return (
         not torch.is_grad_enabled()
-        and values.device.type == basis.centres.device.type == "cpu"
-        and values.dtype == basis.centres.dtype == torch.float32
+        and values.device.type == "cpu"
+        and values.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )
 

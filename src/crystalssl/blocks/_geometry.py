@@ -9,6 +9,7 @@ from torch import Tensor
 
 from crystalssl.blocks._precision import exact
 from crystalssl.blocks.contract import Edges
+from crystalssl.representation.batch import arrows
 from crystalssl.representation.graph import periodic_graph
 from crystalssl.structures.crystals import SLOTS, Crystals
 
@@ -20,9 +21,7 @@ def edge_vectors(
     edges: Edges,
 ) -> Float[Tensor, "edge 3"]:
     """Cartesian vectors from centre to neighbour, in angstrom."""
-    step = frac[edges.target] + edges.image.to(frac) - frac[edges.source]
-    with exact(step):
-        return torch.einsum("ei,eij->ej", step, lattice[crystal[edges.source]])
+    return arrows(frac, lattice, crystal[edges.source], (edges.source, edges.target, edges.image))
 
 
 def image_distance(
@@ -69,9 +68,15 @@ def moved_graph(
     degree = np.diff(graph.edge_offsets)
     source = np.repeat(np.arange(len(frac)), degree)
     target = graph.target.astype(np.int64) + offsets[:-1][crystal.cpu().numpy()[source]]
+    ends = (
+        torch.from_numpy(source).to(frac.device),
+        torch.from_numpy(target).to(frac.device),
+        torch.from_numpy(graph.image.astype(np.int64)).to(frac.device),
+    )
     return Edges(
-        source=torch.from_numpy(source).to(frac.device),
-        target=torch.from_numpy(target).to(frac.device),
-        image=torch.from_numpy(graph.image.astype(np.int64)).to(frac.device),
+        source=ends[0],
+        target=ends[1],
+        image=ends[2],
         distance=torch.from_numpy(graph.distance).to(frac),
+        arrow=arrows(frac, lattice, crystal[ends[0]], ends),
     )

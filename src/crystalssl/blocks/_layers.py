@@ -93,6 +93,70 @@ def pool(
     return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=-1)
 
 
+class Pooling(nn.Module):
+    """Tokens, and numbers beside them, into features: mean, deviation, minimum and maximum.
+
+    Attributes:
+        channels: channels that tokens must have.
+        learned: features that are statistics of tokens.
+    """
+
+    def __init__(self, width: int, extremes: int = 0, numbers: int = 0) -> None:
+        """Share the features out.
+
+        Args:
+            width: number of features.
+            extremes: channels of which minimum and maximum are features; without any, and without
+                numbers, means and deviations of all channels share the width.
+            numbers: numbers beside the tokens, of which all four are features.
+        """
+        super().__init__()
+        rest = width - 4 * numbers - 2 * extremes
+        self.deviations = 2 * rest // 5 if extremes or numbers else width // 2
+        self.channels = rest - self.deviations
+        self.extremes = extremes
+        self.learned = width - 4 * numbers
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "token channel"],
+        crystal: Int[Tensor, "token"],
+        count: int,
+        weight: Float[Tensor, "token"] | None = None,
+        numbers: Float[Tensor, "token number"] | None = None,
+    ) -> Float[Tensor, "crystal feature"]:
+        """Pool the tokens of every crystal.
+
+        Args:
+            tokens: states; those without weight are left out before.
+            crystal: crystal of each.
+            count: number of crystals.
+            weight: weight of each token in mean and deviation; extremes go by presence.
+            numbers: numbers of each token.
+        """
+        pooled = pool(tokens, crystal, count, weight)[:, : self.channels + self.deviations]
+        ends = [tokens[:, self.channels - self.extremes :]]
+        every = [pooled]
+        if numbers is not None:
+            every.append(pool(numbers, crystal, count, weight))
+            ends.append(numbers)
+        if self.extremes or numbers is not None:
+            last = torch.cat(ends, dim=1)
+            # one pass for both ends: the smallest is the largest of the negative
+            every.append(extreme(torch.cat([-last, last], dim=1), crystal, count, "amax"))
+        return torch.cat(every, dim=1)
+
+
+def extreme(
+    values: Float[Tensor, "item channel"], segment: Int[Tensor, "item"], count: int, which: str
+) -> Float[Tensor, "segment channel"]:
+    """Smallest (``amin``) or largest (``amax``) value of every segment; 0 for an empty one."""
+    values = widened(values)
+    index = segment.unsqueeze(1).expand_as(values)
+    empty = values.new_zeros(count, values.shape[1])
+    return empty.scatter_reduce(0, index, values, which, include_self=False)
+
+
 def both(
     layer: nn.Linear, states: Float[Tensor, "item channel"], split: Sequence[int]
 ) -> list[Float[Tensor, "item output"]]:

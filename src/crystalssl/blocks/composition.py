@@ -7,24 +7,25 @@ rescaled to one, and the encoder predicts which element it was and its atomic fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._layers import (
     BiasedAttention,
     ElementEmbedding,
     GaussianBasis,
+    Pooling,
     Taps,
     key_bias,
     layer_states,
     mlp,
-    pool,
     rows_at,
 )
 from crystalssl.blocks._masking import one_per_segment
@@ -37,9 +38,28 @@ from crystalssl.blocks._objectives import (
     structure_task,
 )
 from crystalssl.blocks.contract import Block, BlockBatch, Encoded, PretextResult, TaskInfo
+from crystalssl.representation import elemental
 from crystalssl.representation.layout import ELEMENTS
 from crystalssl.representation.layout import group as panel_group
 from crystalssl.representation.panel_groups import slots
+
+STATED = (
+    "electronegativity_pauling",
+    "covalent_radius_angstrom",
+    "valence_electrons",
+    "first_ionization_energy_ev",
+    "electron_affinity_ev",
+    "atomic_mass_u",
+    "mendeleev_number",
+    "p_valence",
+    "d_valence",
+    "melting_point_k",
+    "molar_volume_cm3",
+    "polarizability_angstrom3",
+    "ground_state_volume_angstrom3",
+    "is_metal",
+)
+"""Tabulated properties whose statistics are features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +80,14 @@ class CompositionConfig:
     """Weight of the hidden fraction's loss."""
     structure_weight: float = 4.0
     """Weight of the crystal-level objective."""
+    numbers: bool = True
+    """Whether statistics of tabulated properties over the elements are features."""
+    extremes: int = 24
+    """Channels whose minimum and maximum over elements are features."""
+    limit: float = 5.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 @final
@@ -75,6 +103,9 @@ class Composition(Block):
         "1-D convolution over the periodic table and attention over the present elements"
     )
     Config: ClassVar[type] = CompositionConfig
+    absent: ClassVar[Mapping[str, Any]] = {
+        "numbers": False, "extremes": 0, "limit": 0.0, "rotated": False,
+    }  # fmt: skip
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="masked_element",
@@ -110,9 +141,12 @@ class Composition(Block):
         self.encoder = nn.ModuleList(
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.head = mlp(self.width // 2, dim, ELEMENTS + 1)
-        self.structure = StructureHead(self.width)
+        self.pooling = Pooling(self.width, config.extremes, len(STATED) if config.numbers else 0)
+        self.taps = Taps([dim] * (config.layers + 1), self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
+        self.head = mlp(self.pooling.channels, dim, ELEMENTS + 1)
+        self.stated = [elemental.PROPERTY_NAMES.index(name) for name in STATED]
+        self.structure = StructureHead(self.pooling.learned)
         self.counts, self.mean_fraction = ClassCounts(ELEMENTS), TargetMean()
 
     def _states(
@@ -156,21 +190,38 @@ class Composition(Block):
         weight = second.weight.transpose(1, 2).flatten(1)
         return functional.linear(near, weight, second.bias)
 
-    def _features(self, tokens: Tensor, weight: Float[Tensor, "crystal row"]) -> Tensor:
+    def _whole(
+        self, fraction: Float[Tensor, "crystal element"]
+    ) -> tuple[Float[Tensor, "token channel"], Int[Tensor, "token"], Float[Tensor, "token"]]:
+        """States of the present elements of uncorrupted crystals, crystal and fraction of each."""
+        masked = torch.zeros(len(fraction), dtype=torch.bool, device=fraction.device)
+        tokens, _, weight = self._states(fraction, masked)
         kept = weight > 0
-        return pool(*rows_at(tokens, kept), len(tokens), weight[kept])
+        return *rows_at(tokens, kept), weight[kept]
+
+    def _features(
+        self,
+        tokens: Float[Tensor, "token channel"],
+        crystal: Int[Tensor, "token"],
+        weight: Float[Tensor, "token"],
+        fraction: Float[Tensor, "crystal element"],
+    ) -> Float[Tensor, "crystal feature"]:
+        """Pooled states of the present elements, and of their tabulated properties."""
+        numbers = None
+        if self.config.numbers:
+            # tokens stand by atomic number, as the elements of the composition do
+            element = (fraction > 0).nonzero()[:, 1]
+            numbers = self.elements.properties[1:, self.stated].index_select(0, element)
+        pooled = self.pooling(tokens, crystal, len(fraction), weight, numbers)
+        features: Tensor = self.rotate(self.squash(pooled))
+        return features
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are the present elements by atomic number; features are fraction-weighted."""
         fraction = batch.rows.sum(-1)
-        masked = torch.zeros(len(fraction), dtype=torch.bool, device=fraction.device)
-        tokens, _, weight = self._states(fraction, masked)
-        kept = weight > 0
-        return Encoded(
-            tokens=tokens[kept],
-            crystal=kept.nonzero()[:, 0],
-            features=self._features(tokens, weight),
-        )
+        tokens, crystal, weight = self._whole(fraction)
+        features = self._features(tokens, crystal, weight, fraction)
+        return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def corrupt(
         self, fraction: Float[Tensor, "crystal element"], generator: torch.Generator
@@ -199,11 +250,14 @@ class Composition(Block):
         loss = functional.cross_entropy(logits, target) if len(target) else output.sum() * 0
         elements = (fraction[several] > 0).sum(1, keepdim=True)
         baselines = {"mean": self.mean_fraction(truth), "equal parts": 1.0 / elements}
-        whole = self.encode(batch).features
+        present, crystal, weight = self._whole(fraction)
+        with torch.no_grad():  # lets the batch enter the statistics of the clip
+            self._features(present, crystal, weight, fraction)
+        pooled = self.pooling(present, crystal, len(fraction), weight)
         return [
             accuracy_result("masked_element", logits, target, loss, self.counts),
             error_result(
                 "masked_fraction", predicted, truth, baselines, self.config.fraction_weight, 0.1
             ),
-            self.structure(self.name, whole, batch, self.config.structure_weight),
+            self.structure(self.name, pooled, batch, self.config.structure_weight),
         ]

@@ -8,7 +8,7 @@ This is the only file with abstract classes; the loop that calls a block is ``pr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -111,12 +111,20 @@ class Block(nn.Module, ABC):
     """Its pretext tasks and further objectives."""
     Config: ClassVar[type]
     """Its frozen configuration class."""
-    site_channels: ClassVar[int] = 0
-    """Channels of its tokens where these are the sites, in their order; 0 where they are not."""
+    has_site_states: ClassVar[bool] = False
+    """Whether its tokens are the sites, in their order."""
     replaces: ClassVar[str | None] = None
     """Name of the block it takes the place of; None for a block beside the others."""
 
+    absent: ClassVar[Mapping[str, Any]] = {}
+    """Settings that came later, as they are for weights whose card lacks them."""
+
     config: Any
+
+    @property
+    def site_channels(self) -> int:
+        """Channels of its tokens where these are the sites; 0 where they are not."""
+        return 0
 
     @abstractmethod
     def encode(self, batch: BlockBatch) -> Encoded:

@@ -8,16 +8,16 @@ is predicted from the electrons, and the electrons from geometry through a share
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalssl.blocks._clipping import SoftClip
+from crystalssl.blocks._clipping import SoftClip, bounded
 from crystalssl.blocks._layers import layer_states, mlp, rows_at
 from crystalssl.blocks._masking import uniform
 from crystalssl.blocks._objectives import (
@@ -64,6 +64,10 @@ class ElectronicConfig:
     """Weight of the crystal-level objective."""
     decorrelation_weight: float = 16.0
     """Weight of the decorrelation of features."""
+    limit: float = 4.0
+    """Where features are softly clipped, in standard deviations."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 class Numbers(NamedTuple):
@@ -104,6 +108,7 @@ class Electronic(Block):
         "multilayer perceptron over electronic numbers of a tight binding without fitted numbers"
     )
     Config: ClassVar[type] = ElectronicConfig
+    absent: ClassVar[Mapping[str, Any]] = {"rotated": False}
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="masked_dos_windows",
@@ -148,7 +153,7 @@ class Electronic(Block):
         self.enter = nn.Linear(QUANTITIES * (channels + 2), dim)
         self.encoder = nn.ModuleList([Residual(dim, config.dropout) for _ in range(config.layers)])
         self.read = nn.Linear(QUANTITIES + dim * (config.layers + 1), self.width)
-        self.clip = SoftClip(self.width, limit=4.0)
+        self.clip, self.rotate = bounded(self.width, config.limit, config.rotated)
         self.tell = nn.Linear(self.width, QUANTITIES)
         self.from_features = nn.Linear(self.width, config.latent)
         self.from_structure = mlp(len(CORE) + BINS, dim, config.latent)
@@ -175,10 +180,10 @@ class Electronic(Block):
         functions = functional.silu(value * self.slope + self.offset)
         return torch.cat([value, functions, seen], dim=-1) * seen
 
-    def _features(
+    def _clipped(
         self, tokens: Float[Tensor, "crystal row channel"]
     ) -> Float[Tensor, "crystal feature"]:
-        """Read from the numbers themselves and from every hidden state."""
+        """Read from the numbers themselves and from every hidden state; not mixed yet."""
         states = layer_states(self.encoder, self.enter(tokens.flatten(1)))
         features: Tensor = self.clip(self.read(torch.cat([tokens[..., 0], *states], dim=-1)))
         return features
@@ -188,7 +193,8 @@ class Electronic(Block):
         numbers = self._numbers(batch)
         padded = self._tokens(numbers.scaled, numbers.known)
         tokens, crystal = rows_at(padded, numbers.known)
-        return Encoded(tokens=tokens, crystal=crystal, features=self._features(padded))
+        features = self.rotate(self._clipped(padded))
+        return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
         """Hidden windows, hidden groups, both ways to geometry, decorrelated features."""
@@ -196,7 +202,8 @@ class Electronic(Block):
         windows, scored = self._hidden_windows(batch, generator)
         groups = self._hidden_groups(batch, generator)
         shown = numbers.known & ~windows & ~groups
-        features = self._features(self._tokens(numbers.scaled, shown))
+        clipped = self._clipped(self._tokens(numbers.scaled, shown))
+        features = self.rotate(clipped)
         predicted = self.tell(features)
         target, others = numbers.scaled, numbers.known & groups & ~windows
         kept = functional.smooth_l1_loss(predicted[shown], target[shown])
@@ -212,7 +219,7 @@ class Electronic(Block):
             replace(hidden, loss=hidden.loss + self.config.kept_weight * kept),
             self._from_structure(features, numbers, batch),
             self.structure(self.name, features, batch, self.config.structure_weight),
-            decorrelation_result(self.name, features, self.config.decorrelation_weight),
+            decorrelation_result(self.name, clipped, self.config.decorrelation_weight),
         ]
 
     def _result(

@@ -7,9 +7,9 @@ symmetry analysis gives for the full structure, of which this block sees the lat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float, Int
@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.blocks._bravais import lattice_system
-from crystalssl.blocks._clipping import SoftClip
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._layers import (
     BiasedAttention,
     GaussianBasis,
+    Pooling,
     Taps,
     even_powers,
     key_bias,
     layer_states,
     mlp,
     on_planes,
-    pool,
     rows_at,
 )
 from crystalssl.blocks._objectives import ClassCounts, StructureHead, structure_task
@@ -58,6 +58,14 @@ class LatticeConfig:
     """Dropout during training."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
+    rule: bool = True
+    """Whether every vector is given the system that the rotations of the metric name."""
+    extremes: int = 32
+    """Channels whose minimum and maximum over lattice vectors are features."""
+    limit: float = 4.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 @final
@@ -73,6 +81,7 @@ class Lattice(Block):
         "Transformer over lattice vectors, attention biased by angles and length ratios"
     )
     Config: ClassVar[type] = LatticeConfig
+    absent: ClassVar[Mapping[str, Any]] = {"rule": False, "extremes": 0, "rotated": False}
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="crystal_system",
@@ -96,8 +105,11 @@ class Lattice(Block):
         self.encoder = nn.ModuleList(
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.squash = SoftClip(self.width, limit=4.0)
+        if config.rule:
+            self.rule = nn.Embedding(len(CRYSTAL_SYSTEMS), dim)
+        self.pooling = Pooling(self.width, config.extremes)
+        self.taps = Taps([dim] * (config.layers + 1), self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
         self.head = nn.Sequential(
             nn.LayerNorm(self.width), mlp(self.width, dim, len(CRYSTAL_SYSTEMS))
         )
@@ -132,10 +144,13 @@ class Lattice(Block):
         relative = lengths / volume.pow(1 / 3).unsqueeze(1)
         plain = torch.stack([torch.log(lengths.clamp_min(0.1)), torch.log(size.clamp_min(1.0))], -1)
         states = self.embed(torch.cat([self.length(lengths), self.relative(relative), plain], -1))
+        if self.config.rule:
+            system = lattice_system(batch.rows[:, CELL_ROWS, VECTOR])
+            states = states + self.rule(system).unsqueeze(1)
         bias = self._pair_bias(vectors, lengths) + key_bias(kept)
         padded = self.taps(layer_states(self.encoder, states, bias))
         tokens, crystal = rows_at(padded, kept)
-        features = self.squash(pool(tokens, crystal, len(kept)))
+        features = self.rotate(self.squash(self.pooling(tokens, crystal, len(kept))))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:

@@ -7,24 +7,34 @@ site of one species, is hidden; the encoder predicts the distribution over eleme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._edge_kernels import FilterTable, TabledEdges, attended, tabled
+from crystalssl.blocks._environment import (
+    ELEMENT_CHANNELS,
+    ELEMENT_NUMBERS,
+    PowerSpectrum,
+    Species,
+    bonds_of,
+    element_numbers,
+    surroundings,
+)
 from crystalssl.blocks._layers import (
     ElementEmbedding,
     GaussianBasis,
+    Pooling,
     Taps,
     both,
     layer_states,
     mlp,
-    pool,
     segment_sum,
 )
 from crystalssl.blocks._masking import one_per_segment, sites_to_hide, uniform
@@ -60,6 +70,16 @@ class OccupancyConfig:
     """Share of crystals in which every site of one species is hidden instead."""
     structure_weight: float = 2.0
     """Weight of the crystal-level objective."""
+    angles: int = 16
+    """Products of angular moments for each of l = 0..3 that sites start from; 0 for none."""
+    numbers: bool = True
+    """Whether statistics of bond lengths, stiffness, charge and valence are features."""
+    extremes: int = 8
+    """Channels whose minimum and maximum over sites are features."""
+    limit: float = 6.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 class GraphAttention(nn.Module):
@@ -137,12 +157,15 @@ class Occupancy(Block):
     number: ClassVar[int] = 4
     group: ClassVar[str] = "occupancy"
     width: ClassVar[int] = 256
-    site_channels: ClassVar[int] = width // 2
+    has_site_states: ClassVar[bool] = True
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = (
         "graph attention network, element mixtures on nodes, distances on edges"
     )
     Config: ClassVar[type] = OccupancyConfig
+    absent: ClassVar[Mapping[str, Any]] = {
+        "angles": 0, "numbers": False, "extremes": 0, "limit": 0.0, "rotated": False,
+    }  # fmt: skip
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="masked_occupancy",
@@ -168,10 +191,26 @@ class Occupancy(Block):
                 for _ in range(config.layers)
             ]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.site_channels)
-        self.head = nn.Sequential(nn.SiLU(), mlp(self.site_channels, dim, ELEMENTS + 1))
+        self.pooling = Pooling(
+            self.width, config.extremes, ELEMENT_NUMBERS if config.numbers else 0
+        )
+        widths = [dim] * (config.layers + 1)
+        if config.angles or config.numbers:
+            self.species = Species()
+        if config.angles:
+            self.angles = PowerSpectrum(ELEMENT_CHANNELS, config.angles)
+            self.enter = mlp(self.angles.width, dim, dim)
+            widths.append(self.angles.width)
+        self.taps = Taps(widths, self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
+        self.head = nn.Sequential(nn.SiLU(), mlp(self.pooling.channels, dim, ELEMENTS + 1))
         self.structure = StructureHead(self.width)
         self.counts = ClassCounts(ELEMENTS + 1)
+
+    @property
+    def site_channels(self) -> int:
+        """Channels of a site's state."""
+        return self.pooling.channels
 
     def _sites(self, batch: BlockBatch) -> tuple[Tensor, Int[Tensor, "site"], Edges]:
         if batch.edges is None:
@@ -179,23 +218,48 @@ class Occupancy(Block):
         held = batch.valid[:, SITE_ROWS]
         return occupation(batch.rows[:, SITE_ROWS][held]), held.nonzero()[:, 0], batch.edges
 
-    def _tokens(
+    def _states(
         self, species: Float[Tensor, "site species"], hidden: Bool[Tensor, "site"], edges: Edges
-    ) -> Float[Tensor, "site channel"]:
-        """Tokens of every site; hidden sites enter as the mask token alone."""
+    ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site number"] | None]:
+        """Tokens and numbers of every site; hidden sites enter as the mask token alone."""
         states = torch.where(hidden.unsqueeze(1), self.mask_token, species @ self.elements.table())
         near = tabled(self.basis, edges, edges.distance, len(states))
         if near is None:
             near = self.basis(edges.distance)
-        tokens: Tensor = self.taps(layer_states(self.encoder, states, edges, near))
-        return tokens
+        spectra, numbers = [], None
+        if self.config.angles or self.config.numbers:
+            bonds = bonds_of(edges, edges.distance, len(states))
+            unit = edges.arrow / edges.distance.clamp_min(1e-6).unsqueeze(1)
+            weights = self.species.weights(species, hidden.to(species))
+            around = surroundings(bonds, unit, weights, getattr(self, "angles", None))
+            if around.invariants is not None:
+                spectra = [around.invariants]
+                states = states + self.enter(spectra[0])
+            if self.config.numbers:
+                numbers = element_numbers(bonds, around.orders, self.species.values(species))
+        tokens: Tensor = self.taps(layer_states(self.encoder, states, edges, near) + spectra)
+        return tokens, numbers
+
+    def _tokens(
+        self, species: Float[Tensor, "site species"], hidden: Bool[Tensor, "site"], edges: Edges
+    ) -> Float[Tensor, "site channel"]:
+        """Tokens of every site."""
+        return self._states(species, hidden, edges)[0]
+
+    def _features(
+        self, tokens: Tensor, numbers: Tensor | None, crystal: Int[Tensor, "site"], count: int
+    ) -> Float[Tensor, "crystal feature"]:
+        """Pooled tokens and numbers."""
+        pooled = self.pooling(tokens, crystal, count, numbers=numbers)
+        features: Tensor = self.rotate(self.squash(pooled))
+        return features
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are the sites."""
         species, crystal, edges = self._sites(batch)
         hidden = torch.zeros(len(species), dtype=torch.bool, device=species.device)
-        tokens = self._tokens(species, hidden, edges)
-        features = pool(tokens, crystal, len(batch.rows))
+        tokens, numbers = self._states(species, hidden, edges)
+        features = self._features(tokens, numbers, crystal, len(batch.rows))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def corrupt(
@@ -223,10 +287,10 @@ class Occupancy(Block):
         species, crystal, edges = self._sites(batch)
         count = len(batch.rows)
         left, hidden = self.corrupt(species, crystal, count, generator)
-        tokens = self._tokens(left, hidden, edges)
+        tokens, numbers = self._states(left, hidden, edges)
         logits, target = self.head(tokens[hidden]), species[hidden]
         loss = functional.cross_entropy(logits, target)  # soft: target is a distribution
-        features = pool(tokens, crystal, count)
+        features = self._features(tokens, numbers, crystal, count)
         return [
             accuracy_result("masked_occupancy", logits, target.argmax(1), loss, self.counts),
             self.structure(self.name, features, batch, self.config.structure_weight),

@@ -11,25 +11,25 @@ the shell index, the gap and |g|/|g1|, in which a hidden length could be read of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from crystalssl.blocks._clipping import SoftClip
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._layers import (
     BiasedAttention,
     GaussianBasis,
+    Pooling,
     Taps,
     even_powers,
     key_bias,
     layer_states,
     mlp,
     on_planes,
-    pool,
     rows_at,
 )
 from crystalssl.blocks._masking import uniform_per_shell
@@ -69,6 +69,12 @@ class ReciprocalConfig:
     """Weight of the crystal-level objective."""
     decorrelation_weight: float = 1.0
     """Weight of the correlations between features; without it their rank is a fifth of 512."""
+    extremes: int = 16
+    """Channels whose minimum and maximum over points are features."""
+    limit: float = 2.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 class Points(NamedTuple):
@@ -104,6 +110,7 @@ class Reciprocal(Block):
         "Transformer with reciprocal-space attention, biased by g differences and angles"
     )
     Config: ClassVar[type] = ReciprocalConfig
+    absent: ClassVar[Mapping[str, Any]] = {"extremes": 0, "limit": 2.0, "rotated": False}
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="masked_k_distances",
@@ -141,10 +148,11 @@ class Reciprocal(Block):
         self.encoder = nn.ModuleList(
             [BiasedAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.squash = SoftClip(self.width)
-        self.tell_length = mlp(self.width // 2, dim, 1)
-        self.tell_lit = mlp(self.width // 2, dim, 1)
+        self.pooling = Pooling(self.width, config.extremes)
+        self.taps = Taps([dim] * (config.layers + 1), self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
+        self.tell_length = mlp(self.pooling.channels, dim, 1)
+        self.tell_lit = mlp(self.pooling.channels, dim, 1)
         self.structure = StructureHead(self.width)
         self.mean_length, self.mean_lit = TargetMean(), TargetMean()
 
@@ -217,8 +225,8 @@ class Reciprocal(Block):
         points = self._points(batch)
         padded = self._tokens(points, points.kept, points.kept)
         tokens, crystal = rows_at(padded, points.kept)
-        features = self.squash(pool(tokens, crystal, len(batch.rows)))
-        return Encoded(tokens=tokens, crystal=crystal, features=features)
+        clipped = self.squash(self.pooling(tokens, crystal, len(batch.rows)))
+        return Encoded(tokens=tokens, crystal=crystal, features=self.rotate(clipped))
 
     def corrupt(
         self, points: Points, generator: torch.Generator
@@ -244,12 +252,13 @@ class Reciprocal(Block):
             lit=points.lit.masked_fill(left_out, 0.0),
         )
         tokens = self._tokens(seen, points.kept & ~unmeasured, points.kept & ~left_out)
-        features = self.squash(pool(*rows_at(tokens, points.kept & ~left_out), len(batch.rows)))
+        rows = rows_at(tokens, points.kept & ~left_out)
+        clipped = self.squash(self.pooling(*rows, len(batch.rows)))
         return [
             self._length_result(points, tokens, unmeasured, left_out),
             self._lit_result(points, tokens, left_out),
-            self.structure(self.name, features, batch, self.config.structure_weight),
-            decorrelation_result(self.name, features, self.config.decorrelation_weight),
+            self.structure(self.name, self.rotate(clipped), batch, self.config.structure_weight),
+            decorrelation_result(self.name, clipped, self.config.decorrelation_weight),
         ]
 
     @staticmethod

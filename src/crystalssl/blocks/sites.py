@@ -8,26 +8,33 @@ the crystal. Task 4: distance between sites that are no neighbours in the graph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from crystalssl.blocks._clipping import SoftClip
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._edge_kernels import (
     FilterTable,
-    TabledEdges,
     arrows,
-    passed,
     summed,
     tabled,
     tables_apply,
 )
+from crystalssl.blocks._environment import (
+    GEOMETRY_CHANNELS,
+    GEOMETRY_NUMBERS,
+    PowerSpectrum,
+    bonds_of,
+    geometry_numbers,
+    surroundings,
+)
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph
-from crystalssl.blocks._layers import GaussianBasis, Taps, mlp, pool, segment_sum
+from crystalssl.blocks._interaction import Interaction
+from crystalssl.blocks._layers import GaussianBasis, Pooling, Taps, mlp, segment_sum
 from crystalssl.blocks._masking import normal, sites_to_hide, uniform
 from crystalssl.blocks._objectives import StructureHead, TargetMean, error_result, structure_task
 from crystalssl.blocks._precision import exact
@@ -61,6 +68,16 @@ class SitesConfig:
     """Weight of the pair-distance task."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
+    angles: int = 16
+    """Products of angular moments for each of l = 0..3 that sites start from; 0 for none."""
+    numbers: bool = True
+    """Whether statistics of bond lengths, coordination and directions are features."""
+    extremes: int = 64
+    """Channels whose minimum and maximum over sites are features."""
+    limit: float = 3.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 class Geometry(NamedTuple):
@@ -77,70 +94,18 @@ class Geometry(NamedTuple):
     crystal: Int[Tensor, "site"]
 
 
-class Interaction(nn.Module):
-    """One layer: messages along edges into scalars and vectors, then a site-wise update."""
+class States(NamedTuple):
+    """What a pass over the graph gives every site.
 
-    def __init__(self, dim: int, vectors: int, basis: int) -> None:
-        super().__init__()
-        self.split = [dim, vectors, vectors]
-        self.send = mlp(dim, dim, sum(self.split))
-        self.filter = nn.Linear(basis, sum(self.split))
-        self.mix = nn.Linear(vectors, 2 * vectors, bias=False)
-        self.norm = nn.LayerNorm(dim)
-        self.update = mlp(dim + vectors, dim, dim + vectors)
-        self.table = FilterTable()
+    Attributes:
+        tokens: what heads and pooling read.
+        vectors: states that turn with the crystal.
+        numbers: numbers of its bonds, where they are features.
+    """
 
-    def forward(
-        self,
-        scalars: Float[Tensor, "site channel"],
-        vectors: Float[Tensor, "site 3 vector"],
-        edges: Edges,
-        unit: Float[Tensor, "edge 3"],
-        near: Float[Tensor, "edge basis"] | TabledEdges,
-        share: Float[Tensor, "site 1"],
-    ) -> tuple[Tensor, Tensor]:
-        """Pass messages once.
-
-        Args:
-            scalars: scalar states.
-            vectors: vector states.
-            edges: the graph.
-            unit: direction of every edge.
-            near: length of every edge, expanded or tabled.
-            share: factor of the sums of every site, one over its number of neighbours.
-        """
-        sent = self.send(self.norm(scalars))
-        if isinstance(near, TabledEdges):
-            table = self.table.of(self.filter, near.basis)
-            plain, pushed = passed(sent, vectors, unit, table, near)
-        else:
-            plain, pushed = self._sums(sent, vectors, edges, unit, near)
-        scalars = scalars + plain * share
-        vectors = vectors + pushed * share.unsqueeze(2)
-        left, right = self.mix(vectors).chunk(2, dim=2)
-        norm = torch.sqrt((left**2).sum(1) + 1e-6)
-        change, gate = self.update(torch.cat([self.norm(scalars), norm], dim=1)).split(
-            [scalars.shape[1], norm.shape[1]], dim=1
-        )
-        return scalars + change, vectors + right * gate.unsqueeze(1)
-
-    def _sums(
-        self,
-        sent: Float[Tensor, "site message"],
-        vectors: Float[Tensor, "site 3 vector"],
-        edges: Edges,
-        unit: Float[Tensor, "edge 3"],
-        basis: Float[Tensor, "edge basis"],
-    ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site 3 vector"]]:
-        """Filtered messages of the neighbours, added up into scalars and vectors."""
-        count = len(sent)
-        message = sent.index_select(0, edges.target) * self.filter(basis)  # (edge, message)
-        plain, along, carried = message.split(self.split, dim=1)
-        # (edge, 3, vector): new vectors along the edge, and the neighbour's own, both scaled
-        pushed = unit.unsqueeze(2) * along.unsqueeze(1)
-        pushed = pushed + vectors.index_select(0, edges.target) * carried.unsqueeze(1)
-        flat = segment_sum(pushed.flatten(1), edges.source, count)
-        return segment_sum(plain, edges.source, count), flat.view_as(vectors)
+    tokens: Float[Tensor, "site channel"]
+    vectors: Float[Tensor, "site 3 vector"]
+    numbers: Float[Tensor, "site number"] | None
 
 
 @final
@@ -151,10 +116,13 @@ class Sites(Block):
     number: ClassVar[int] = 3
     group: ClassVar[str] = "sites"
     width: ClassVar[int] = 512
-    site_channels: ClassVar[int] = width // 2
+    has_site_states: ClassVar[bool] = True
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = "equivariant graph network on the periodic graph, geometry only"
     Config: ClassVar[type] = SitesConfig
+    absent: ClassVar[Mapping[str, Any]] = {
+        "angles": 0, "numbers": False, "extremes": 0, "limit": 2.0, "rotated": False,
+    }  # fmt: skip
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="displaced_sites",
@@ -186,13 +154,26 @@ class Sites(Block):
         self.encoder = nn.ModuleList(
             [Interaction(dim, config.vectors, config.basis) for _ in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.site_channels)
-        self.squash = SoftClip(self.width)
+        self.pooling = Pooling(
+            self.width, config.extremes, GEOMETRY_NUMBERS if config.numbers else 0
+        )
+        channels, widths = self.pooling.channels, [dim] * (config.layers + 1)
+        if config.angles:
+            self.angles = PowerSpectrum(GEOMETRY_CHANNELS, config.angles)
+            self.enter = mlp(self.angles.width, dim, dim)
+            widths.append(self.angles.width)
+        self.taps = Taps(widths, channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
         self.place = nn.Linear(config.vectors, 1, bias=False)
-        self.gate = mlp(self.site_channels, dim, config.vectors)
-        self.distance = mlp(self.width + 1, dim, 1)
+        self.gate = mlp(channels, dim, config.vectors)
+        self.distance = mlp(2 * channels + 1, dim, 1)
         self.structure = StructureHead(self.width)
         self.mean_distance, self.mean_ratio = TargetMean(), TargetMean()
+
+    @property
+    def site_channels(self) -> int:
+        """Channels of a site's state."""
+        return self.pooling.channels
 
     def _geometry(self, batch: BlockBatch) -> Geometry:
         held = batch.valid[:, SITE_ROWS]
@@ -214,8 +195,8 @@ class Sites(Block):
 
     def _states(
         self, geometry: Geometry, edges: Edges, moved: Bool[Tensor, "site"] | None
-    ) -> tuple[Float[Tensor, "site channel"], Float[Tensor, "site 3 vector"]]:
-        """Tokens and vectors of every site."""
+    ) -> States:
+        """Tokens, vectors and numbers of every site."""
         frac, lattice, crystal = geometry
         unit, length = self._directions(geometry, edges)
         degree = torch.bincount(edges.source, minlength=len(frac)).to(frac).clamp_min(1.0)
@@ -231,21 +212,40 @@ class Sites(Block):
         scalars = self.local(torch.cat([around / degree, degree.log(), volume - 2.5], dim=1))
         if moved is not None:
             scalars = scalars + moved.unsqueeze(1) * self.moved
+        spectra, numbers = [], None
+        if self.config.angles or self.config.numbers:
+            bonds = bonds_of(edges, length, len(frac))
+            shaken = frac.new_zeros(len(frac)) if moved is None else moved.to(frac)
+            weights = torch.stack([torch.ones_like(shaken), shaken], dim=1)
+            seen = surroundings(bonds, unit, weights, getattr(self, "angles", None))
+            if seen.invariants is not None:
+                spectra = [seen.invariants]
+                scalars = scalars + self.enter(spectra[0])
+            if self.config.numbers:
+                numbers = geometry_numbers(bonds, seen.orders)
         vectors = frac.new_zeros(len(frac), 3, self.config.vectors)
         layers = [scalars]
         for layer in self.encoder:
             scalars, vectors = layer(scalars, vectors, edges, unit, near, 1 / degree)
             layers.append(scalars)
-        return self.taps(layers), vectors
+        return States(self.taps(layers + spectra), vectors, numbers)
+
+    def _features(
+        self, states: States, crystal: Int[Tensor, "site"], count: int
+    ) -> Float[Tensor, "crystal feature"]:
+        """Pooled tokens and numbers."""
+        pooled = self.pooling(states.tokens, crystal, count, numbers=states.numbers)
+        features: Tensor = self.rotate(self.squash(pooled))
+        return features
 
     def encode(self, batch: BlockBatch) -> Encoded:
         """Tokens are the sites."""
         if batch.edges is None:
             raise ValueError("the sites block needs the periodic graph, got a batch without edges")
         geometry = self._geometry(batch)
-        tokens, _ = self._states(geometry, batch.edges, None)
-        features = self.squash(pool(tokens, geometry.crystal, len(batch.rows)))
-        return Encoded(tokens=tokens, crystal=geometry.crystal, features=features)
+        states = self._states(geometry, batch.edges, None)
+        features = self._features(states, geometry.crystal, len(batch.rows))
+        return Encoded(tokens=states.tokens, crystal=geometry.crystal, features=features)
 
     def corrupt(
         self, geometry: Geometry, generator: torch.Generator
@@ -269,12 +269,13 @@ class Sites(Block):
         geometry = self._geometry(batch)
         shaken, moved, step = self.corrupt(geometry, generator)
         edges = moved_graph(*shaken)
-        tokens, vectors = self._states(shaken, edges, moved)
+        states = self._states(shaken, edges, moved)
+        tokens, vectors = states.tokens, states.vectors
         # (site, 3, vector) -> (site, 3): a gated sum of vectors turns with the crystal
         predicted = self.place(vectors * self.gate(tokens).unsqueeze(1)).squeeze(2)
         sites = torch.bincount(geometry.crystal, minlength=len(batch.rows))[geometry.crystal]
         scored = moved & (sites > 1)  # a lone atom cannot move against its own images
-        features = self.squash(pool(tokens, geometry.crystal, len(batch.rows)))
+        features = self._features(states, geometry.crystal, len(batch.rows))
         return [
             self._displacement_result(predicted[scored], -step[scored]),
             self._distance_result(geometry, edges, tokens, generator),

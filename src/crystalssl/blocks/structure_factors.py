@@ -8,20 +8,22 @@ the pattern, and the pattern from the histogram, through one shared latent space
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
+from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._layers import (
     GaussianBasis,
+    Pooling,
     Taps,
     layer_states,
     mlp,
-    pool,
     rows_at,
 )
 from crystalssl.blocks._masking import uniform_per_shell
@@ -52,6 +54,12 @@ class StructureFactorsConfig:
     """Weight of each direction of the real-reciprocal mapping."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
+    extremes: int = 32
+    """Channels whose minimum and maximum over reflections are features."""
+    limit: float = 6.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 
 FACTORS = len(panel_group("structure_factors").fields["factors"])
@@ -80,18 +88,31 @@ class Residual(nn.Module):
 
     def __init__(self, dim: int, kernel: int, dilation: int) -> None:
         super().__init__()
-        pad = dilation * (kernel // 2)
+        self.pad, self.step = dilation * (kernel // 2), dilation
         self.norm = nn.LayerNorm(dim)
-        self.first = nn.Conv1d(dim, dim, kernel, padding=pad, dilation=dilation)
+        self.first = nn.Conv1d(dim, dim, kernel, padding=self.pad, dilation=dilation)
         self.second = nn.Conv1d(dim, dim, 1)
 
     def forward(
         self, states: Float[Tensor, "crystal row channel"], valid: Float[Tensor, "crystal row 1"]
     ) -> Float[Tensor, "crystal row channel"]:
         """Convolve along the rows."""
-        hidden = (self.norm(states) * valid).transpose(1, 2)
-        hidden = self.second(nn.functional.silu(self.first(hidden))).transpose(1, 2)
-        updated: Tensor = (states + hidden) * valid
+        count, rows, dim = states.shape
+        pad = self.pad
+        # crystals one after the other with zeros between them, so that a convolution is a sum of
+        # products with shifted rows, which stay in place
+        hidden = functional.pad(self.norm(states) * valid, (0, 0, 0, pad)).flatten(0, 1)
+        hidden = functional.pad(hidden, (0, 0, pad, 0))  # (pad + crystal * (row + pad), channel)
+        length = len(hidden) - 2 * pad  # what windows that end outside would give is not read
+        nearest, *others = self.first.weight.unbind(2)
+        made = functional.linear(hidden[:length], nearest, self.first.bias)
+        for shift, weight in enumerate(others, start=1):
+            start = shift * self.step
+            made = torch.addmm(made, hidden[start : start + length], weight.T)
+        weight = self.second.weight[:, :, 0]
+        made = functional.linear(functional.silu(made), weight, self.second.bias)
+        made = functional.pad(made, (0, 0, 0, pad)).view(count, rows + pad, dim)[:, :rows]
+        updated: Tensor = (states + made) * valid
         return updated
 
 
@@ -106,6 +127,7 @@ class StructureFactors(Block):
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = "residual 1-D CNN along g over six weighted structure factors"
     Config: ClassVar[type] = StructureFactorsConfig
+    absent: ClassVar[Mapping[str, Any]] = {"extremes": 0, "limit": 0.0, "rotated": False}
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
         TaskInfo(
             name="masked_structure_factors",
@@ -143,8 +165,10 @@ class StructureFactors(Block):
         self.encoder = nn.ModuleList(
             [Residual(dim, config.kernel, 2**index) for index in range(config.layers)]
         )
-        self.taps = Taps([dim] * (config.layers + 1), self.width // 2)
-        self.tell = mlp(self.width // 2, dim, FACTORS)
+        self.pooling = Pooling(self.width, config.extremes)
+        self.taps = Taps([dim] * (config.layers + 1), self.pooling.channels)
+        self.squash, self.rotate = bounded(self.width, config.limit, config.rotated)
+        self.tell = mlp(self.pooling.channels, dim, FACTORS)
         self.from_pattern = mlp(self.width, 2 * dim, config.latent)
         self.from_distances = mlp(BINS, 2 * dim, config.latent)
         self.to_distances = mlp(config.latent, 2 * dim, BINS)
@@ -180,7 +204,7 @@ class StructureFactors(Block):
         pattern = self._pattern(batch)
         padded = self._tokens(pattern, torch.zeros_like(pattern.kept))
         tokens, crystal = rows_at(padded, pattern.kept)
-        features = pool(tokens, crystal, len(batch.rows))
+        features = self.rotate(self.squash(self.pooling(tokens, crystal, len(batch.rows))))
         return Encoded(tokens=tokens, crystal=crystal, features=features)
 
     def pretext(self, batch: BlockBatch, generator: torch.Generator) -> Sequence[PretextResult]:
@@ -191,7 +215,8 @@ class StructureFactors(Block):
         ) & pattern.kept
         seen = pattern.factors.masked_fill(hidden.unsqueeze(-1), 0.0)
         tokens = self._tokens(pattern._replace(factors=seen), hidden)
-        features = pool(*rows_at(tokens, pattern.kept), len(batch.rows))
+        rows = rows_at(tokens, pattern.kept)
+        features = self.rotate(self.squash(self.pooling(*rows, len(batch.rows))))
         return [
             self._factor_result(pattern, tokens, hidden),
             *self._mapping_results(features, pattern, batch),

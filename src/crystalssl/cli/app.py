@@ -75,6 +75,7 @@ STOPPED = {
     "run": "Finished stages are kept; the same command again does the rest.",
     "fit": "Finished fits are kept; the same command again does the rest.",
     "evaluate": "What is finished is kept; the same command again does the rest.",
+    "fetch": "What came so far is kept; the same command again goes on.",
     "featurize-corpus": "Finished shards are kept; the same command again does the rest.",
 }
 """How to go on after a command was stopped."""
@@ -166,6 +167,7 @@ def add(name: str, call: Any, panel: str | None = None, to: typer.Typer = app) -
 TABLE, ARRAY = {"out": options.TABLE}, {"out": options.ARRAY}
 add("run", command(pipeline.run, show=show_run, structures=options.BUNDLED), MAIN)
 add("convert", command(pipeline.convert, required=["out"], **TABLE), FILES)
+add("fetch", command(pipeline.fetch, required=["out"], query=options.SOURCE_QUERY, **TABLE), FILES)
 add("ftcp", command(pipeline.write_ftcp, **ARRAY), FILES)
 add("panel", command(pipeline.write_panel, **ARRAY), FILES)
 add("generate", command(pipeline.generate, structures=options.BUNDLED, **TABLE), FILES)
@@ -174,7 +176,12 @@ OF_EXTRACT = {"out": options.FEATURES_FILE, "level": options.LEVEL_OF_ROWS}
 add("extract", command(pipeline.extract_to, without=["device"], **OF_EXTRACT), LEARN)
 add("bottleneck", command(pipeline.train_bottleneck, structures=options.LABELLED), LEARN)
 add("featurize-corpus", command(pipeline.featurize_corpus, out=options.SHARDS_OUT), LEARN)
-OF_FIT = {"out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS}
+sharing = {"weights": options.SHARED_WEIGHTS, "target": options.PUSH_TARGET}
+add("push", command(pipeline.push, **sharing), LEARN)
+OF_FIT = {
+    "out": options.MODEL_OUT, "target": options.PROPERTY, "repeats": options.REPEATS,
+    "task": options.TASK,
+}  # fmt: skip
 predict = command(pipeline.predict, required=["out"], out=options.PREDICTIONS, without=["device"])
 explain = command(pipeline.explain, required=["out"], out=options.SHARES, without=["device"])
 add("fit", command(pipeline.fit, without=["device"], **OF_FIT), PROPERTIES)

@@ -27,7 +27,7 @@ app = typer.Typer(help="What there is: data, panel, blocks, tasks, weights, mach
 settings = typer.Typer(help="Settings: presets and block configurations.")
 
 LEAST_RANK = 0.3
-"""Share of its width that a block's effective rank should reach."""
+"""Share of what it can be that a block's effective rank should reach."""
 LIBRARIES = ("torch", "lightning", "numpy", "pyarrow", "gemmi", "moyopy", "pymatgen", "matminer")
 
 
@@ -180,6 +180,9 @@ def weights(
             rows.append([name, figure.task, figure.figure, *values, figure.trivial, *counts])
     columns = ["block", "task", "figure", "block's", "trivial", "which", "trained on", "held out"]
     grid(f"Weights in {run}, figures of held-out crystals", columns, rows)
+    for name, card in load_cards(run).items():
+        if card.labels:
+            say(f"Block {name} was trained on labels of {card.labels}")
     health(run)
 
 
@@ -194,17 +197,19 @@ def health(run: str) -> None:
     for name, card in load_cards(run).items():
         rank, dead = (card.training.get(key) for key in ("effective_rank", "dead_features"))
         width = get_block(name).width
-        verdict = ["unknown"] * 4
-        if rank is not None and dead is not None:
-            share = rank / width
-            enough = "yes" if share >= LEAST_RANK else "no"
-            verdict = [f"{rank:.0f}", f"{share:.2f}", enough, f"{dead:.0f}"]
         watched = min(
             card.data.get("val_crystals", 0), card.training.get("monitor_crystals", sys.maxsize)
         )
+        verdict = ["unknown"] * 5
+        if rank is not None and dead is not None:
+            # features less their mean have a rank below the number of crystals
+            limit = card.training.get("effective_rank_limit", max(watched - 1, 1))
+            most = max(min(width, limit), 1)
+            enough = "yes" if rank / most >= LEAST_RANK else "no"
+            verdict = [f"{rank:.0f}", f"{most:.0f}", f"{rank / most:.2f}", enough, f"{dead:.0f}"]
         rows.append([name, str(width), *verdict, f"{watched:,}"])
     share = f"at least {LEAST_RANK:g}"
-    columns = ["block", "width", "effective rank", "of width", share, "dead features", "crystals"]
+    columns = ["block", "width", "effective rank", "at most", "of that", share, "dead", "crystals"]
     grid("Features of held-out crystals", columns, rows)
     if (student := find_student(run)) is not None:
         taught = load_student_card(student)
@@ -214,6 +219,17 @@ def health(run: str) -> None:
     for name, folder in find_bottlenecks(find_run(run)).items():
         mixed = load_card(folder)
         say(f"Output {name!r}: {mixed.width:,} features that mix {', '.join(mixed.widths)}")
+
+
+@app.command()
+def sources() -> None:
+    """List the databases that ``fetch`` knows, with licences and examples of queries."""
+    from crystalssl.databases.matminer_files import data_sets
+    from crystalssl.databases.registry import SOURCES
+
+    rows = [[s.name, s.title, s.licence, s.query_example] for s in SOURCES]
+    grid("Databases", ["source", "what", "licence", "query"], rows)
+    say(f"Data sets of matminer: {', '.join(data_sets())}")
 
 
 @app.command()

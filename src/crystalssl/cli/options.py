@@ -53,6 +53,7 @@ MAP_STRUCTURES = option(
 )  # fmt: skip
 PREDICTIONS = option(Path, "Predictions, .parquet or .csv.", "--out", "-o")
 SHARES = option(Path, "Contributions, .parquet or .csv.", "--out", "-o")
+TASK = option(str, "auto, regression or classification.", "--task")
 REPEATS = option(Number, "Cross-validations with other folds; what suits if not given.", min=1)
 MODEL_OUT = option(Path, "Folder for the model.", "--out", "-o")
 PROPERTY = option(str, "Label column to predict, or log10(COLUMN).", "--target", "-t")
@@ -60,6 +61,9 @@ PRESET = option(str, "quick, paper or large.", "--preset", "-p")
 BLOCK = option(str, "all, or names and numbers joined by commas (info blocks).", "--block", "-b")
 UNTRAINED_FILE = option(File, "Their features, where they are there already.")
 
+SOURCE_QUERY = argument(str, "Filter, fields or data set, as the source asks; all if none.")
+SHARED_WEIGHTS = argument(str, "Folder of a run, or a name (info weights).")
+PUSH_TARGET = argument(str, "hf://organisation/name, a new folder, or a .zip.")
 RESULT = option(File, "Table to write, .parquet or .csv.", "--out", "-o")
 UNCERTAIN_MODEL = option(File, "Property model whose uncertainty counts.", "--model", "-m")
 STRUCTURES_OR_FEATURES = argument(Path, "Structures, or features (.parquet, .npy).")
@@ -69,6 +73,14 @@ THEIR_STRUCTURES = option(
 
 OPTIONS: dict[str, Any] = {
     "structures": argument(list[Path], f"{FILES}.", metavar="STRUCTURES"),
+    "source": argument(str, "Database (info sources), or address of an OPTIMADE provider."),
+    "limit": option(Number, "Most crystals that are wanted.", min=1),
+    "fields": several(str, "Further property, by the source's name", "--field"),
+    "page": option(Number, "Entries of a page; what suits the source if not given.", min=1),
+    "private": option(bool, "Make the repository for its owner alone.", "--private"),
+    "include_noncommercial": option(
+        bool, "Also entries whose licence forbids commercial use.", "--include-noncommercial"
+    ),
     "features": argument(Path, "Features, .parquet or .npy."),
     "file": argument(Path, "matbench_*.json.gz as matminer has it, or a structure table."),
     "folder": argument(Path, "Folder of a run, or of evaluations.", metavar="DIR"),
@@ -88,7 +100,10 @@ OPTIONS: dict[str, Any] = {
     "method": option(Text, "coverage, uncertainty or both; both with --model, else coverage."),
     "labelled": option(File, "Table or list with the ids that have labels already."),
     "out": option(Path, "Folder for the results.", "--out"),
-    "weights": option(Text, "Folder of a run, or a name (info weights).", "--weights", "-w"),
+    "weights": option(
+        Text, "Folder of a run, a name (info weights), or hf://organisation/name@revision.",
+        "--weights", "-w",
+    ),
     "block": BLOCK,
     "output": option(
         str,
@@ -130,6 +145,10 @@ OPTIONS: dict[str, Any] = {
     "unit": option(Text, "Unit of the label; read from the column's name if not given."),
     "group": option(Text, "Column of groups that no split may divide; formulas if not given."),
     "descriptors": several(str, "Own descriptors: a table, or columns of STRUCTURES", "--also"),
+    "finetune": option(
+        str, "Train encoders on with the labels: auto (from about 2,000), never or always."
+    ),
+    "physics": option(bool, "Read named physical numbers beside features."),
     "budget": option(float | None, "Minutes it may take; repeats and candidates shrink.", min=0.1),
     "by_site": option(bool, "Explain elements and sites too."),
     "level": option(float, "Share of crystals that intervals are to hold.", min=0.5, max=0.999),

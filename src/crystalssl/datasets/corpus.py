@@ -24,13 +24,14 @@ from crystalssl.files import atomic, check_version
 from crystalssl.representation import layout
 from crystalssl.representation.batch import BlockBatch
 from crystalssl.representation.electronic.view import electron_rows
-from crystalssl.representation.graph import compact_sites, periodic_graph
+from crystalssl.representation.graph import PeriodicGraph, compact_sites, periodic_graph
 from crystalssl.representation.panel_groups import group_rows
 from crystalssl.representation.panel_source import PanelSource
 from crystalssl.representation.targets import crystal_targets, no_targets
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
+Graph = PeriodicGraph | None
 UNKNOWN_SYSTEM = -1
 """Crystal system of crystals that came without their symmetry."""
 CORPUS_FORMAT = 1
@@ -79,20 +80,22 @@ class Corpus:
     electrons: Float[Tensor, "crystal quantity"] | None = None
 
     @staticmethod
-    def from_crystals(source: CanonicalResult | Crystals, *, targets: bool = True) -> Corpus:
+    def from_crystals(
+        source: CanonicalResult | Crystals, *, targets: bool = True, graph: Graph = None
+    ) -> Corpus:
         """Build a corpus; targets are standardised over all of it (see ``fit_targets``).
 
         Args:
             source: what ``canonicalize`` gave, or canonical crystals alone; without symmetry the
                 corpus is good for features, not for pre-training.
-            targets: whether to compute crystal-level targets, which features do not need and
-                which take as long as the graph; without them they are NaN.
+            targets: whether to compute crystal-level targets, which features do not need; else NaN.
+            graph: their periodic graph, where it is there already.
 
         Raises:
             InputError: if the crystals are not canonical.
         """
         crystals = source.crystals if isinstance(source, CanonicalResult) else source
-        graph = periodic_graph(crystals)
+        graph = periodic_graph(crystals) if graph is None else graph
         made = crystal_targets(crystals, graph) if targets else no_targets(len(crystals))
         system = np.full(len(crystals), UNKNOWN_SYSTEM, dtype=np.int8)
         if isinstance(source, CanonicalResult):
@@ -242,7 +245,7 @@ class Corpus:
         """
         rows = self._rows(index)
         panel = self.panel.take(rows)
-        first, counts = self.panel.offsets[rows], panel.site_counts
+        first = self.panel.offsets[rows]
         if block.group == layout.ELECTRONIC:
             numbers = self.electrons_of(rows) if electrons is None else electrons
             valid = numbers.isfinite()
@@ -252,7 +255,7 @@ class Corpus:
         return BlockBatch(
             rows=columns,
             valid=valid,
-            edges=edges_of(self.neighbours, rows, first, counts) if block.uses_graph else None,
+            edges=edges_of(self.neighbours, rows, first, panel) if block.uses_graph else None,
             targets=(self.values[rows] - self.target_mean) / self.target_std,
             crystal_system=self.crystal_system[rows].long(),
             histogram=self.histogram[rows],

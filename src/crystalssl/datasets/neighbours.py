@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from crystalssl.representation.batch import Edges
+from crystalssl.representation.batch import Edges, arrows
+from crystalssl.representation.panel_source import PanelSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +72,7 @@ def edges_of(
     held: Neighbours,
     rows: Int[Tensor, "row"],
     first_site: Int[Tensor, "row"],
-    sites: Int[Tensor, "row"],
+    panel: PanelSource,
 ) -> Edges:
     """Edges of a batch of crystals, sites numbered through it.
 
@@ -79,16 +80,20 @@ def edges_of(
         held: neighbours of all crystals.
         rows: crystals of the batch.
         first_site: number of the first site of each among those of all crystals.
-        sites: sites of each.
+        panel: the crystals of the batch.
     """
+    sites = panel.site_counts
     site, _ = spans(first_site, sites)
     degree = held.degree[site].long()
     counts = held.offsets.diff()[rows]
     edge, crystal = spans(held.offsets[rows], counts)
     first = sites.cumsum(0) - sites
+    source = torch.repeat_interleave(degree, output_size=len(edge))
+    target, image = held.target[edge].long() + first[crystal], held.image[edge].long()
     return Edges(
-        source=torch.repeat_interleave(degree, output_size=len(edge)),
-        target=held.target[edge].long() + first[crystal],
-        image=held.image[edge].long(),
+        source=source,
+        target=target,
+        image=image,
         distance=held.distance[edge],
+        arrow=arrows(panel.frac, panel.lattice, crystal, (source, target, image)),
     )

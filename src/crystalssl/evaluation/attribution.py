@@ -163,7 +163,7 @@ def _gradient_explainer(network: Any, reference: Any, batch: int) -> Any:
             warnings.simplefilter("ignore")  # notices of its dependencies at import
             import shap
     except ImportError as error:
-        raise missing_extra("shap", "boosting", "Explaining a network") from error
+        raise missing_extra("shap", "fit", "Explaining a network") from error
     return shap.GradientExplainer(network, reference, batch_size=batch)
 
 

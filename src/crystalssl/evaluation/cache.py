@@ -13,7 +13,7 @@ import json
 import platform
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -246,8 +246,10 @@ def _is_text(node: ast.AST) -> bool:
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of ``PACKAGES``, where installed."""
-    present = {dist.name: dist.version for dist in metadata.distributions()}
-    known = {name: present[name] for name in PACKAGES if name in present}
+    known: dict[str, str] = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            known[name] = metadata.version(name)
     return {"python": platform.python_version(), **known}
 
 

@@ -64,7 +64,7 @@ def with_sites(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: if there is none.
     """
-    known = [block.name for block in known_blocks() if block.site_channels]
+    known = [block.name for block in known_blocks() if block.has_site_states]
     kept = tuple(name for name in names if name in known)
     if not kept:
         raise InputError(

@@ -8,8 +8,9 @@ what that gives goes in, features of one block named ``bottleneck`` come out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalssl.blocks._clipping import bounded
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.extract import one_thread_each
 from crystalssl.features.features import PHYSICS, Features
-from crystalssl.files import atomic_set, check_version, json_text, read_json
-from crystalssl.hub.card import record_of
-from crystalssl.hub.tensors import pack_tensors, read_tensors
+from crystalssl.features.networks import (
+    LIMIT,
+    WIDEST,
+    NetworkCard,
+    NetworkFiles,
+    load_network,
+    read_card,
+    save_network,
+)
 from crystalssl.hub.weights import find_run
 
 BOTTLENECK = "bottleneck"
@@ -36,61 +44,59 @@ WEIGHTS_FILE = "bottleneck.safetensors"
 AUTO: str = "auto"
 BLOCKS: str = "blocks"
 """Outputs that can be asked for beside the names of bottlenecks."""
-LIMIT = 8.0
-"""Standardised features are clipped to plus and minus this."""
 MIX_ROWS = 1024
 """Rows mixed at a time."""
-BOTTLENECK_FORMAT = 1
-"""Version of the cards that this package writes; cards from before have none."""
-WIDEST = 2**20
-"""Features of all blocks together, or of a bottleneck, that are believed of a card."""
+FILES = NetworkFiles(CARD_FILE, WEIGHTS_FILE, version=2)
+"""Cards of version 1 know no bounds; those from before have no version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BottleneckCard:
+class BottleneckCard(NetworkCard):
     """What a bottleneck was made from, and how well it does.
 
     Attributes:
-        widths: number of features of each block it reads, in order.
         width: number of features it gives.
-        linear: how many of them are linear.
-        encoders: checksum of the weights of each block; empty where not known.
-        training: effective training settings.
-        data: counts of crystals.
-        figures: held-out figures: how well each block is predicted from the others, and baselines.
-        licence: licence of the weights.
-        sha256: checksum of the weights file; filled when saved.
+        linear: how many units are linear.
+        limit: where features are softly clipped, in standard deviations; 0 for nowhere.
+        rotated: whether clipped features are mixed once more.
     """
 
-    widths: dict[str, int]
     width: int
     linear: int
-    encoders: dict[str, str] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    licence: str = "MIT"
-    sha256: str = ""
+    limit: float = 0.0
+    rotated: bool = False
 
 
 class Bottleneck(nn.Module):
-    """Standardised features -> mixtures of them, and GELU of mixtures.
+    """Standardised features -> mixtures of them, and GELU of mixtures; bounded.
 
     Attributes:
         widths: number of features of each block it reads, in order.
-        linear: how many of its features are linear; they come first.
+        linear: how many units are linear; they come first.
+        clip: soft clip of the features, statistics those of training crystals.
+        rotate: mixes clipped features, so that none is constant for a class of crystals.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, widths: Mapping[str, int], width: int, linear: int) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        width: int,
+        linear: int,
+        *,
+        limit: float = 0.0,
+        rotated: bool = False,
+    ) -> None:
         """Take the shape; statistics and weights come from training.
 
         Args:
             widths: number of features of each block.
             width: number of features to give.
-            linear: how many of them are linear.
+            linear: how many units are linear.
+            limit: where features are softly clipped, in standard deviations; 0 for nowhere.
+            rotated: whether clipped features are mixed; their number is a power of two then.
         """
         super().__init__()
         self.widths, self.linear = dict(widths), linear
@@ -98,17 +104,34 @@ class Bottleneck(nn.Module):
         self.register_buffer("mean", torch.zeros(total))
         self.register_buffer("scale", torch.ones(total))
         self.mix = nn.Linear(total, width)
+        self.clip, self.rotate = bounded(width, limit, rotated)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The fields of its card that say how it is made."""
+        return {
+            "widths": self.widths,
+            "width": self.mix.out_features,
+            "linear": self.linear,
+            "limit": getattr(self.clip, "limit", 0.0),
+            "rotated": not isinstance(self.rotate, nn.Identity),
+        }
 
     def standardise(self, matrix: Float[Tensor, "crystal feature"]) -> Tensor:
         """Features less their mean, in standard deviations of training crystals, clipped."""
         scaled: Tensor = ((matrix - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
         return scaled
 
-    def forward(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Mixed features of standardised ones."""
+    def units(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
+        """Units of standardised features, as training reads them."""
         mixed = self.mix(standardised)  # (crystal, mixed): linear ones first
         linear, others = mixed[:, : self.linear], mixed[:, self.linear :]
         return torch.cat([linear, functional.gelu(others)], dim=1)
+
+    def forward(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
+        """Mixed features of standardised ones."""
+        features: Tensor = self.rotate(self.clip(self.units(standardised)))
+        return features
 
     def apply_to(self, features: Features) -> Features:
         """Mixed features of every crystal.
@@ -132,7 +155,7 @@ class Bottleneck(nn.Module):
 
         with one_thread_each(self.mean.device) as pool:
             list(pool.map(mix, range(0, len(index), MIX_ROWS)))
-        return Features(ids=features.ids, blocks={BOTTLENECK: mixed}, origins=features.origins)
+        return replace(features, blocks={BOTTLENECK: mixed}, names=())
 
 
 def check_blocks(widths: Mapping[str, int], features: Features) -> None:
@@ -149,24 +172,8 @@ def check_blocks(widths: Mapping[str, int], features: Features) -> None:
 
 
 def save_bottleneck(bottleneck: Bottleneck, folder: Path, card: BottleneckCard) -> BottleneckCard:
-    """Write weights and card into a folder; the same bottleneck gives the same bytes.
-
-    Mixing weights are stored as float16, to which training has rounded them.
-
-    Returns:
-        The card as written.
-    """
-    state = bottleneck.state_dict()
-    state["mix.weight"] = state["mix.weight"].half()
-    content, checksum = pack_tensors(state)
-    card = replace(card, sha256=checksum)
-    # a list: JSON objects have no order, and weights are read in that of the blocks
-    fields = {**asdict(card), "widths": list(card.widths.items()), "format": BOTTLENECK_FORMAT}
-    folder = Path(folder)
-    with atomic_set(folder / WEIGHTS_FILE, folder / CARD_FILE) as (weights, described):
-        weights.write_bytes(content)
-        described.write_text(json_text(fields), encoding="utf-8", newline="\n")
-    return card
+    """Write weights and card into a folder; see ``networks.save_network``."""
+    return save_network(bottleneck, folder, card, FILES)
 
 
 def load_card(folder: Path) -> BottleneckCard:
@@ -177,19 +184,13 @@ def load_card(folder: Path) -> BottleneckCard:
         UnknownNameError: if a field does not exist.
     """
     path = Path(folder) / CARD_FILE
-    value = read_json(path)
-    check_version(value.pop("format", None), BOTTLENECK_FORMAT, path)
-    try:
-        value["widths"] = {str(name): width for name, width in value["widths"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} does not say in which order it reads blocks. Train it again."
-        ) from error
-    card = record_of(BottleneckCard, value, path)
+    card = read_card(BottleneckCard, path, FILES.version)
     if not (
         all(width > 0 for width in card.widths.values())
         and 0 <= card.linear <= card.width
         and 0 < max(sum(card.widths.values()), card.width) <= WIDEST
+        and 0 <= card.limit < math.inf
+        and (not card.rotated or card.width & (card.width - 1) == 0)
     ):
         raise InputError(
             f"{path} tells of {_listed(card.widths)} to {card.width} features, {card.linear} "
@@ -205,18 +206,13 @@ def load_bottleneck(folder: Path) -> Bottleneck:
         InputError: if a file is missing or damaged, or the weights are not those of the card.
     """
     card = load_card(folder)
-    path = Path(folder) / WEIGHTS_FILE
-    total = sum(card.widths.values())
-    empty = {  # shapes alone: nothing is allocated for what a card claims
-        "mean": torch.zeros(1).expand(total),
-        "scale": torch.zeros(1).expand(total),
-        "mix.weight": torch.zeros(1, dtype=torch.float16).expand(card.width, total),
-        "mix.bias": torch.zeros(1).expand(card.width),
-    }
-    state = read_tensors(path, card.sha256, empty)
-    bottleneck = Bottleneck(card.widths, card.width, card.linear)
-    bottleneck.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    return bottleneck.eval()
+
+    def make() -> Bottleneck:
+        return Bottleneck(
+            card.widths, card.width, card.linear, limit=card.limit, rotated=card.rotated
+        )
+
+    return load_network(make, Path(folder) / WEIGHTS_FILE, card.sha256)
 
 
 def find_bottlenecks(run: Path) -> dict[str, Path]:

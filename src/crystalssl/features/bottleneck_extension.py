@@ -47,7 +47,7 @@ def extended(bottleneck: Bottleneck, features: Features, room: int) -> Bottlenec
             f"Got {len(features)} crystals, expected more than the new block has features."
         )
     known = torch.from_numpy(features.only(*bottleneck.widths).matrix)
-    mixed = bottleneck(bottleneck.standardise(known))  # (crystal, mixed)
+    mixed = bottleneck.units(bottleneck.standardise(known))  # (crystal, mixed)
     kept = bottleneck.linear + _least_redundant(mixed, others - room, bottleneck.linear)
     made = torch.from_numpy(features.blocks[new[0]])
     result = Bottleneck(features.widths, bottleneck.mix.out_features, bottleneck.linear + room)

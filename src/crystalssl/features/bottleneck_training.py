@@ -20,9 +20,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalssl.blocks._clipping import SoftClip
 from crystalssl.errors import InputError
-from crystalssl.features.bottleneck import LIMIT, Bottleneck, BottleneckCard, save_bottleneck
+from crystalssl.features.bottleneck import (
+    MIX_ROWS,
+    Bottleneck,
+    BottleneckCard,
+    save_bottleneck,
+)
 from crystalssl.features.features import Features
+from crystalssl.features.networks import LIMIT, round_matrices
 
 Index = npt.NDArray[np.int64]
 
@@ -35,6 +42,10 @@ class BottleneckConfig:
     """Number of features."""
     linear_share: float = 0.25
     """Share of the features that are linear; see docs/experiments.md."""
+    limit: float = 4.0
+    """Where features are softly clipped, in standard deviations; 0 for nowhere."""
+    rotated: bool = True
+    """Whether clipped features are mixed where their number is a power of two."""
     epochs: int = 8
     """Passes over the training crystals."""
     least_steps: int = 300
@@ -119,7 +130,10 @@ def train_bottleneck(
         )
     torch.manual_seed(config.seed)
     linear = round(config.linear_share * config.width)
-    bottleneck = Bottleneck(features.widths, config.width, linear)
+    rotated = config.rotated and config.width & (config.width - 1) == 0
+    bottleneck = Bottleneck(
+        features.widths, config.width, linear, limit=config.limit, rotated=rotated
+    )
     bottleneck.mean.copy_(matrix[train].mean(0))
     bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
     if init is not None:
@@ -129,8 +143,8 @@ def train_bottleneck(
     truth = None if not targets else _standardised(np.concatenate(targets, axis=1), train)
     heads = _Heads(config.width, inputs.shape[1], [kind.shape[1] for kind in targets or ()])
     losses = _fit(bottleneck, heads, inputs, truth, train, config, progress)
-    with torch.no_grad():
-        bottleneck.mix.weight.copy_(bottleneck.mix.weight.half().float())
+    round_matrices(bottleneck)
+    _settle(bottleneck, inputs, train)
     figures = {"losses": losses, **_figures(bottleneck.eval(), heads, inputs, truth, val)}
     return BottleneckOutcome(bottleneck=bottleneck, figures=figures)
 
@@ -154,6 +168,19 @@ def _by_block(bottleneck: Bottleneck) -> dict[str, Tensor]:
     """(mixed, feature) weights of each block, views of the bottleneck's own."""
     weights = torch.split(bottleneck.mix.weight, list(bottleneck.widths.values()), dim=1)
     return dict(zip(bottleneck.widths, weights, strict=True))
+
+
+@torch.no_grad()
+def _settle(bottleneck: Bottleneck, inputs: Tensor, train: Index) -> None:
+    """Let the soft clip take mean and standard deviation of the units over training crystals."""
+    if not isinstance(bottleneck.clip, SoftClip):
+        return
+    total = torch.zeros(2, bottleneck.mix.out_features, dtype=torch.float64)
+    for start in range(0, len(train), MIX_ROWS):
+        units = bottleneck.units(inputs[train[start : start + MIX_ROWS]]).double()
+        total += torch.stack([units.sum(0), units.square().sum(0)])
+    mean, square = total / len(train)
+    bottleneck.clip.set_statistics(mean, square)
 
 
 def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:
@@ -194,7 +221,7 @@ def _fit(
         for batch in order[: batches * size].view(batches, size):
             keep = keep_some(len(batch), len(bottleneck.widths), config.drop_ratio, generator)
             shown = keep[:, owner].to(inputs.dtype)
-            mixed = bottleneck(inputs[batch] * shown)
+            mixed = bottleneck.units(inputs[batch] * shown)
             targets = None if truth is None else truth[batch]
             loss = bottleneck_loss(heads, mixed, inputs[batch], shown, targets, config)
             optimizer.zero_grad()
@@ -262,14 +289,14 @@ def _figures(
     r2 = {}
     for number, name in enumerate(bottleneck.widths):
         columns = owner == number  # (feature,) of this block
-        prediction = heads.features(bottleneck(held * (~columns).to(held.dtype)))[:, columns]
+        prediction = heads.features(bottleneck.units(held * (~columns).to(held.dtype)))[:, columns]
         truth_of_block = held[:, columns]
         total = (truth_of_block - truth_of_block.mean(0)).square().sum()
         residual = (prediction - truth_of_block).square().sum()
         r2[name] = float(1 - residual / total.clamp_min(1e-9))
     figures: dict[str, Any] = {"told": r2}
     if truth is not None and heads.targets is not None:
-        prediction = heads.targets(bottleneck(held))
+        prediction = heads.targets(bottleneck.units(held))
         figures["targets"] = {
             "model": float((prediction - truth[val]).abs().mean()),
             "mean": float(truth[val].abs().mean()),
@@ -299,9 +326,7 @@ def train_and_save(
     train, val = rows
     outcome = train_bottleneck(features, targets, train, val, config, progress=progress)
     card = BottleneckCard(
-        widths=features.widths,
-        width=config.width,
-        linear=outcome.bottleneck.linear,
+        **outcome.bottleneck.shape,
         encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
         training=asdict(config),
         data={"train_crystals": len(train), "val_crystals": len(val)},

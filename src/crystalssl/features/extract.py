@@ -30,6 +30,7 @@ from crystalssl.features.student import Student
 from crystalssl.representation import layout
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
+from crystalssl.structures.validity import MAX_SITES
 
 __all__ = ["Features", "extract", "feature_names"]
 
@@ -110,7 +111,12 @@ def extract(
                 done += count
                 if progress is not None:
                     progress(done, total)
-    return Features(ids=crystals.ids, blocks=blocks, origins=tuple(origins))
+    return Features(
+        ids=crystals.ids,
+        blocks=blocks,
+        origins=tuple(origins),
+        beyond_training=crystals.site_counts > MAX_SITES,
+    )
 
 
 def plan_batches(

@@ -275,6 +275,15 @@ class ExtractorConfig:
         folder = find_output(self.weights, self.output, encoders)
         return sums if folder is None else [*sums, load_card(folder).sha256]
 
+    def labels(self) -> str:
+        """Property whose labels the encoders in use were trained on; empty for label-free ones."""
+        if self.output == PHYSICS:
+            return ""
+        cards, names = load_cards(self.weights), self._names()
+        return ", ".join(
+            dict.fromkeys(c.labels for n, c in cards.items() if n in names and c.labels)
+        )
+
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
         return without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)

@@ -33,10 +33,12 @@ class Origin:
     Attributes:
         weights: name of bundled weights, folder of a run, or ``UNTRAINED``.
         sha256: checksum of the weights of each block, as on its card.
+        labels: property whose labels they were trained on; empty for label-free weights.
     """
 
     weights: str
     sha256: dict[str, str] = field(default_factory=dict)
+    labels: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -48,6 +50,8 @@ class Features:
         blocks: (n, width) float32 for each block name, in the order of the columns.
         names: feature names, ``<block>_<i>``; made from ``blocks`` if absent.
         origins: weights they come from; none where that is not known.
+        beyond_training: (n,) whether a crystal has more sites than those of training, so that its
+            features are extrapolated; None where that is not known, or nothing was trained.
 
     Example:
         >>> Features(ids=np.array(["a"]), blocks={"sites": np.zeros((1, 2), np.float32)})
@@ -58,6 +62,7 @@ class Features:
     blocks: dict[str, npt.NDArray[np.float32]]
     names: tuple[str, ...] = ()
     origins: tuple[Origin, ...] = ()
+    beyond_training: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Fill in names and compare lengths.
@@ -77,6 +82,11 @@ class Features:
             raise InputError(
                 f"Got {len(self.names)} feature names for {sum(self.widths.values())} features, "
                 "expected one each."
+            )
+        if self.beyond_training is not None and len(self.beyond_training) != len(self.ids):
+            raise InputError(
+                f"Got {len(self.beyond_training)} marks of crystals beyond training for "
+                f"{len(self.ids)} ids, expected one for each id."
             )
 
     def __len__(self) -> int:
@@ -102,12 +112,14 @@ class Features:
         """Rows by integer index, in the order of the index."""
         rows = np.asarray(index, dtype=np.int64)
         blocks = {name: values[rows] for name, values in self.blocks.items()}
-        return replace(self, ids=self.ids[rows], blocks=blocks)
+        beyond = None if self.beyond_training is None else self.beyond_training[rows]
+        return replace(self, ids=self.ids[rows], blocks=blocks, beyond_training=beyond)
 
     def between(self, start: int, stop: int) -> Features:
         """Rows ``start`` to ``stop``, without a copy."""
         blocks = {name: values[start:stop] for name, values in self.blocks.items()}
-        return replace(self, ids=self.ids[start:stop], blocks=blocks)
+        beyond = None if self.beyond_training is None else self.beyond_training[start:stop]
+        return replace(self, ids=self.ids[start:stop], blocks=blocks, beyond_training=beyond)
 
     def only(self, *blocks: str) -> Features:
         """The features of some blocks.
@@ -119,7 +131,7 @@ class Features:
             if name not in self.blocks:
                 raise unknown_name("block of features", name, self.blocks)
         chosen = {name: self.blocks[name] for name in blocks}
-        return Features(ids=self.ids, blocks=chosen, origins=self.origins)
+        return replace(self, blocks=chosen, names=())
 
     def finite(self) -> tuple[Features, list[Skip]]:
         """The rows without NaN and infinity, and a skip for each other one; physics may be NaN."""
@@ -212,7 +224,14 @@ def joined(batches: Sequence[Features]) -> Features:
     if len(batches) == 1:
         return batches[0]
     blocks = {n: np.concatenate([b.blocks[n] for b in batches]) for n in batches[0].blocks}
-    return replace(batches[0], ids=np.concatenate([b.ids for b in batches]), blocks=blocks)
+    marks = [b.beyond_training for b in batches]
+    known = [mark for mark in marks if mark is not None]
+    return replace(
+        batches[0],
+        ids=np.concatenate([b.ids for b in batches]),
+        blocks=blocks,
+        beyond_training=np.concatenate(known) if len(known) == len(marks) else None,
+    )
 
 
 def origin_of(weights: str | Path, blocks: Iterable[str]) -> Origin:
@@ -229,7 +248,8 @@ def origin_of(weights: str | Path, blocks: Iterable[str]) -> Origin:
 
     cards = {} if weights == UNTRAINED else load_cards(weights)
     checksums = {name: cards[name].sha256 for name in blocks if name in cards}
-    return Origin(weights=str(weights), sha256=checksums)
+    labels = dict.fromkeys(cards[name].labels for name in checksums if cards[name].labels)
+    return Origin(weights=str(weights), sha256=checksums, labels=", ".join(labels))
 
 
 def blocks_behind(features: Features) -> tuple[str, ...]:
@@ -245,9 +265,30 @@ def blocks_behind(features: Features) -> tuple[str, ...]:
     return tuple(known or [block.name for block in list_blocks()])
 
 
+def refuse_labels(features: Features) -> None:
+    """Refuse features of encoders that saw labels: tables would list them as label-free.
+
+    Args:
+        features: what is to be compared as label-free.
+
+    Raises:
+        InputError: if they did.
+    """
+    labels = ", ".join(origin.labels for origin in features.origins if origin.labels)
+    if labels:
+        raise InputError(
+            f"These features come from encoders trained on labels of {labels}; they would be "
+            "compared as label-free ones. Give label-free features first, and these with --also "
+            "NAME=FILE."
+        )
+
+
 def record_origins(origins: Sequence[Origin], path: Path) -> list[dict[str, Any]]:
     """Origins as JSON, for the features file of a path."""
     recorded = [asdict(origin) for origin in origins]
+    for entry in recorded:
+        if not entry["labels"]:  # as files have always been
+            del entry["labels"]
     for entry in recorded:
         folder = Path(entry["weights"])
         if folder.is_dir():
@@ -261,7 +302,12 @@ def read_origins(stored: bytes | list[Any] | None, path: Path) -> tuple[Origin, 
     """What :func:`record_origins` made; none for files made elsewhere or by an older version."""
     try:
         entries = json.loads(stored) if isinstance(stored, bytes) else stored or []
-        origins = [Origin(weights=str(e["weights"]), sha256=dict(e["sha256"])) for e in entries]
+        origins = [
+            Origin(
+                weights=str(e["weights"]), sha256=dict(e["sha256"]), labels=str(e.get("labels", ""))
+            )
+            for e in entries
+        ]
     except (KeyError, TypeError, ValueError, RecursionError):
         return ()
     return tuple(

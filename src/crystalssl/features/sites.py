@@ -2,7 +2,7 @@
 
 Rows are the sites of the primitive reduced cell that encoders read, in its order. ``pooled`` turns
 them into a fixed number of columns a crystal. Blocks say themselves whether their tokens are sites
-(``Block.site_channels``). Used by ``extractor.py`` and ``site_table.py``.
+(``Block.has_site_states``). Used by ``extractor.py`` and ``site_table.py``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Features on disk and back: Parquet with a list column for each block, or a plain array.
 
 The array (n, total) has two files beside it: ``<stem>_ids.csv`` and ``<stem>_names.json``, which
-holds size and checksum of both others. Files remember the weights they come from and are replaced
-whole; the same features give the same bytes.
+holds size and checksum of both others. Crystals larger than those of training are marked: in a
+column of the table, by the numbers of their rows in the names of the array. Files remember the
+weights they come from and are replaced whole; the same features give the same bytes.
 Features may be stored as float16 or int8 (``precision.py``) and are float32 once loaded.
 """
 
@@ -22,10 +23,12 @@ from crystalssl.errors import InputError
 from crystalssl.features.features import ID, Features, Origin, feature_names, read_origins
 from crystalssl.features.precision import Steps
 from crystalssl.features.writer import (
+    BEYOND,
     FEATURES_VERSION,
     NAMES,
     ORIGINS,
     VERSION,
+    marks_of,
     matrix_of,
     sidecars,
     write_features,
@@ -155,6 +158,7 @@ def _of_table(table: pa.Table, path: Path) -> Features:
         blocks={name: _matrix(table, name) for name in lists},
         names=_names_in(notes, path),
         origins=read_origins(notes.get(ORIGINS.encode()), path),
+        beyond_training=marks_of(table),
     )
 
 
@@ -209,7 +213,10 @@ def _load_npy(path: Path) -> Features:
         for name, values in columns.items()
     }
     ids = _read_ids(path, len(array))
-    return Features(ids=ids, blocks=blocks, names=told.names, origins=told.origins)
+    beyond = None if told.beyond is None else np.isin(np.arange(len(array)), told.beyond)
+    return Features(
+        ids=ids, blocks=blocks, names=told.names, origins=told.origins, beyond_training=beyond
+    )
 
 
 def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
@@ -227,12 +234,13 @@ def _read_ids(path: Path, count: int) -> npt.NDArray[np.str_]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Names:
-    """What the names file of an array says: ``steps`` where blocks are stored as int8."""
+    """What the names file says: ``steps`` of int8 blocks, rows ``beyond`` the size of training."""
 
     widths: dict[str, int]
     names: tuple[str, ...]
     steps: dict[str, Steps]
     origins: tuple[Origin, ...]
+    beyond: tuple[int, ...] | None = None
 
 
 def _read_names(path: Path, count: int) -> _Names:
@@ -250,9 +258,10 @@ def _read_names(path: Path, count: int) -> _Names:
         names = tuple(str(name) for name in fields["names"])
         lists = dict(fields.get("steps", {}))
         steps = {n: Steps.from_lists(lists[n], widths.get(n, 0)) for n in lists}
+        beyond = None if fields.get(BEYOND) is None else tuple(map(int, fields[BEYOND]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{sidecar} lacks blocks or names. Extract the features again.") from error
     remedy = f"Extract again, or remove {sidecar.name} to read the array as it is."
     check(described, path.parent, remedy)
     origins = read_origins(fields.get("origins"), path)
-    return _Names(widths=widths, names=names, steps=steps, origins=origins)
+    return _Names(widths=widths, names=names, steps=steps, origins=origins, beyond=beyond)

@@ -9,9 +9,8 @@ it knows the weights whose features it was taught with.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,9 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalssl.errors import InputError
-from crystalssl.files import atomic_set, check_version, json_text, read_json
-from crystalssl.hub.card import record_of
-from crystalssl.hub.tensors import pack_tensors, read_tensors
+from crystalssl.features.networks import (
+    LIMIT,
+    WIDEST,
+    NetworkCard,
+    NetworkFiles,
+    load_network,
+    read_card,
+    save_network,
+)
 from crystalssl.hub.weights import find_run
 from crystalssl.representation.electronic.view import QUANTITIES
 
@@ -31,43 +36,24 @@ CARD_FILE = "student.json"
 """File name of its card."""
 WEIGHTS_FILE = "student.safetensors"
 """File name of its weights."""
-STUDENT_FORMAT = 1
-"""Version of the cards that this package writes."""
-LIMIT = 8.0
-"""Standardised features and numbers are clipped to plus and minus this."""
-WIDEST = 2**20
-"""Features, or hidden channels, that are believed of a card."""
+FILES = NetworkFiles(CARD_FILE, WEIGHTS_FILE, version=1)
 DEEPEST = 64
 """Residual layers that are believed of a card."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudentCard:
+class StudentCard(NetworkCard):
     """What a student was taught from, and how well it does.
 
     Attributes:
-        widths: number of features of each block it reads, in order.
         hidden: channels of its hidden layers.
         layers: residual layers behind the first.
-        quantities: names of what it predicts, in order.
-        encoders: checksum of the weights of each block that it reads.
-        training: effective training settings.
-        data: counts of crystals.
-        figures: ``r2`` of each quantity on held-out crystals, and their mean and median.
-        licence: licence of the weights.
-        sha256: checksum of the weights file; filled when saved.
+        quantities: names of what it predicts, in order; ``figures`` holds ``r2`` of each.
     """
 
-    widths: dict[str, int]
     hidden: int
     layers: int
     quantities: list[str]
-    encoders: dict[str, str] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    licence: str = "MIT"
-    sha256: str = ""
 
 
 class Student(nn.Module):
@@ -135,21 +121,8 @@ class Student(nn.Module):
 
 
 def save_student(student: Student, folder: Path, card: StudentCard) -> StudentCard:
-    """Write weights and card into a folder; the same student gives the same bytes.
-
-    Matrices are stored as float16, to which training has rounded them.
-
-    Returns:
-        The card as written.
-    """
-    content, checksum = pack_tensors(_halved(student.state_dict()))
-    card = replace(card, sha256=checksum)
-    fields = {**asdict(card), "widths": list(card.widths.items()), "format": STUDENT_FORMAT}
-    folder = Path(folder)
-    with atomic_set(folder / WEIGHTS_FILE, folder / CARD_FILE) as (weights, described):
-        weights.write_bytes(content)
-        described.write_text(json_text(fields), encoding="utf-8", newline="\n")
-    return card
+    """Write weights and card into a folder; see ``networks.save_network``."""
+    return save_network(student, folder, card, FILES)
 
 
 def load_student_card(folder: Path) -> StudentCard:
@@ -159,15 +132,7 @@ def load_student_card(folder: Path) -> StudentCard:
         InputError: if it is missing, damaged, of a newer version, or tells of other quantities.
     """
     path = Path(folder) / CARD_FILE
-    value = read_json(path)
-    check_version(value.pop("format", None), STUDENT_FORMAT, path)
-    try:
-        value["widths"] = {str(name): width for name, width in value["widths"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} does not say in which order it reads blocks. Teach it again."
-        ) from error
-    card = record_of(StudentCard, value, path)
+    card = read_card(StudentCard, path, FILES.version)
     names = [quantity.name for quantity in QUANTITIES[: len(card.quantities)]]
     sizes = [*card.widths.values(), card.hidden]
     if not (
@@ -188,13 +153,11 @@ def load_student(folder: Path) -> Student:
         InputError: if a file is missing or damaged, or the weights are not those of the card.
     """
     card = load_student_card(folder)
-    with torch.device("meta"):  # shapes alone: nothing is allocated for what a card claims
-        empty = Student(card.widths, card.hidden, card.layers, len(card.quantities))
-    expected = _halved(empty.state_dict())
-    state = read_tensors(Path(folder) / WEIGHTS_FILE, card.sha256, expected)
-    student = Student(card.widths, card.hidden, card.layers, len(card.quantities))
-    student.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    return student.eval()
+
+    def make() -> Student:
+        return Student(card.widths, card.hidden, card.layers, len(card.quantities))
+
+    return load_network(make, Path(folder) / WEIGHTS_FILE, card.sha256)
 
 
 def find_student(run: Path | str) -> Path | None:
@@ -222,8 +185,3 @@ def check_student(card: StudentCard, encoders: Mapping[str, str]) -> str:
     if other:
         return f"it was taught with other weights of {', '.join(other)}"
     return ""
-
-
-def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as float16, vectors as they are."""
-    return {name: t.half() if t.ndim > 1 else t for name, t in state.items()}

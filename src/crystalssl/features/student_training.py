@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.features import Features
-from crystalssl.features.student import LIMIT, Student, StudentCard, save_student
+from crystalssl.features.networks import LIMIT, round_matrices
+from crystalssl.features.student import Student, StudentCard, save_student
 from crystalssl.representation.electronic.view import COMMON, QUANTITIES
 
 Index = npt.NDArray[np.int64]
@@ -97,10 +98,7 @@ def teach(
     del matrix
     targets = ((truth - student.centre) / student.unit).clamp(-LIMIT, LIMIT)
     losses = _fit(student, inputs, targets, train, config, progress)
-    with torch.no_grad():
-        for parameter in student.parameters():
-            if parameter.ndim > 1:
-                parameter.copy_(parameter.half().float())
+    round_matrices(student)
     r2 = _r2(student.eval(), inputs[val], targets[val])
     figures = {
         "losses": losses,

@@ -12,6 +12,7 @@ import csv
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,9 @@ FEATURES_VERSION = 1
 """Version of the layouts that this package writes."""
 ROWS = 8192
 """Rows written at a time, and rows of a row group."""
+BEYOND = "beyond_training"
+"""Column of a table, and key of the names of an array, that mark crystals larger than those of
+training."""
 ORIGINS, VERSION, NAMES = "crystalssl.origins", "crystalssl.version", "crystalssl.names"
 """Keys of the metadata of a Parquet file."""
 _ARROW = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
@@ -88,6 +92,10 @@ def _write_rows(
             for name, values in block.blocks.items():
                 flat = stored(np.ascontiguousarray(values), dtype, steps.get(name)).reshape(-1)
                 columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1]))
+            if shape.beyond_training is not None:
+                marks = block.beyond_training
+                unknown = marks is None  # of a later batch
+                columns.append(pa.nulls(len(block), pa.bool_()) if unknown else pa.array(marks))
             out.write_table(pa.Table.from_arrays(columns, schema=schema))
             rows += len(block)
     return shape, rows
@@ -100,6 +108,8 @@ def _schema(shape: Features, path: Path, dtype: str, steps: Mapping[str, Steps])
         if name in steps:
             notes = {key: json.dumps(value) for key, value in steps[name].as_lists().items()}
         fields.append(pa.field(name, pa.list_(_ARROW[dtype], width), metadata=notes))
+    if shape.beyond_training is not None:
+        fields.append(pa.field(BEYOND, pa.bool_()))
     metadata = {VERSION: str(FEATURES_VERSION)}
     if shape.origins:
         metadata[ORIGINS] = json.dumps(record_origins(shape.origins, path))
@@ -115,7 +125,15 @@ def _read_back(path: Path, shape: Features) -> Iterator[Features]:
             table = file.read_row_group(group)
             blocks = {name: matrix_of(table[name]).astype(np.float32) for name in shape.blocks}
             ids = np.array(table[ID].to_pylist(), dtype=np.str_)
-            yield Features(ids=ids, blocks=blocks, names=shape.names, origins=shape.origins)
+            yield replace(shape, ids=ids, blocks=blocks, beyond_training=marks_of(table))
+
+
+def marks_of(table: pa.Table) -> npt.NDArray[np.bool_] | None:
+    """Which rows of a table are of crystals beyond the size of training; None if it is not said."""
+    if BEYOND not in table.column_names or not pa.types.is_boolean(table.schema.field(BEYOND).type):
+        return None
+    marks: npt.NDArray[np.bool_] = table[BEYOND].fill_null(False).to_numpy()
+    return marks
 
 
 def matrix_of(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -136,6 +154,7 @@ def _write_array(
     """NumPy: (n, total), with ids and names beside it."""
     shape, blocks = _shape_of(blocks)
     rows = 0
+    beyond: list[int] = []
     with atomic_set(path, *sidecars(path)) as (array, ids, names):
         with array.open("wb") as numbers, ids.open("w", newline="", encoding="utf-8") as listed:
             table = csv.writer(listed)
@@ -146,6 +165,8 @@ def _write_array(
                 columns = [stored(v, dtype, steps.get(n)) for n, v in block.blocks.items()]
                 if columns:
                     numbers.write(np.concatenate(columns, axis=1).tobytes())
+                if block.beyond_training is not None:
+                    beyond += (rows + np.flatnonzero(block.beyond_training)).tolist()
                 rows += len(block)
             # NumPy pads headers for any number of rows, so that it can be written again
             _write_header(numbers, dtype, rows, len(shape.names))
@@ -155,6 +176,8 @@ def _write_array(
             "blocks": [[n, w] for n, w in shape.widths.items()],
             "names": shape.names,
         }
+        if shape.beyond_training is not None:
+            described[BEYOND] = beyond
         if shape.origins:
             described["origins"] = record_origins(shape.origins, path)
         if steps:

@@ -76,6 +76,7 @@ class ModelCard:
         figures: held-out figures of every task, with baselines.
         licence: licence of the weights.
         sha256: checksum of the weights file; filled when saved.
+        labels: property whose labels the weights were trained on; empty for label-free ones.
     """
 
     block: str
@@ -87,6 +88,7 @@ class ModelCard:
     figures: list[TaskFigure] = field(default_factory=list)
     licence: str = LICENCE
     sha256: str = ""
+    labels: str = ""
 
     def save(self, folder: Path) -> Path:
         """Write the card into a folder, atomically."""
@@ -98,7 +100,10 @@ class ModelCard:
 
     def as_json(self) -> dict[str, Any]:
         """The card with the version of its format."""
-        return {**asdict(self), "format": CARD_FORMAT}
+        content = {**asdict(self), "format": CARD_FORMAT}
+        if not self.labels:  # as cards have always been
+            del content["labels"]
+        return content
 
     @staticmethod
     def load(folder: Path) -> ModelCard:

@@ -130,6 +130,7 @@ def build_for(name: str, config: dict[str, Any], header: Header, path: Path) -> 
         UnknownNameError: if there is no such block or setting.
     """
     block = get_block(name)
+    config = {**block.absent, **config}
     largest = max([LARGEST_SETTING, *(side for _, shape in header.values() for side in shape)])
     usual = True
     defaults = block.Config()

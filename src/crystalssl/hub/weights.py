@@ -1,8 +1,8 @@
 """A trained block to safetensors with its card, and back, checked on the way.
 
 ``save_weights`` and ``load_weights`` handle one block's folder, ``save_run`` and ``load_run`` a
-run with a folder for each block, ``find_run`` turns a path or the name of bundled weights into
-such a run. Nothing is unpickled and nothing is downloaded.
+run with a folder for each block, ``find_run`` turns a path, the name of bundled weights or an
+address into such a run. Nothing is unpickled; only addresses are downloaded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.files import atomic_set, remove, write_bytes
 from crystalssl.hub.card import CARD_FILE, ModelCard
+from crystalssl.hub.remote import fetch_weights, is_address
 from crystalssl.hub.seen import SEEN_FILE, Seen
 from crystalssl.hub.tensors import build_for, pack_tensors, read_header, read_tensors
 from crystalssl.representation import layout
@@ -230,14 +231,21 @@ def bundled_names() -> list[str]:
 
 
 def find_run(run: Path | str) -> Path:
-    """Folder of a run: a path that exists, or the name of bundled weights.
+    """Folder of a run: a path that exists, the name of bundled weights, or an address.
+
+    Addresses are those of ``remote.py``: ``hf://organisation/name@revision``, and ``https://`` of a
+    ``.zip`` with its checksum.
 
     Raises:
-        InputError: if it is neither and no weights are bundled.
-        UnknownNameError: if it is neither.
+        InputError: if it is none of these and no weights are bundled, or as
+            ``remote.fetch_weights``.
+        NetworkError: as ``remote.fetch_weights``.
+        UnknownNameError: if it is none of these.
     """
     if Path(run).is_dir():
         return Path(run)
+    if is_address(run):
+        return fetch_weights(str(run))
     names = bundled_names()
     if str(run) in names:
         return BUNDLED / str(run)

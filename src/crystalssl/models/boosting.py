@@ -198,6 +198,6 @@ def import_lightgbm() -> ModuleType:
     try:
         import lightgbm
     except ImportError as error:
-        raise missing_extra("lightgbm", "boosting", "Gradient boosting") from error
+        raise missing_extra("lightgbm", "fit", "Gradient boosting") from error
     module: ModuleType = lightgbm
     return module

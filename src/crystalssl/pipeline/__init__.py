@@ -8,12 +8,14 @@ Silent unless a :class:`Progress` is given. Nothing heavy is imported before a f
 from crystalssl.pipeline.bottleneck import train_bottleneck
 from crystalssl.pipeline.evaluation import evaluate
 from crystalssl.pipeline.extraction import extract, extract_to, featurize_corpus
+from crystalssl.pipeline.fetching import fetch
 from crystalssl.pipeline.full_run import run
 from crystalssl.pipeline.map import write_map
 from crystalssl.pipeline.matbench_task import matbench
 from crystalssl.pipeline.predictions import explain, predict
 from crystalssl.pipeline.progress import SILENT, Progress, Screen
 from crystalssl.pipeline.properties import fit
+from crystalssl.pipeline.publishing import push
 from crystalssl.pipeline.report_page import report
 from crystalssl.pipeline.search import duplicates, neighbors, novelty
 from crystalssl.pipeline.selection import select
@@ -31,6 +33,7 @@ __all__ = [
     "extract",
     "extract_to",
     "featurize_corpus",
+    "fetch",
     "fit",
     "generate",
     "matbench",
@@ -38,6 +41,7 @@ __all__ = [
     "novelty",
     "predict",
     "pretrain",
+    "push",
     "report",
     "run",
     "select",

@@ -80,7 +80,7 @@ def evaluate(
     from crystalssl.datasets.load import load_valid
     from crystalssl.evaluation.cache import FOLDER, Cache
     from crystalssl.evaluation.data import RESERVED, labelled
-    from crystalssl.features.features import blocks_behind
+    from crystalssl.features.features import blocks_behind, refuse_labels
 
     scenario = options_of(scenario)
     names = [targets] if isinstance(targets, str) else list(targets)
@@ -90,6 +90,7 @@ def evaluate(
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):
         proposed = {name: _read(file) for name, file in {SSL: features, **(also or {})}.items()}
+        refuse_labels(proposed[SSL])
         with progress.step("Reading structures"):
             loaded = load_valid(structures)
         crystals, skipped = labelled(loaded.crystals, names), loaded.skipped

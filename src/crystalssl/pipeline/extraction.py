@@ -100,6 +100,7 @@ def extract(
         weights, block, output=output, symprec=symprec, device=device, electronic=electronic,
         pool=pool,
     )  # fmt: skip
+    _say_unmixed(config, progress)
     with limited_threads(threads):
         return _in_memory(structures, config, None, strict, progress)
 
@@ -181,11 +182,13 @@ def extract_to(
 
 
 def _say_unmixed(config: ExtractorConfig, progress: Progress) -> None:
-    """Say where a bottleneck is left unused."""
+    """Say where a bottleneck is left unused, and whose labels the encoders saw."""
     from crystalssl.features.bottleneck import unused_bottleneck
 
     if note := unused_bottleneck(config.weights, config.output, config.blocks):
         progress.note(note)
+    if labels := config.labels():
+        progress.note(f"These encoders were trained on labels of {labels}: features know them")
 
 
 def _in_memory(

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalssl.config import Settings
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, require
 from crystalssl.files import exclusive
 from crystalssl.pipeline.outputs import check_folder
 from crystalssl.pipeline.progress import SILENT, Once, Progress
-from crystalssl.pipeline.report_page import report
+from crystalssl.pipeline.report_page import report, require_report
 from crystalssl.pipeline.run_features import TABLE, Described, Wanted, use_weights
 from crystalssl.pipeline.run_training import PretrainedRun, pretrain_first
 from crystalssl.pipeline.training import Plan, plan_training
@@ -104,9 +104,9 @@ def run(
         progress: told what is done.
 
     Raises:
-        InputError: if structures, labels or settings cannot be used, or the folder holds weights
-            of another command.
+        InputError: if an input cannot be used, or the folder holds weights of another command.
         UnknownNameError: if there is no such block, preset, setting, label or weights.
+        MissingExtraError: if a package that the run needs is not installed.
     """
     from crystalssl.pipeline.answers import Answers
     from crystalssl.pipeline.stages import Stages
@@ -120,7 +120,7 @@ def run(
     wanted = Wanted(
         targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
     )
-    folder = check_folder(out)
+    folder = _checked(out, with_model=structures is None or bool(targets))
     with exclusive(folder), limited_threads(threads):
         stages = Stages(folder)
         if plan is not None:
@@ -135,6 +135,19 @@ def run(
         )  # fmt: skip
         answers.all(made.described, made.targets, file, budget)
         return _result(folder, made)
+
+
+def _checked(out: str | Path, *, with_model: bool) -> Path:
+    """The folder of a run, once it is clear that the run can come to its end.
+
+    Raises:
+        InputError: if it cannot be written.
+        MissingExtraError: if a package is missing.
+    """
+    require_report()
+    if with_model:
+        require("lightgbm", "fit", "A property model")
+    return check_folder(out)
 
 
 def _label_file(

@@ -96,7 +96,7 @@ def write_map(
     stored = 0 if shown.crystals is None else len(shown.crystals)
     if umap and not has_umap():
         progress.note(
-            "The map shows principal components alone; for UMAP: pip install 'crystalssl[plots]'"
+            "The map shows principal components alone; for UMAP: pip install 'crystalssl[map]'"
         )
     size = path.stat().st_size / 2**20
     progress.note(

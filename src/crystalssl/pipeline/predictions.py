@@ -111,8 +111,9 @@ def explain(
 
     Returns:
         The file, or a ``pyarrow.Table`` where ``out`` is None: ``immutable_id``, ``kind`` (view,
-        element, site or base), ``name``, ``site`` (number, of sites alone) and ``contribution``
-        in the unit of the target.
+        element, site or base), ``name``, ``site`` (number, of sites alone), ``contribution`` in
+        the unit of the target, and ``of`` (the target, or the class whose probability it is);
+        without an id the mean size of contributions over all crystals.
 
     Raises:
         InputError: if model or structures cannot be used.
@@ -133,6 +134,9 @@ def explain(
         return table
     with exclusive(path):
         write_predictions(path, iter([table]))
+    for row in table.to_pylist():
+        if row["kind"] == "mean_size_of_view":
+            progress.note(f"  {row['name']}: {row['contribution']:.3g} on average")
     progress.note(f"{counted(len(canonical.crystals), 'crystal')} explained: {path}")
     return path
 

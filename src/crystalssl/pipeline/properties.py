@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, require, unknown_name
 from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
 from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
@@ -20,17 +21,27 @@ from crystalssl.pipeline.structures import load_canonical
 from crystalssl.processes import limited_threads, usable_cores
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.cache import Cache
-    from crystalssl.properties.card import PropertyCard
+    from crystalssl.properties.blending import Tuned
+    from crystalssl.properties.cross_validation import Experiment
     from crystalssl.properties.descriptors import DescriptorPlan
+    from crystalssl.properties.fitting import Fit
     from crystalssl.properties.inputs import Inputs
     from crystalssl.properties.labels import Labels, LabelSource
     from crystalssl.properties.property_model import PropertyModel
     from crystalssl.structures.canonical import CanonicalResult
 
+SHARE_OF_TRIAL = 0.3
+"""Share of the time left in which candidates are tried once to know how long they take."""
 LEAST_LABELS = 20
 """Labelled crystals below which no model is fitted."""
+AUTO, NEVER, ALWAYS = "auto", "never", "always"
+FINETUNE = (AUTO, NEVER, ALWAYS)
+"""Whether encoders are trained on with labels."""
 CACHE = ".cache"
 """Folder of what is not finished."""
 
@@ -44,7 +55,10 @@ def fit(
     id_column: str | None = None,
     unit: str | None = None,
     group: str | None = None,
+    task: str = "auto",
     descriptors: Sequence[str] = (),
+    physics: bool = True,
+    finetune: str = "auto",
     budget: float | None = None,
     repeats: int | None = None,
     weights: str | Path = "default",
@@ -67,7 +81,12 @@ def fit(
         id_column: its column of ids or file names.
         unit: unit of the label; None to read it from the column's name.
         group: column of groups that no split may divide, nor formulas; None for formulas alone.
+        task: ``regression``, ``classification``, or ``auto``: words, true and false, and a column
+            of 0 and 1 alone are classes.
         descriptors: own columns to read too: files, or columns that the structures carry.
+        physics: whether named physical numbers are read beside features.
+        finetune: whether encoders are trained on with the labels and join the stack: ``never``,
+            ``always``, or ``auto``, where labels and time suffice.
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
         weights: folder of a run, or a name.
@@ -81,18 +100,24 @@ def fit(
     Raises:
         InputError: if structures, labels or weights cannot be used, or labels are too few.
         UnknownNameError: if there is no such column or weights.
+        MissingExtraError: if LightGBM is not installed.
     """
+    require("lightgbm", "fit", "A property model")
     from crystalssl.properties.labels import LabelSource
 
+    if finetune not in FINETUNE:
+        raise unknown_name("way to fine-tune", finetune, FINETUNE)
     source = LabelSource(
         target=target,
         file=None if labels is None else Path(labels),
         id_column=id_column,
         unit=unit,
         group=group,
+        task=task,
     )
     options = _Options(
-        source=source, descriptors=tuple(descriptors), budget=budget, repeats=repeats,
+        source=source, descriptors=tuple(descriptors), physics=physics, finetune=finetune,
+        budget=budget, repeats=repeats,
         weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -110,6 +135,8 @@ class _Options:
 
     source: LabelSource
     descriptors: tuple[str, ...]
+    physics: bool
+    finetune: str
     budget: float | None
     repeats: int | None
     weights: str | Path
@@ -126,16 +153,18 @@ def _fit_folder(
     import numpy as np
 
     from crystalssl.evaluation.cache import Cache, digest
-    from crystalssl.properties.candidates import build_plan, shrunk, within_budget
-    from crystalssl.properties.cross_validation import Experiment, seconds_of
+    from crystalssl.properties.candidates import shrunk, within_budget
+    from crystalssl.properties.cross_validation import Experiment, elapsed, seconds_of, usual_plan
+    from crystalssl.properties.describing import take
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
     from crystalssl.properties.matching import joined_groups
-    from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders, take
+    from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders
     from crystalssl.properties.report import score_cards
-    from crystalssl.properties.stacking import ends
+    from crystalssl.properties.summary import summary
 
+    start = perf_counter()
     labels = read_labels(canonical.crystals, options.source)
     for note in labels.notes:
         progress.note(note, warning=note.startswith(labels.target))
@@ -154,23 +183,25 @@ def _fit_folder(
         groups = joined_groups(groups, labels.groups[rows][kept])
     experiment = Experiment(
         inputs=inputs,
-        labels=labels.values[rows][kept][:, None],
+        labels=_columns(labels, labels.values[rows][kept]),
         groups=groups,
         cache=cache,
         seed=options.seed,
         workers=options.threads or usable_cores(),
+        kind="classification" if labels.classes else "regression",
+        nonnegative=labels.nonnegative,
     )
-    piled = bool(np.isfinite(ends(experiment.labels)).any())
-    plan = shrunk(
-        build_plan(inputs, len(kept), piled=piled), experiment.groups, repeats=options.repeats
-    )
+    plan = shrunk(usual_plan(experiment), experiment.groups, repeats=options.repeats)
     if options.budget is not None:
-        seconds = seconds_of(experiment, plan)
-        plan = within_budget(plan, seconds, options.budget, experiment.workers)
+        left = options.budget - elapsed(cache, start) / 60.0
+        seconds = seconds_of(experiment, plan, SHARE_OF_TRIAL * 60.0 * max(left, 0.0))
+        plan = within_budget(plan, seconds, left, experiment.workers)
     with progress.step("Fitting") as advance:
         watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
-        fitted = fit_property(experiment, plan, "regression", watch)
+        fitted = fit_property(experiment, plan, watch)
         scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
+    clock = None if options.budget is None else options.budget - elapsed(cache, start) / 60.0
+    fitted, tuned, told = _tuned(experiment, fitted, take(labelled, kept), options, clock, progress)
     described = Described(
         labels=labels,
         structures=len(canonical.crystals),
@@ -178,7 +209,8 @@ def _fit_folder(
         weights=weights,
         descriptors=descriptors.as_json(),
         scores=scores,
-        notes=[*labels.notes, *plan.notes],
+        notes=[*labels.notes, *plan.notes, *told],
+        tuned=tuned,
     )
     if weights["copied"]:
         copy_encoders(options.weights, folder / ENCODERS)
@@ -198,7 +230,8 @@ def _inputs(
 
     from crystalssl.evaluation.cache import digest
     from crystalssl.features.extractor import ExtractorConfig
-    from crystalssl.properties import descriptors, inputs, property_model
+    from crystalssl.properties import descriptors, inputs
+    from crystalssl.properties.describing import Describer
 
     config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
     cells = descriptors.gather_columns(
@@ -216,14 +249,75 @@ def _inputs(
         "sha256": config.checksums(),
     }
     data = [labelled.crystals.with_columns(None).digest(), digest([described.values])]
-    key = cache.key("inputs", weights, data=data, code=(inputs.__name__,))
+    physics = inputs.COMPUTED if options.physics else inputs.ABSENT
+    key = cache.key(
+        "inputs", {**weights, "physics": physics}, data=data, code=(Describer.__module__,)
+    )
     arrays = cache.get(key)
     if arrays is None:
         with progress.step("Features") as advance:
-            made, _ = property_model.describe_with(config.extractor(), labelled, described, advance)
+            describer = Describer(extractor=config.extractor(), physics=physics)
+            made, _ = describer.describe(labelled, described, advance)
         cache.put(key, {name: np.asarray(v) for name, v in inputs.arrays_of_inputs(made).items()})
         return made, plan, weights
     return inputs.inputs_of_arrays(arrays), plan, weights
+
+
+def _tuned(
+    experiment: Experiment,
+    fitted: Fit,
+    labelled: CanonicalResult,
+    options: _Options,
+    minutes: float | None,
+    progress: Progress,
+) -> tuple[Fit, Tuned | None, list[str]]:
+    """The fit with encoders that were trained on in its stack, where that is wanted and pays."""
+    import numpy as np
+
+    from crystalssl.datasets.corpus import Corpus
+    from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.properties.blending import blend
+    from crystalssl.properties.finetuning import LEAST_LABELS as ENOUGH
+    from crystalssl.properties.finetuning import Finetuning, Tuning, tunable_blocks
+
+    count = len(experiment.labels)
+    if options.finetune == NEVER or (options.finetune == AUTO and count < ENOUGH):
+        return fitted, None, []
+    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
+    blocks = tunable_blocks(config.encoders())
+    if not blocks:
+        return fitted, None, ["None of the encoders learns elements; none was trained on"]
+    tuning = Tuning(
+        experiment=experiment,
+        corpus=Corpus.from_crystals(labelled, targets=False),
+        blocks=blocks,
+        origin=tuple(config.checksums()),
+        settings=Finetuning(),
+    )
+    if minutes is not None and options.finetune == AUTO:
+        needed = 2 * tuning.seconds(np.arange(count)) / 60.0
+        if needed > minutes:
+            text = f"Encoders were not trained on: {needed:.0f} minutes are needed for it"
+            progress.note(text)
+            return fitted, None, [text]
+    with progress.step("Encoders") as advance:
+        joined, tuned = blend(experiment, fitted, tuning, _watch(advance, 1))
+    error = next(iter(tuned.metrics))
+    text = (
+        f"Encoders trained on with labels: weight {tuned.weight:.2f}, {error} on "
+        f"{counted(tuned.rows, 'held-out crystal')} {tuned.metrics[error]:.4g}, without them "
+        f"{tuned.without[error]:.4g}"
+    )
+    if tuned.encoders is None:
+        text += "; they are left out"
+    return joined, tuned, [text]
+
+
+def _columns(labels: Labels, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n, t) labels as heads take them."""
+    from crystalssl.properties.classes import class_columns
+
+    return class_columns(values, len(labels.classes)) if labels.classes else values[:, None]
 
 
 def _watch(advance: Advance, total: int) -> Callable[[int, str], None]:
@@ -246,36 +340,5 @@ def _too_few(labels: Labels, count: int, folder: Path) -> str:
     path = write_text(unmatched_text(labels.unmatched), folder / UNMATCHED)
     return (
         f"{labels.target!r} is known for {count} of {len(labels.values)} structures; expected at "
-        f"least {LEAST_LABELS} numbers. Check --target and --id; what is not used is in {path}."
+        f"least {LEAST_LABELS} labels. Check --target and --id; what is not used is in {path}."
     )
-
-
-def summary(card: PropertyCard) -> list[str]:
-    """A fit in a few lines.
-
-    Args:
-        card: its card.
-    """
-    unit = f" {card.unit}" if card.unit else ""
-    counts = card.counts
-    lines = [
-        f"{card.target}: {counts['labelled']:,} labelled crystals of {counts['formulas']:,} "
-        f"formulas; {card.plan['repeats']} x {card.plan['folds']}-fold cross-validation, formulas "
-        "kept together"
-    ]
-    if left := counts["labels without a structure"] + counts["structures without a label"]:
-        lines.append(f"{left:,} labels or structures without the other are in unmatched.csv")
-    for name, score in card.metrics.items():
-        if score.metrics:
-            rmse, mae, r2 = (score.metrics[metric] for metric in ("rmse", "mae", "r2"))
-            lines.append(
-                f"  {name}: RMSE {rmse.mean:.4g} ({rmse.low:.4g} to {rmse.high:.4g}), MAE "
-                f"{mae.mean:.4g}{unit}, R2 {r2.mean:.3f} on {score.rows:,} crystals"
-            )
-        if score.note:
-            lines.append(f"  {name}: {score.note}")
-    coverage = card.coverage
-    text = f"{coverage['level']:.0%} intervals hold {coverage['nested']:.1%} of unseen formulas"
-    if clusters := coverage.get("clusters_left_out"):
-        text += f", {clusters['coverage']:.1%} where whole clusters were left out"
-    return [*lines, text, *card.plan["notes"]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crystalssl.errors import require
 from crystalssl.pipeline.progress import SILENT, Progress
 
 
@@ -29,7 +30,9 @@ def report(
 
     Raises:
         InputError: if there is nothing to show, or the page cannot be written.
+        MissingExtraError: if matplotlib is not installed.
     """
+    require_report()
     from crystalssl.report.html import write_report
     from crystalssl.report.projection import has_umap
 
@@ -37,7 +40,16 @@ def report(
     page = write_report(Path(folder), features=shown, structures=table, umap=umap)
     if umap and not has_umap():
         progress.note(
-            "The map shows principal components alone; for UMAP: pip install 'crystalssl[plots]'"
+            "The map shows principal components alone; for UMAP: pip install 'crystalssl[map]'"
         )
     progress.note(f"Report: {page}")
     return page
+
+
+def require_report() -> None:
+    """Make sure, before any work, that pages with figures can be written.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    require("matplotlib", "report", "A report with figures")

@@ -118,7 +118,11 @@ def read_ids(path: Path) -> set[str]:
         raise InputError(f"Found no file {path}. Give the ids that have labels already.")
     try:
         if path.suffix == ".txt":
-            return {line.strip() for line in path.read_text().splitlines() if line.strip()}
+            return {
+                line.strip()
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if line.strip()
+            }
         if path.suffix == ".parquet":
             names = pq.read_schema(path).names
         else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalssl.config import Settings, TrainConfig, configured, get_preset
-from crystalssl.errors import InputError, unknown_name
+from crystalssl.errors import InputError, require, unknown_name
 from crystalssl.files import exclusive
 from crystalssl.pipeline.extraction import single_table
 from crystalssl.pipeline.outputs import check_folder, forget_skipped, report_skipped
@@ -82,7 +82,9 @@ def plan_training(
     Raises:
         InputError: if a setting cannot work, or ``init`` lacks a block.
         UnknownNameError: if there is no such block, preset, section, setting or weights.
+        MissingExtraError: if Lightning is not installed.
     """
+    require("pytorch_lightning", "train", "Pre-training")
     from crystalssl.blocks.registry import known_blocks, resolve_blocks
     from crystalssl.features.bottleneck_training import BottleneckConfig
     from crystalssl.features.student_training import StudentConfig
@@ -100,7 +102,8 @@ def plan_training(
     defaults["training"] = get_preset(preset)
     for entry in known_blocks():
         card = cards.get(entry.name)
-        defaults[entry.name] = entry.Config() if card is None else entry.Config(**card.config)
+        kept = {} if card is None else {**entry.absent, **card.config}
+        defaults[entry.name] = entry.Config(**kept)
     for section in given:
         if section not in defaults:
             raise unknown_name("section of settings", section, defaults, "crystalssl config show")

@@ -103,6 +103,7 @@ def pretrain_blocks(
     configs: Mapping[str, Any] | None = None,
     init: str | Path | None = None,
     force: bool = False,
+    epochs: Mapping[str, int] | None = None,
 ) -> dict[str, BlockSummary]:
     """Train several blocks, ``workers`` at a time.
 
@@ -120,6 +121,7 @@ def pretrain_blocks(
         configs: settings of blocks that are not the default ones.
         init: run, or name of weights, to go on from instead of fresh weights.
         force: whether training with other settings or crystals may be replaced.
+        epochs: epochs of blocks that differ from the ``config``'s.
 
     Returns:
         A summary per block, in the order given.
@@ -138,6 +140,7 @@ def pretrain_blocks(
             out=out,
             resume=name in resume,
             force=force,
+            epochs=(epochs or {}).get(name, config.epochs),
         )
         for name in blocks
     ]
@@ -173,12 +176,14 @@ class _Job:
     out: Path
     resume: bool
     force: bool
+    epochs: int
 
 
 def _train(
     corpus: Corpus | ShardedCorpus, index: tuple[Index, Index], config: TrainConfig, job: _Job
 ) -> BlockSummary:
     """Train one block in this process."""
+    config = replace(config, epochs=job.epochs)
     block = build_block(job.block, job.config, seed=config.seed)
     checksum = "" if job.init is None else _take_weights(block, job.init)
     outcome = pretrain(

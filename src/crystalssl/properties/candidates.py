@@ -22,6 +22,8 @@ from crystalssl.models.linear import Logistic, Ridge
 from crystalssl.models.mlp import MLP
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, Inputs
 
+FEW = 500
+"""Labels below which weak candidates are left out: so few cannot tell which weights to trust."""
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
 MANY = 1_500
@@ -97,19 +99,21 @@ def build_plan(
         views = {FEATURES: views[FEATURES]}
     widest = list(views)[-1]
     # where labels are many, what reads most does best, and each fit costs minutes
-    gaussians = (
-        [PHYSICS, widest] if labels >= MANY else [n for n in views if n != BOTH or n == widest]
-    )
+    gaussians = [name for name in views if name == widest or (name != BOTH and labels < MANY)]
+    if labels >= MANY:
+        gaussians = [name for name in views if name in (PHYSICS, widest)]
+    elif labels < FEW and len(views) > 1:
+        gaussians = [name for name in gaussians if name != FEATURES]
     candidates: list[Candidate] = []
     for name, kinds in views.items():
         widths = inputs.columns(kinds)[1]
-        if name not in (VIEWS, ALL):
+        if name not in (VIEWS, ALL) and not (labels < FEW and name == PHYSICS):
             ridge = Ridge() if kind == "regression" else Logistic()
             candidates.append(_candidate("ridge", name, ridge, kinds))
         if name in gaussians:
             gaussian = gaussian_process(labels, kind, widths)
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
-        if name in (PHYSICS, BOTH) or widest == FEATURES:
+        if name == PHYSICS or widest == FEATURES or (name == BOTH and FEW <= labels < LARGE):
             candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
         if piled and name == PHYSICS:
             median = replace(boosting(labels, kind), absolute=True)
@@ -188,7 +192,7 @@ def within_budget(plan: Plan, seconds: Mapping[str, float], budget: float, worke
 
     Args:
         plan: the usual one.
-        seconds: of one fit of each candidate.
+        seconds: of one fit of each candidate; one without is left out.
         budget: minutes.
         workers: fits at a time.
     """
@@ -197,7 +201,8 @@ def within_budget(plan: Plan, seconds: Mapping[str, float], budget: float, worke
         total = sum(seconds[entry.name] for entry in tried.candidates)
         return tried.fits_of_each * total / workers / 60.0
 
-    small = plan
+    tried = tuple(entry for entry in plan.candidates if entry.name in seconds)
+    small = replace(plan, candidates=tried or plan.candidates[:1])
     while minutes(small) > budget and small.repeats > 1:
         small = replace(small, repeats=small.repeats - 1)
     while minutes(small) > budget and len(small.candidates) > 1:
@@ -206,12 +211,14 @@ def within_budget(plan: Plan, seconds: Mapping[str, float], budget: float, worke
         small = replace(small, candidates=kept)
     while minutes(small) > budget and small.folds > 3:
         small = replace(small, folds=small.folds - 1)
+    if minutes(small) > budget and small.clusters:
+        small = replace(small, clusters=0)
     if small == plan:
         return plan
     dropped = [entry.name for entry in plan.candidates if entry not in small.candidates]
     note = (
         f"To be done in {budget:g} minutes: {small.repeats} of {plan.repeats} repeats, "
-        f"{small.folds} folds"
+        f"{small.folds} folds, {small.clusters} clusters left out"
     )
     note += f", without {', '.join(dropped)}" if dropped else ""
     return replace(small, notes=(*plan.notes, note))

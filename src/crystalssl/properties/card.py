@@ -104,6 +104,8 @@ class PropertyCard:
         stack: centre and ends of the labels.
         intervals: expected residual, its floor, and the number of independent residuals.
         notes: what the user was told.
+        finetuned: encoders trained on with labels: what they saw, their weight in the stack, and
+            errors on the fold that was held out, with and without them; empty without such.
         files: size and checksum of every other file.
     """
 
@@ -128,6 +130,7 @@ class PropertyCard:
     stack: dict[str, Any]
     intervals: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    finetuned: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

@@ -21,10 +21,11 @@ import numpy.typing as npt
 from crystalssl.datasets.splits import grouped_folds
 from crystalssl.errors import InputError
 from crystalssl.evaluation.cache import Cache, digest
-from crystalssl.models.contract import head_settings
+from crystalssl.models.contract import Kind, head_settings
 from crystalssl.processes import limited_threads
-from crystalssl.properties.candidates import Candidate, Plan
+from crystalssl.properties.candidates import Candidate, Plan, build_plan
 from crystalssl.properties.inputs import Inputs
+from crystalssl.properties.stacking import ends
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -80,6 +81,8 @@ class Experiment:
         cache: keeps predictions.
         seed: seed of everything.
         workers: fits at a time.
+        kind: what labels are.
+        nonnegative: whether nothing below zero is predicted.
     """
 
     inputs: Inputs
@@ -88,11 +91,20 @@ class Experiment:
     cache: Cache
     seed: int
     workers: int = 1
+    kind: Kind = "regression"
+    nonnegative: bool = False
 
     def data(self) -> list[str]:
         """Digests of everything that fits depend on."""
         names = [f"{section.kind} {len(section.columns)}" for section in self.inputs.sections]
         return [digest([self.inputs.matrix, self.labels, self.groups, *names])]
+
+
+def usual_plan(experiment: Experiment) -> Plan:
+    """The plan for these labels without a budget."""
+    regression = experiment.kind == "regression"
+    piled = regression and bool(np.isfinite(ends(experiment.labels)).any())
+    return build_plan(experiment.inputs, len(experiment.labels), kind=experiment.kind, piled=piled)
 
 
 def repeats(experiment: Experiment, plan: Plan) -> Iterator[list[Task]]:
@@ -205,16 +217,27 @@ def predictions_of(
     return predictions
 
 
-def seconds_of(experiment: Experiment, plan: Plan) -> dict[str, float]:
+def seconds_of(experiment: Experiment, plan: Plan, most: float = np.inf) -> dict[str, float]:
     """Seconds that each candidate took for the first fit of the plan, measured once.
 
     Kept with the fits, so that a stopped run goes on with the plan that it had.
+
+    Args:
+        experiment: labelled crystals.
+        plan: candidates; those that read few columns come first.
+        most: seconds after which no further candidate is tried; those left are not listed.
     """
     task = next(repeats(experiment, plan))[0]
     data, cache = experiment.data(), experiment.cache
-    seconds = {}
+    seconds: dict[str, float] = {}
+
+    def columns(candidate: Candidate) -> int:
+        return sum(experiment.inputs.columns(candidate.kinds)[1])
+
     with limited_threads(1):
-        for candidate in plan.candidates:
+        for candidate in sorted(plan.candidates, key=columns):
+            if seconds and sum(seconds.values()) > most:
+                break
             key = cache.key(FIT, {"seconds": candidate.name}, data=data, code=(__name__,))
             known = cache.get(key)
             if known is None:
@@ -224,6 +247,20 @@ def seconds_of(experiment: Experiment, plan: Plan) -> dict[str, float]:
                 known = cache.get(key) or {}
             seconds[candidate.name] = float(known["seconds"])
     return seconds
+
+
+def elapsed(cache: Cache, start: float) -> float:
+    """Seconds since a start, as they were when they were first asked for in this cache.
+
+    So that a stopped run that goes on has the plan that it had.
+
+    Args:
+        cache: of the run.
+        start: ``perf_counter`` at the start.
+    """
+    key = cache.key(FIT, {"elapsed": True})
+    known = cache.once(key, lambda: {"seconds": np.array(perf_counter() - start)})
+    return float(known["seconds"])
 
 
 def _fit_and_predict(experiment: Experiment, candidate: Candidate, task: Task) -> Floats:

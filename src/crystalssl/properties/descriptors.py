@@ -17,8 +17,8 @@ import numpy as np
 
 from crystalssl.errors import InputError
 from crystalssl.properties.inputs import Descriptors
-from crystalssl.properties.labels import MISSING, parse_number
 from crystalssl.properties.matching import id_column_of, match_ids
+from crystalssl.properties.numbers import MISSING, parse_number
 from crystalssl.properties.tables import ENDINGS, Table, column, of_arrow, read_cells
 from crystalssl.structures.crystals import Crystals
 

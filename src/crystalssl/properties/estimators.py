@@ -25,13 +25,14 @@ from crystalssl.evaluation.cache import Cache
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.models.contract import Kind
 from crystalssl.processes import limited_threads, usable_cores
-from crystalssl.properties.candidates import build_plan, shrunk
-from crystalssl.properties.cross_validation import Experiment
+from crystalssl.properties.calibration import probabilities
+from crystalssl.properties.candidates import shrunk
+from crystalssl.properties.cross_validation import Experiment, usual_plan
+from crystalssl.properties.describing import Describer
 from crystalssl.properties.fitting import Fit, fit_property
 from crystalssl.properties.inputs import MIXED, Descriptors, Inputs, Section
 from crystalssl.properties.intervals import LEVEL
 from crystalssl.properties.model import Predictions, StackedModel
-from crystalssl.properties.property_model import describe_with
 from crystalssl.structures.elements import SYMBOLS
 
 Floats = npt.NDArray[np.float64]
@@ -81,14 +82,14 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         inputs, rows = self._inputs(X, fitting=True)
         labels = labels[rows]  # (m, t)
         named = inputs.formulas if groups is None else np.asarray(groups).astype(np.str_)[rows]
-        plan = build_plan(inputs, len(labels), kind=self._kind)
-        plan = shrunk(plan, named, self.folds, self.repeats, self.candidates)
         workers = usable_cores() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
         experiment = Experiment(
             inputs=inputs, labels=labels, groups=named, cache=Cache(),
-            seed=int(self.random_state or 0), workers=workers,
+            seed=int(self.random_state or 0), workers=workers, kind=self._kind,
+            nonnegative=self._kind == "regression" and bool((labels >= 0).all()),
         )  # fmt: skip
-        fitted = fit_property(experiment, plan, self._kind, _silent)
+        plan = shrunk(usual_plan(experiment), named, self.folds, self.repeats, self.candidates)
+        fitted = fit_property(experiment, plan, _silent)
         self.model_ = StackedModel.of(fitted, inputs)
         self.fit_: Fit = fitted
         self.rows_ = rows
@@ -124,14 +125,21 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
             why = "" if first is None else f" First: row {first.id}: {first.reason}."
             raise InputError(f"None of {gathered.total} structures can be used.{why}")
         canonical = gathered.canonical
-        inputs, odd = describe_with(
-            self.extractor_, canonical, Descriptors.none(len(canonical.crystals))
+        inputs, odd = Describer(extractor=self.extractor_).describe(
+            canonical, Descriptors.none(len(canonical.crystals))
         )
         rows = gathered.rows
         if odd:
             lost = {skip.id for skip in odd}
             rows = rows[[name not in lost for name in canonical.crystals.ids.tolist()]]
         return inputs, rows
+
+    def predict_domain(self, X: Any) -> npt.NDArray[np.bool_]:
+        """(n,) whether each crystal lies in the region that labelled crystals cover."""
+        predictions, rows, total = self._predictions(X)
+        inside = np.zeros(total, bool)
+        inside[rows] = predictions.placement.inside
+        return inside
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -190,17 +198,9 @@ class CrystalRegressor(RegressorMixin, _CrystalModel):  # type: ignore[misc]  # 
             level: share of crystals that intervals are to hold.
         """
         predictions, rows, total = self._predictions(X, level)
-        ends = np.full((total, 2), np.nan)
-        middle, half = predictions.values[:, 0], predictions.half_width
-        ends[rows] = np.stack([middle - half, middle + half], axis=1)
-        return ends
-
-    def predict_domain(self, X: Any) -> npt.NDArray[np.bool_]:
-        """(n,) whether each crystal lies in the region that labelled crystals cover."""
-        predictions, rows, total = self._predictions(X)
-        inside = np.zeros(total, bool)
-        inside[rows] = predictions.placement.inside
-        return inside
+        intervals = np.full((total, 2), np.nan)
+        intervals[rows] = np.stack([predictions.lower, predictions.upper], axis=1)
+        return intervals
 
 
 class CrystalClassifier(ClassifierMixin, _CrystalModel):  # type: ignore[misc]  # untyped base
@@ -208,8 +208,10 @@ class CrystalClassifier(ClassifierMixin, _CrystalModel):  # type: ignore[misc]  
 
     Attributes:
         classes_: the classes, sorted.
-        model_: fitted candidates and how they are stacked.
+        model_: fitted candidates, how they are stacked, and what calibrates their probabilities.
+        fit_: the fit, with out-of-fold probabilities of every repeat in ``fit_.out_of_fold``.
         rows_: input rows that were fitted to.
+        skipped_: structures that the last call could not use, with reasons.
     """
 
     _kind: Kind = "classification"
@@ -239,18 +241,14 @@ class CrystalClassifier(ClassifierMixin, _CrystalModel):  # type: ignore[misc]  
     def predict_proba(self, X: Any) -> Floats:
         """(n, classes) probabilities; NaN for structures that cannot be used."""
         predictions, rows, total = self._predictions(X)
-        probabilities = np.full((total, len(self.classes_)), np.nan)
-        values = predictions.values
-        if values.shape[1] == 1:
-            values = np.concatenate([1 - values, values], axis=1)
-        values = np.clip(values, 1e-9, 1.0)
-        probabilities[rows] = values / values.sum(axis=1, keepdims=True)
-        return probabilities
+        shares = np.full((total, len(self.classes_)), np.nan)
+        shares[rows] = probabilities(predictions.values, least=1e-9)
+        return shares
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """(n,) the class of the largest probability."""
-        probabilities = np.nan_to_num(self.predict_proba(X))
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+        shares = np.nan_to_num(self.predict_proba(X))
+        return np.asarray(self.classes_[shares.argmax(axis=1)])
 
 
 def is_matrix(X: Any) -> bool:

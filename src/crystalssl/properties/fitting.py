@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.evaluation.statistics import scores, t_interval
-from crystalssl.models.contract import Fitted, Kind
+from crystalssl.models.contract import Fitted
+from crystalssl.properties.calibration import Calibration, fit_calibration
 from crystalssl.properties.candidates import Candidate, Plan
 from crystalssl.properties.cross_validation import (
     CrossValidation,
@@ -34,7 +34,7 @@ from crystalssl.properties.domain import (
     nearest_of_others,
 )
 from crystalssl.properties.inputs import BLOCKS, MIXED, Inputs
-from crystalssl.properties.intervals import LEVEL, Intervals, fit_intervals
+from crystalssl.properties.intervals import Intervals, fit_intervals
 from crystalssl.properties.stacking import Stack, fit_stack
 
 Floats = npt.NDArray[np.float64]
@@ -74,6 +74,7 @@ class Fit:
         plan: what was fitted.
         models: candidates with a weight, fitted to all rows.
         stack: weights of all candidates of the plan.
+        calibration: of the probabilities of classes; None for numbers.
         intervals: of the final model.
         domain: of all rows.
         out_of_fold: predictions of every repeat.
@@ -83,6 +84,7 @@ class Fit:
     plan: Plan
     models: tuple[tuple[Candidate, Fitted], ...]
     stack: Stack
+    calibration: Calibration | None
     intervals: Intervals
     domain: Domain
     out_of_fold: list[OutOfFold]
@@ -95,13 +97,12 @@ def feature_columns(inputs: Inputs) -> slice:
     return inputs.columns([MIXED if MIXED in kinds else BLOCKS])[0]
 
 
-def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -> Fit:
+def fit_property(experiment: Experiment, plan: Plan, watch: Watch) -> Fit:
     """Fit and judge a property model.
 
     Args:
         experiment: labelled crystals.
         plan: what to try.
-        kind: what labels are.
         watch: told how far it is.
     """
     inputs, labels = experiment.inputs, experiment.labels
@@ -109,11 +110,9 @@ def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -
     matrix = inputs.matrix[:, columns]
     domain = fit_domain(matrix, inputs.ids, experiment.groups, inputs.elements)
     points = domain.points
-    repeats = [
-        _judged(experiment, run, points, kind) for run in cross_validate(experiment, plan, watch)
-    ]
+    repeats = [_judged(experiment, run, points) for run in cross_validate(experiment, plan, watch)]
     outer = np.concatenate([run.candidates for run in repeats])
-    stack = fit_stack(outer, np.concatenate([labels] * len(repeats)), kind)
+    stack, calibration = _stacked(experiment, outer, np.concatenate([labels] * len(repeats)))
     intervals = _final_intervals(repeats, stack, labels)
     left_out = _leave_clusters_out(experiment, plan, repeats, points, watch)
     models = _fit_all(experiment, plan, stack, watch)
@@ -121,11 +120,28 @@ def fit_property(experiment: Experiment, plan: Plan, kind: Kind, watch: Watch) -
         plan=plan,
         models=tuple(models),
         stack=stack,
+        calibration=calibration,
         intervals=intervals,
         domain=domain,
         out_of_fold=repeats,
         clusters=left_out,
     )
+
+
+def _stacked(
+    experiment: Experiment, candidates: Floats, labels: Floats
+) -> tuple[Stack, Calibration | None]:
+    """Stack of out-of-fold predictions (n, c, t) and, for classes, what calibrates it."""
+    stack = fit_stack(candidates, labels, experiment.kind, experiment.nonnegative)
+    if experiment.kind == "regression":
+        return stack, None
+    return stack, fit_calibration(stack.predict(candidates), labels)
+
+
+def predict_stacked(stack: Stack, calibration: Calibration | None, candidates: Floats) -> Floats:
+    """(n, t) predictions of (n, c, t) predictions of candidates."""
+    predicted = stack.predict(candidates)
+    return predicted if calibration is None else calibration.apply(predicted)
 
 
 def _fit_all(
@@ -146,7 +162,7 @@ def _fit_all(
     return run_jobs(work, used, experiment.workers)
 
 
-def _judged(experiment: Experiment, run: CrossValidation, points: Floats, kind: Kind) -> OutOfFold:
+def _judged(experiment: Experiment, run: CrossValidation, points: Floats) -> OutOfFold:
     """Outer predictions with intervals: stack and quantiles come from inner predictions alone."""
     labels, groups = experiment.labels, experiment.groups
     count = len(labels)
@@ -158,8 +174,8 @@ def _judged(experiment: Experiment, run: CrossValidation, points: Floats, kind: 
     for k in np.unique(run.folds).tolist():
         test, train = np.flatnonzero(run.folds == k), np.flatnonzero(run.folds != k)
         inner = run.inner[k][train]
-        stack = fit_stack(inner, labels[train], kind)
-        predicted[test] = stack.predict(run.outer[test])
+        stack, calibration = _stacked(experiment, inner, labels[train])
+        predicted[test] = predict_stacked(stack, calibration, run.outer[test])
         near, apart = nearest(points[test], points[train], NEAREST)
         index[test, : near.shape[1]] = train[near]
         distance[test] = apart.mean(axis=1)
@@ -195,15 +211,23 @@ def learning_ratio(earlier: Floats, later: Floats) -> float:
     return float(np.clip(later.mean() / max(float(earlier.mean()), 1e-300), 0.7, 1.0))
 
 
-def _final_intervals(repeats: Sequence[OutOfFold], stack: Stack, labels: Floats) -> Intervals:
-    """Intervals of the final model from outer residuals; repeats are not independent.
+def last_fold_factor(repeats: Sequence[OutOfFold]) -> float:
+    """How much smaller errors of the final model are, which has seen one fold more.
 
-    Its candidates have seen one fold more. With errors falling as a power of the number of labels,
-    what the last fold but one brought says what the last one brings.
+    With errors falling as a power of the number of labels, what the last fold but one brought says
+    what the last one brings.
+
+    Args:
+        repeats: predictions of every repeat.
     """
     folds = len(np.unique(repeats[0].folds))
     power = np.log(folds / (folds - 1)) / np.log((folds - 1) / (folds - 2)) if folds > 2 else 0.0
-    factor = float(np.mean([run.learning for run in repeats])) ** power
+    return float(float(np.mean([run.learning for run in repeats])) ** power)
+
+
+def _final_intervals(repeats: Sequence[OutOfFold], stack: Stack, labels: Floats) -> Intervals:
+    """Intervals of the final model from outer residuals; repeats are not independent."""
+    factor = last_fold_factor(repeats)
     residuals = factor * np.concatenate(
         [np.abs(labels - run.predicted).max(axis=1) for run in repeats]
     )
@@ -221,13 +245,16 @@ def _leave_clusters_out(
 ) -> list[tuple[Index, Floats, Floats]]:
     """Predictions and half widths of whole clusters that neither fitted nor calibrated."""
     labels = experiment.labels
+    if plan.clusters < 2:
+        return []
     tasks = cluster_tasks(experiment, cluster(points, plan.clusters, experiment.seed))
     predicted = predict_tasks(experiment, plan, [task for _, task in tasks], watch)
     results: list[tuple[Index, Floats, Floats]] = []
     for rows, task in tasks:
         others = task.train
         outer = np.concatenate([run.candidates[others] for run in repeats])
-        stack = fit_stack(outer, np.concatenate([labels[others]] * len(repeats)))
+        known = np.concatenate([labels[others]] * len(repeats))
+        stack, calibration = _stacked(experiment, outer, known)
         residuals = np.concatenate(
             [np.abs(labels[others] - run.predicted[others]).max(axis=1) for run in repeats]
         )
@@ -236,7 +263,7 @@ def _leave_clusters_out(
         candidates = predicted[len(results)]  # (m, c, t)
         distance = nearest(points[rows], points[others], NEAREST)[1].mean(axis=1)
         half = intervals.half_width(stack.disagreement(candidates), distance)
-        results.append((rows, stack.predict(candidates), half))
+        results.append((rows, predict_stacked(stack, calibration, candidates), half))
     return results
 
 
@@ -248,79 +275,3 @@ def cluster(points: Floats, count: int, seed: int) -> Index:
     kept = points[:, : min(8, AXES)]
     model = KMeans(n_clusters=count, n_init=4, random_state=seed).fit(kept)
     return np.asarray(model.labels_, dtype=np.int64)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """One metric over repeats.
-
-    Attributes:
-        mean: mean over repeats.
-        standard_deviation: over repeats, 0 for a single one.
-        low: lower end of the 95 % interval.
-        high: upper end.
-    """
-
-    mean: float
-    standard_deviation: float
-    low: float
-    high: float
-
-
-def metrics_of(
-    truth: Floats, predictions: Sequence[Floats], groups: npt.NDArray[np.str_], seed: int
-) -> dict[str, Metric]:
-    """RMSE, MAE and R2 of each repeat, with a 95 % interval.
-
-    Over three repeats and more the interval is the wider of Student's t over repeats, which knows
-    how much folds matter, and a bootstrap over groups, which knows how much crystals matter.
-    """
-    per_repeat = [scores(truth, predicted) for predicted in predictions]
-    resampled = _bootstrap(truth, predictions, groups, seed)
-    table = {}
-    for name in ("rmse", "mae", "r2"):
-        values = [entry[name] for entry in per_repeat]
-        low, high = np.quantile(resampled[name], [0.025, 0.975])
-        if len(values) > 2:
-            t_low, t_high = t_interval(values)
-            low, high = min(low, t_low), max(high, t_high)
-        table[name] = Metric(
-            mean=float(np.mean(values)),
-            standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-            low=float(low),
-            high=float(high),
-        )
-    return table
-
-
-def _bootstrap(
-    truth: Floats, predictions: Sequence[Floats], groups: npt.NDArray[np.str_], seed: int
-) -> dict[str, list[float]]:
-    """Metrics of resampled groups, mean over repeats."""
-    names, label = np.unique(groups, return_inverse=True)
-    label = label.reshape(-1)
-    rng = np.random.default_rng(seed)
-    sums = np.stack(
-        [np.bincount(label, v, len(names)) for v in (np.ones(len(truth)), truth, truth**2)]
-        + [np.bincount(label, (p - truth) ** 2, len(names)) for p in predictions]
-        + [np.bincount(label, np.abs(p - truth), len(names)) for p in predictions]
-    )
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=500)
-    drawn = weights @ sums.T  # (500, 3 + 2 r)
-    count, total, squares = np.maximum(drawn[:, 0], 1), drawn[:, 1], drawn[:, 2]
-    repeats = len(predictions)
-    square_error, size = drawn[:, 3 : 3 + repeats], drawn[:, 3 + repeats :]
-    variance = np.maximum(squares - total**2 / count, 1e-300)
-    return {
-        "rmse": np.sqrt(square_error / count[:, None]).mean(axis=1).tolist(),
-        "mae": (size / count[:, None]).mean(axis=1).tolist(),
-        "r2": (1 - square_error / variance[:, None]).mean(axis=1).tolist(),
-    }
-
-
-def coverage(truth: Floats, predicted: Floats, half_width: Floats) -> float:
-    """Share of labels inside their intervals."""
-    return float((np.abs(truth - predicted) <= half_width).mean())
-
-
-__all__ = ["LEVEL", "Fit", "Metric", "OutOfFold", "coverage", "fit_property", "metrics_of"]

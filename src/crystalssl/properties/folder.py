@@ -18,13 +18,20 @@ import pyarrow.parquet as pq
 
 from crystalssl import __version__
 from crystalssl.errors import cell_text
-from crystalssl.files import atomic_set, describe, json_text
+from crystalssl.files import atomic_set, describe, json_text, remove
+from crystalssl.properties.blending import Tuned
 from crystalssl.properties.card import CARD_FILE, PropertyCard, ScoreCard, SectionCard
 from crystalssl.properties.cross_validation import Experiment
 from crystalssl.properties.fitting import Fit
 from crystalssl.properties.labels import LOG10, Labels, Unmatched
 from crystalssl.properties.model import ARRAYS_FILE, StackedModel
-from crystalssl.properties.report import candidate_cards, coverage_card, out_of_fold_table
+from crystalssl.properties.report import (
+    candidate_cards,
+    class_coverage_card,
+    coverage_card,
+    out_of_fold_table,
+)
+from crystalssl.properties.tuned_encoders import FINETUNED
 
 OUT_OF_FOLD, UNMATCHED = "out_of_fold.parquet", "unmatched.csv"
 """Files of a model beside its card."""
@@ -42,6 +49,7 @@ class Described:
         descriptors: how the user's own columns become numbers.
         scores: metrics of model and baselines.
         notes: what the user was told.
+        tuned: encoders trained on with labels, and what they bring; None if that was not tried.
     """
 
     labels: Labels
@@ -51,6 +59,7 @@ class Described:
     descriptors: Mapping[str, Any]
     scores: Mapping[str, ScoreCard]
     notes: Sequence[str] = ()
+    tuned: Tuned | None = None
 
 
 def write_model(
@@ -67,20 +76,30 @@ def write_model(
     Returns:
         The card.
     """
-    model = StackedModel.of(fit, experiment.inputs)
+    encoders = None if described.tuned is None else described.tuned.encoders
+    model = StackedModel.of(fit, experiment.inputs, encoders)
     content, texts, kinds = model.pack()
     card = _card(fit, experiment, described, kinds)
+    judged = out_of_fold_table(fit, experiment, described.labels.classes)
+    remove(folder / FINETUNED)
+    stored: list[str] = []
+    if encoders is not None:
+        target = described.labels.target
+        made = encoders.save(folder / FINETUNED, target, len(experiment.labels))
+        stored = [f"{FINETUNED}/{name}" for name in made]
     names = [*sorted(texts), ARRAYS_FILE, OUT_OF_FOLD, UNMATCHED]
     with atomic_set(*(folder / name for name in (*names, CARD_FILE))) as asides:
         paths = dict(zip((*names, CARD_FILE), asides, strict=True))
         for name, text in texts.items():
             paths[name].write_text(text, encoding="utf-8", newline="\n")
         paths[ARRAYS_FILE].write_bytes(content)
-        pq.write_table(out_of_fold_table(fit, experiment), paths[OUT_OF_FOLD], compression="zstd")
+        pq.write_table(judged, paths[OUT_OF_FOLD], compression="zstd")
         paths[UNMATCHED].write_text(
             unmatched_text(described.labels.unmatched), encoding="utf-8", newline=""
         )
-        card = replace(card, files=describe({name: paths[name] for name in names}))
+        paths_of = {name: paths[name] for name in names}
+        paths_of |= {name: folder / name for name in stored}
+        card = replace(card, files=describe(paths_of))
         paths[CARD_FILE].write_text(json_text(card.as_json()), encoding="utf-8", newline="\n")
     return card
 
@@ -95,8 +114,8 @@ def _card(
         column=labels.column,
         unit=labels.unit,
         transform="log10" if LOG10.fullmatch(labels.target) else "none",
-        task="regression",
-        classes=[],
+        task=experiment.kind,
+        classes=list(labels.classes),
         package_version=__version__,
         key=described.key,
         seed=experiment.seed,
@@ -121,7 +140,7 @@ def _card(
             "notes": list(fit.plan.notes),
         },
         metrics=dict(described.scores),
-        coverage=coverage_card(fit, experiment.labels),
+        coverage=(class_coverage_card if labels.classes else coverage_card)(fit, experiment.labels),
         domain={"limit": fit.domain.limit, "axes": int(fit.domain.axes.shape[1])},
         stack={
             "centre": fit.stack.centre.tolist(),
@@ -139,7 +158,25 @@ def _card(
             "residuals": fit.intervals.count,
         },
         notes=list(described.notes),
+        finetuned=_finetuned(described),
     )
+
+
+def _finetuned(described: Described) -> dict[str, Any]:
+    """What the card says of encoders that are in the stack."""
+    tuned = described.tuned
+    if tuned is None or tuned.encoders is None:
+        return {}
+    return {
+        "labels": described.labels.target,
+        "blocks": list(tuned.encoders.network.encoders()),
+        "weight": tuned.weight,
+        "held out": tuned.rows,
+        "metrics": tuned.metrics,
+        "metrics without": tuned.without,
+        "metrics alone": tuned.alone,
+        "coverage": tuned.coverage,
+    }
 
 
 def unmatched_text(unmatched: Sequence[Unmatched]) -> str:

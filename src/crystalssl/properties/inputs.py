@@ -16,7 +16,8 @@ import numpy.typing as npt
 from crystalssl.errors import InputError
 from crystalssl.features.extractor import Extractor
 from crystalssl.features.features import Features
-from crystalssl.properties.physics import named_physics
+from crystalssl.properties.physics import named_physics, physics_names
+from crystalssl.representation.graph import PeriodicGraph
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
@@ -26,6 +27,10 @@ Matrix = npt.NDArray[np.float32]
 
 BLOCKS, PHYSICS, ALSO, MIXED = "blocks", "physics", "also", "mixed"
 """Kinds of section: a block's features, named physics, the user's descriptors, the bottleneck."""
+
+
+COMPUTED, IDLE, ABSENT = "computed", "idle", "absent"
+"""Ways to named physics: computed, zeros that nothing reads, or no such columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +58,7 @@ class Inputs:
         elements: (n, 119) True for the atomic numbers in a crystal.
         matrix: (n, p) columns of all sections.
         sections: what the columns are, in order.
+        tuned: (n, t) predictions of encoders that were trained on with labels, or None.
     """
 
     ids: npt.NDArray[np.str_]
@@ -60,6 +66,7 @@ class Inputs:
     elements: npt.NDArray[np.bool_]
     matrix: Matrix
     sections: tuple[Section, ...]
+    tuned: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +80,7 @@ class Inputs:
             formulas=self.formulas[index],
             elements=self.elements[index],
             matrix=self.matrix[index],
+            tuned=None if self.tuned is None else self.tuned[index],
         )
 
     def columns(self, kinds: Sequence[str]) -> tuple[slice, tuple[int, ...]]:
@@ -90,7 +98,13 @@ class Inputs:
 
 
 def build_inputs(
-    canonical: CanonicalResult, blocks: Features, extractor: Extractor, also: Descriptors
+    canonical: CanonicalResult,
+    blocks: Features,
+    extractor: Extractor,
+    also: Descriptors,
+    *,
+    physics: str = COMPUTED,
+    graph: PeriodicGraph | None = None,
 ) -> Inputs:
     """Columns of crystals whose features are there.
 
@@ -99,14 +113,15 @@ def build_inputs(
         blocks: features of the blocks, of the same crystals.
         extractor: what made them; its bottleneck mixes them.
         also: descriptors of the same crystals.
+        physics: whether named numbers are computed, stand as zeros that nothing reads, or are
+            left out.
+        graph: periodic graph of the crystals, where it is there already.
 
     Raises:
         InputError: if numbers of rows differ.
     """
     crystals = canonical.crystals
-    values, names = named_physics(canonical)
-    sections = [Section(name=PHYSICS, kind=PHYSICS, columns=names)]
-    matrices = [values]
+    sections, matrices = _physics_section(canonical, physics, graph)
     mixed = None if extractor.bottleneck is None else extractor.mix(blocks)
     learned = [
         (Section(name=name, kind=BLOCKS, columns=_numbered(name, block)), block)
@@ -134,6 +149,20 @@ def build_inputs(
         matrix=np.ascontiguousarray(np.concatenate(matrices, axis=1), dtype=np.float32),
         sections=tuple(sections),
     )
+
+
+def _physics_section(
+    canonical: CanonicalResult, physics: str, graph: PeriodicGraph | None
+) -> tuple[list[Section], list[Matrix]]:
+    """Named numbers as they are asked for."""
+    if physics == ABSENT:
+        return [], []
+    if physics == IDLE:
+        names = physics_names()
+        values = np.zeros((len(canonical.crystals), len(names)), np.float32)
+    else:
+        values, names = named_physics(canonical, graph)
+    return [Section(name=PHYSICS, kind=PHYSICS, columns=names)], [values]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,3 +225,10 @@ def elements_of(crystals: Crystals) -> npt.NDArray[np.bool_]:
 
 def _numbered(name: str, values: Matrix) -> tuple[str, ...]:
     return tuple(f"{name}_{column}" for column in range(values.shape[1]))
+
+
+def frozen_columns(inputs: Inputs) -> slice:
+    """Columns that a network reads beside its encoders: physics, own ones, mixed features."""
+    there = inputs.kinds()
+    learned = MIXED if MIXED in there else BLOCKS
+    return inputs.columns([kind for kind in (PHYSICS, ALSO, learned) if kind in there])[0]

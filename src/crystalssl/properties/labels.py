@@ -17,27 +17,14 @@ import numpy.typing as npt
 
 from crystalssl.datasets.bundled import UNITS
 from crystalssl.errors import InputError
+from crystalssl.properties.classes import AUTO, are_classes, note_of, read_classes
 from crystalssl.properties.matching import id_column_of, match_ids
+from crystalssl.properties.numbers import BOUND, MISSING, parse_number, unit_of
 from crystalssl.properties.tables import Table, column, of_arrow, read_cells
 from crystalssl.structures.crystals import Crystals
 
 LOG10 = re.compile(r"log10\((.+)\)")
 """A target that is the decimal logarithm of a column."""
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-"""A number as people write it."""
-UNCERTAINTY = re.compile(r"\(\d+\)|\s*(±|\+/-).*$")
-"""An uncertainty behind a number: ``1.23(4)``, ``1.2 ± 0.1``."""
-BOUND = re.compile(r"\s*(<=|>=|<|>|≤|≥)\s*(.+)")
-"""A bound instead of a value."""
-MISSING = {"", "-", "--", "na", "n/a", "nan", "none", "null", "?", "."}
-"""Texts of cells without a label, in lower case."""
-BRACKETED = re.compile(r".*[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*$")
-"""A unit in brackets at the end of a column's name."""
-SUFFIXES = {
-    "ev": "eV", "mev": "meV", "gpa": "GPa", "mpa": "MPa", "k": "K", "ev_per_atom": "eV/atom",
-    "s_cm": "S/cm", "w_mk": "W/(m K)", "angstrom": "angstrom", "cm-1": "1/cm", "kelvin": "K",
-}  # fmt: skip
-"""Units that end a column's name behind an underscore, in lower case."""
 DECADES = 3.0
 """Range of a positive label, in decades, above which its logarithm is offered."""
 
@@ -84,12 +71,13 @@ class Labels:
         target: column, or ``log10(COLUMN)``.
         column: the column.
         unit: unit of the target.
-        values: (n,) labels in the target's scale, NaN where unknown.
+        values: (n,) labels in the target's scale, or numbers of classes; NaN where unknown.
         texts: (n,) labels as they were written.
         groups: (n,) group of each crystal, empty where the user gave none.
         bounds: bounds, which are not among ``values``.
         unmatched: what could not be used.
         notes: what the user should know.
+        classes: names of the classes; none for numbers.
     """
 
     target: str
@@ -101,6 +89,13 @@ class Labels:
     bounds: list[Bound] = field(default_factory=list)
     unmatched: list[Unmatched] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether no label is below zero, as of lengths and gaps; a logarithm may always be."""
+        known = self.values[np.isfinite(self.values)]
+        return not self.classes and not LOG10.fullmatch(self.target) and bool((known >= 0).all())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +108,7 @@ class LabelSource:
         id_column: its column of ids or file names; None for one called like an id.
         unit: unit of the column; None to read it from the column's name.
         group: column of groups that no split may divide; None for formulas.
+        task: ``auto``, ``regression`` or ``classification``.
     """
 
     target: str
@@ -120,6 +116,7 @@ class LabelSource:
     id_column: str | None = None
     unit: str | None = None
     group: str | None = None
+    task: str = AUTO
 
 
 def read_labels(crystals: Crystals, source: LabelSource) -> Labels:
@@ -139,6 +136,10 @@ def read_labels(crystals: Crystals, source: LabelSource) -> Labels:
     cells = column(table, name, "target column")
     groups = column(table, source.group, "group column") if source.group else []
     gathered = _gather(cells, rows, len(crystals))
+    group_of = _groups_of(groups, rows, len(crystals))
+    texts = [text for row in gathered.values() for text in row]
+    if logarithm is None and are_classes(texts, source.task):
+        return _class_labels(crystals, source, gathered, group_of, unmatched, notes)
     reading = _Reading(crystals.ids, bool(logarithm))
     for row, texts in gathered.items():
         reading.add(row, texts)
@@ -151,13 +152,42 @@ def read_labels(crystals: Crystals, source: LabelSource) -> Labels:
         unit=f"log10 {unit}".strip() if logarithm and unit else unit,
         values=reading.values,
         texts=reading.texts,
-        groups=_groups_of(groups, rows, len(crystals)),
+        groups=group_of,
         bounds=reading.bounds,
         unmatched=[*unmatched, *reading.unmatched],
         notes=notes,
     )
     labels.notes.extend(_advice(labels, len(gathered), bool(logarithm)))
     return labels
+
+
+def _class_labels(
+    crystals: Crystals,
+    source: LabelSource,
+    gathered: Mapping[int, Sequence[str]],
+    groups: npt.NDArray[np.str_],
+    unmatched: Sequence[Unmatched],
+    notes: Sequence[str],
+) -> Labels:
+    """Labels of a column that names classes."""
+    read = read_classes(gathered, len(crystals))
+    refused = [
+        Unmatched(
+            id=str(crystals.ids[row]), side="label" if text else "structure", reason=why, text=text
+        )
+        for row, why, text in read.refused
+    ]
+    return Labels(
+        target=source.target,
+        column=source.target,
+        unit="",
+        values=read.codes,
+        texts=["; ".join(gathered.get(row, ())) for row in range(len(crystals))],
+        groups=groups,
+        unmatched=[*unmatched, *refused],
+        notes=[*notes, note_of(source.target, read, source.task)],
+        classes=read.names,
+    )
 
 
 def _table_of(
@@ -262,38 +292,6 @@ class _Reading:
     def _refuse(self, row: int, reason: str, text: str) -> None:
         side = "label" if text else "structure"
         self.unmatched.append(Unmatched(id=str(self.ids[row]), side=side, reason=reason, text=text))
-
-
-def parse_number(text: str) -> float | None:
-    """A finite number, with or without an uncertainty behind it; None for anything else.
-
-    Example:
-        >>> [parse_number(text) for text in ("1.5e-3", "2.31(4)", "0.5 ± 0.1", "1,5", "high")]
-        [0.0015, 2.31, 0.5, 1.5, None]
-    """
-    text = UNCERTAINTY.sub("", text.strip()).replace("\u2212", "-")
-    if re.fullmatch(r"[+-]?\d+,(\d{1,2}|\d{4,})([eE][+-]?\d+)?", text):
-        text = text.replace(",", ".")  # a decimal comma; before three digits it may be thousands
-    if not NUMBER.fullmatch(text):
-        return None
-    value = float(text)
-    return value if np.isfinite(value) else None
-
-
-def unit_of(name: str) -> str:
-    """The unit that a column's name ends in, or an empty text.
-
-    Example:
-        >>> unit_of("Ionic conductivity (S cm-1)"), unit_of("gap_eV"), unit_of("gap")
-        ('S cm-1', 'eV', '')
-    """
-    if bracketed := BRACKETED.fullmatch(name):
-        return bracketed[1]
-    lowered = name.lower()
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if lowered.endswith(f"_{suffix}"):
-            return SUFFIXES[suffix]
-    return ""
 
 
 def _advice(labels: Labels, rows: int, logarithm: bool) -> list[str]:

@@ -20,14 +20,16 @@ from safetensors.numpy import save as save_arrays
 
 from crystalssl.errors import InputError
 from crystalssl.files import check
-from crystalssl.models.contract import Fitted
+from crystalssl.models.contract import Fitted, Kind
+from crystalssl.properties.calibration import Calibration
 from crystalssl.properties.card import PropertyCard
 from crystalssl.properties.domain import Domain, Placement
-from crystalssl.properties.fitting import Fit, feature_columns
+from crystalssl.properties.fitting import Fit, feature_columns, predict_stacked
 from crystalssl.properties.inputs import Inputs, Section
 from crystalssl.properties.intervals import LEVEL, Intervals
 from crystalssl.properties.stacking import Stack
 from crystalssl.properties.storage import pack, pack_scaler, unpack, unpack_scaler
+from crystalssl.properties.tuned_encoders import FINETUNED, TunedEncoders, load_tuned
 
 Floats = npt.NDArray[np.float64]
 ARRAYS_FILE = "model.safetensors"
@@ -42,7 +44,8 @@ class Predictions:
     Attributes:
         ids: (m,) ids.
         values: (m, t) predictions; probabilities of classes.
-        half_width: (m,) half width of the interval.
+        lower: (m,) lower end of the interval.
+        upper: (m,) upper end.
         expected_error: (m,) absolute error to be expected.
         placement: domain and nearest labelled crystals.
         known_formula: (m,) whether a labelled crystal has the same formula.
@@ -50,7 +53,8 @@ class Predictions:
 
     ids: npt.NDArray[np.str_]
     values: Floats
-    half_width: Floats
+    lower: Floats
+    upper: Floats
     expected_error: Floats
     placement: Placement
     known_formula: npt.NDArray[np.bool_]
@@ -64,23 +68,33 @@ class StackedModel:
         sections: columns that are read.
         models: kinds of section and fitted head of each candidate with a weight.
         stack: their weights.
+        calibration: of the probabilities of classes; None for numbers.
         intervals: half widths.
         domain: region that labelled crystals cover.
         formulas: sorted formulas of labelled crystals.
         reference: (p,) mean of every column over labelled crystals.
+        tuned: encoders trained on with labels, the last candidate of the stack; or None.
     """
 
     sections: tuple[Section, ...]
     models: tuple[tuple[tuple[str, ...], Fitted], ...]
     stack: Stack
+    calibration: Calibration | None
     intervals: Intervals
     domain: Domain
     formulas: npt.NDArray[np.str_]
     reference: npt.NDArray[np.float32]
+    tuned: TunedEncoders | None = None
 
     @staticmethod
-    def of(fit: Fit, inputs: Inputs) -> StackedModel:
-        """The model behind a fit."""
+    def of(fit: Fit, inputs: Inputs, tuned: TunedEncoders | None = None) -> StackedModel:
+        """The model behind a fit.
+
+        Args:
+            fit: what was fitted.
+            inputs: to what.
+            tuned: encoders trained on with labels, if they are in the stack.
+        """
         kept = fit.stack.weights > 0
         stack = Stack(
             weights=fit.stack.weights[kept],
@@ -92,10 +106,12 @@ class StackedModel:
             sections=inputs.sections,
             models=tuple((candidate.kinds, model) for candidate, model in fit.models),
             stack=stack,
+            calibration=fit.calibration,
             intervals=fit.intervals,
             domain=fit.domain,
             formulas=np.unique(inputs.formulas),
             reference=inputs.matrix.mean(axis=0, dtype=np.float64).astype(np.float32),
+            tuned=tuned,
         )
 
     def candidates(self, inputs: Inputs) -> Floats:
@@ -116,7 +132,18 @@ class StackedModel:
         for at, (kinds, model) in enumerate(self.models):
             matrix = inputs.matrix[:, inputs.columns(kinds)[0]]
             predictions[:, at] = model.predict(matrix).reshape(len(inputs), labels)
-        return predictions
+        if self.tuned is None:
+            return predictions
+        if inputs.tuned is None:
+            raise InputError(
+                "The model holds encoders trained on with labels, but the crystals were described "
+                "without them. Give it structures, or what its own describer() makes of them."
+            )
+        return np.concatenate([predictions, inputs.tuned[:, None]], axis=1)
+
+    def combine(self, candidates: Floats) -> Floats:
+        """(m, t) predictions of (m, c, t) predictions of candidates."""
+        return predict_stacked(self.stack, self.calibration, candidates)
 
     def predict(self, inputs: Inputs, level: float = LEVEL) -> Predictions:
         """Predict crystals.
@@ -129,10 +156,14 @@ class StackedModel:
         matrix = inputs.matrix[:, feature_columns(inputs)]
         placement = self.domain.place(matrix, inputs.elements)
         disagreement = self.stack.disagreement(candidates)
+        values = self.combine(candidates)
+        half = self.intervals.half_width(disagreement, placement.distance, level)
+        lower, upper = self.stack.interval(values[:, 0], half)
         return Predictions(
             ids=inputs.ids,
-            values=self.stack.predict(candidates),
-            half_width=self.intervals.half_width(disagreement, placement.distance, level),
+            values=values,
+            lower=lower,
+            upper=upper,
             expected_error=self.intervals.expected(disagreement, placement.distance),
             placement=placement,
             known_formula=np.isin(inputs.formulas, self.formulas),
@@ -157,6 +188,8 @@ class StackedModel:
             "reference": self.reference,
             **pack_scaler(self.domain.scaler, "domain.scaler"),
         }
+        if self.calibration is not None:
+            arrays["calibration"] = np.array([self.calibration.slope, *self.calibration.bias])
         texts: dict[str, str] = {}
         kinds = []
         for at, (_, model) in enumerate(self.models):
@@ -188,7 +221,8 @@ def load_model(folder: Path, card: PropertyCard) -> StackedModel:
         if name.endswith(".txt") and Path(name).name == name
     }
     try:
-        return _unpacked(arrays, texts, card)
+        tuned = load_tuned(folder / FINETUNED, _kind(card)) if card.finetuned else None
+        return _unpacked(arrays, texts, card, tuned)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
             f"The model in {folder} does not fit its card ({error}). {REMEDY}"
@@ -196,7 +230,10 @@ def load_model(folder: Path, card: PropertyCard) -> StackedModel:
 
 
 def _unpacked(
-    arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str], card: PropertyCard
+    arrays: Mapping[str, npt.NDArray[Any]],
+    texts: Mapping[str, str],
+    card: PropertyCard,
+    tuned: TunedEncoders | None,
 ) -> StackedModel:
     for name, values in arrays.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all() and name != "stack.ends":
@@ -210,7 +247,7 @@ def _unpacked(
         for at, entry in enumerate(used)
     )
     low, high = arrays["stack.ends"].tolist()
-    if len(arrays["stack.weights"]) != len(models):
+    if len(arrays["stack.weights"]) != len(models) + (tuned is not None):
         raise ValueError("weights and candidates differ in number")
     return StackedModel(
         sections=tuple(
@@ -220,6 +257,7 @@ def _unpacked(
         stack=Stack(
             weights=arrays["stack.weights"], centre=arrays["stack.centre"], low=low, high=high
         ),
+        calibration=_calibration(arrays, card),
         intervals=Intervals(
             scale=arrays["intervals.scale"],
             floor=float(arrays["intervals.floor"][0]),
@@ -236,7 +274,21 @@ def _unpacked(
         ),
         formulas=text_array(arrays["formulas"]),
         reference=arrays["reference"],
+        tuned=tuned,
     )
+
+
+def _kind(card: PropertyCard) -> Kind:
+    return "classification" if card.task == "classification" else "regression"
+
+
+def _calibration(arrays: Mapping[str, npt.NDArray[Any]], card: PropertyCard) -> Calibration | None:
+    if card.task != "classification":
+        return None
+    slope, *bias = arrays["calibration"].tolist()
+    if len(bias) != len(card.classes):
+        raise ValueError("classes and their calibration differ in number")
+    return Calibration(slope=slope, bias=np.array(bias))
 
 
 def text_bytes(texts: npt.NDArray[np.str_]) -> npt.NDArray[np.uint8]:

@@ -9,18 +9,27 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.representation.physics import compute_physics
+from crystalssl.representation.graph import PeriodicGraph
+from crystalssl.representation.physics import compute_physics, physics_columns
 from crystalssl.structures.canonical import CanonicalResult
 
 
-def named_physics(canonical: CanonicalResult) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+def named_physics(
+    canonical: CanonicalResult, graph: PeriodicGraph | None = None
+) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Named numbers of every crystal.
 
     Args:
         canonical: n canonical crystals.
+        graph: their periodic graph, where it is there already.
 
     Returns:
         (n, p) values, none missing, and their names.
     """
-    physics = compute_physics(canonical)
+    physics = compute_physics(canonical, graph=graph)
     return np.nan_to_num(physics.values, nan=0.0, posinf=0.0, neginf=0.0), physics.names
+
+
+def physics_names() -> tuple[str, ...]:
+    """Names of the numbers, without computing any."""
+    return tuple(column.name for column in physics_columns())

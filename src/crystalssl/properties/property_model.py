@@ -7,7 +7,7 @@ pipeline/properties.py puts files and progress around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError, Skip
 from crystalssl.features.bottleneck import (
     find_bottlenecks,
@@ -23,7 +22,7 @@ from crystalssl.features.bottleneck import (
     load_card,
     save_bottleneck,
 )
-from crystalssl.features.extractor import Extractor, ExtractorConfig
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import ID
 from crystalssl.features.stream import PIECE, Piece, count_rows, in_order, pieces
 from crystalssl.features.student import (
@@ -35,9 +34,11 @@ from crystalssl.features.student import (
 )
 from crystalssl.hub.weights import export_run, find_run
 from crystalssl.processes import obey_parent, worker_pool
+from crystalssl.properties.calibration import probabilities
 from crystalssl.properties.card import PropertyCard
+from crystalssl.properties.describing import Describer, take
 from crystalssl.properties.descriptors import DescriptorPlan, describe_crystals
-from crystalssl.properties.inputs import Descriptors, Inputs, build_inputs
+from crystalssl.properties.inputs import ABSENT, COMPUTED, IDLE, PHYSICS, Inputs
 from crystalssl.properties.intervals import LEVEL
 from crystalssl.properties.model import Predictions, StackedModel, load_model
 from crystalssl.properties.tables import Table
@@ -87,6 +88,16 @@ class PropertyModel:
             descriptors=DescriptorPlan.of_json(card.descriptors),
             folder=folder,
         )
+
+    def describer(self) -> Describer:
+        """What turns structures into the columns that the model reads, and computes no others."""
+        kinds = {section.kind for section in self.stacked.sections}
+        read = {kind for kinds, _ in self.stacked.models for kind in kinds}
+        physics = ABSENT if PHYSICS not in kinds else COMPUTED if PHYSICS in read else IDLE
+        tuned = self.stacked.tuned
+        if tuned is not None and physics == IDLE:
+            physics = COMPUTED
+        return Describer(extractor=self.config.extractor(), physics=physics, tuned=tuned)
 
     def predict(
         self, structures: Any, *, also: Table | None = None, level: float = LEVEL
@@ -161,63 +172,20 @@ def predict_batches(
     model: PropertyModel, canonical: CanonicalResult, also: Table | None, level: float
 ) -> Iterator[tuple[Predictions, list[Skip]]]:
     """Predictions of canonical crystals, ``PIECE`` at a time; at least one batch."""
-    extractor = model.config.extractor()
+    describer = model.describer()
     count = len(canonical.crystals)
     for start in range(0, max(count, 1), PIECE):
         rows = np.arange(start, min(start + PIECE, count))
-        inputs, odd = describe(model, extractor, take(canonical, rows), also)
+        inputs, odd = describe(model, describer, take(canonical, rows), also)
         yield model.stacked.predict(inputs, level), odd
 
 
 def describe(
-    model: PropertyModel, extractor: Extractor, canonical: CanonicalResult, also: Table | None
+    model: PropertyModel, describer: Describer, canonical: CanonicalResult, also: Table | None
 ) -> tuple[Inputs, list[Skip]]:
     """Inputs of canonical crystals; those without finite features are skipped."""
     described = describe_crystals(model.descriptors, canonical.crystals, also)
-    return describe_with(extractor, canonical, described)
-
-
-def describe_with(
-    extractor: Extractor,
-    canonical: CanonicalResult,
-    described: Descriptors,
-    advance: Callable[[int, int], None] | None = None,
-) -> tuple[Inputs, list[Skip]]:
-    """Inputs of canonical crystals by an extractor, and what has no finite features.
-
-    Args:
-        extractor: encoders.
-        canonical: crystals.
-        described: the user's own columns of the same crystals.
-        advance: told how many are done.
-    """
-    source: CanonicalResult | Corpus = canonical
-    if len(canonical.crystals):
-        source = Corpus.from_crystals(canonical, targets=False)
-    blocks, odd = extractor.encode(source, advance).finite()
-    if odd:
-        lost = {skip.id for skip in odd}
-        names = canonical.crystals.ids.tolist()
-        kept = np.array([at for at, name in enumerate(names) if name not in lost], dtype=np.int64)
-        canonical = take(canonical, kept)
-        described = replace(described, values=described.values[kept])
-    return build_inputs(canonical, blocks, extractor, described), odd
-
-
-def take(canonical: CanonicalResult, rows: Any) -> CanonicalResult:
-    """Some rows of canonical crystals."""
-    symmetry = canonical.symmetry
-    return CanonicalResult(
-        crystals=canonical.crystals.take(rows),
-        symmetry=replace(
-            symmetry,
-            space_group=symmetry.space_group[rows],
-            crystal_system=symmetry.crystal_system[rows],
-            failed=symmetry.failed[rows],
-        ),
-        kept=canonical.kept[rows],
-        skipped=[],
-    )
+    return describer.describe(canonical, described)
 
 
 def table_of(card: PropertyCard, predictions: Predictions) -> pa.Table:
@@ -230,18 +198,16 @@ def table_of(card: PropertyCard, predictions: Predictions) -> pa.Table:
     columns: dict[str, Any] = {ID: pa.array(predictions.ids.tolist(), pa.string())}
     target = card.target
     if card.task == "classification":
-        values = np.atleast_2d(predictions.values)
-        if len(card.classes) == 2:
-            values = np.concatenate([1 - values, values], axis=1)
-        best = values.argmax(axis=1) if len(values) else np.zeros(0, int)
+        values = probabilities(predictions.values, least=0.0)
+        best = values.argmax(axis=1)
         columns[target] = pa.array([card.classes[at] for at in best.tolist()], pa.string())
         for at, name in enumerate(card.classes):
             columns[f"{target}_probability_{name}"] = pa.array(values[:, at])
     else:
         values = predictions.values[:, 0]
         columns[target] = pa.array(values)
-        columns[f"{target}_lower"] = pa.array(values - predictions.half_width)
-        columns[f"{target}_upper"] = pa.array(values + predictions.half_width)
+        columns[f"{target}_lower"] = pa.array(predictions.lower)
+        columns[f"{target}_upper"] = pa.array(predictions.upper)
     placement = predictions.placement
     columns["in_domain"] = pa.array(placement.inside)
     columns["nearest"] = pa.array(placement.nearest.tolist(), pa.list_(pa.string()))
@@ -305,7 +271,7 @@ def _load_worker(folder: Path, also: Table | None, level: float) -> None:
 
 
 def _load(model: PropertyModel, also: Table | None, level: float, threads: int | None) -> None:
-    _STATE.update(model=model, extractor=model.config.extractor(), also=also, level=level)
+    _STATE.update(model=model, describer=model.describer(), also=also, level=level)
 
 
 def _predict_piece(piece: Piece) -> Predicted:
@@ -313,7 +279,7 @@ def _predict_piece(piece: Piece) -> Predicted:
     model: PropertyModel = _STATE["model"]
     read = from_arrow(piece.table, piece.source, piece.first_row)
     canonical = canonicalize(read.crystals, symprec=model.config.symprec)
-    inputs, odd = describe(model, _STATE["extractor"], canonical, _STATE["also"])
+    inputs, odd = describe(model, _STATE["describer"], canonical, _STATE["also"])
     late = [replace(skip, file=piece.source) for skip in (*canonical.skipped, *odd)]
     predictions = model.stacked.predict(inputs, _STATE["level"])
     return Predicted(

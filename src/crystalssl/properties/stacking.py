@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 
 Floats = npt.NDArray[np.float64]
 
-PULL = 3.0
+PULL = 30.0
 """Rows that the pull towards equal weights counts as."""
 ROUNDS = 4
 """Rounds of reweighting, so that a few outliers do not choose the weights."""
@@ -30,7 +30,8 @@ class Stack:
     Attributes:
         weights: (c,) weight of each candidate, none below zero.
         centre: (t,) mean of the labels that weights were made on.
-        low: smallest prediction; minus infinity where labels do not pile up at their least.
+        low: smallest prediction: 0 where no label is below, the least label where labels pile up
+            there; else minus infinity.
         high: largest prediction.
     """
 
@@ -45,6 +46,11 @@ class Stack:
         stacked = np.einsum("nct,c->nt", away, self.weights) + self.centre
         return np.asarray(np.clip(stacked, self.low, self.high))
 
+    def interval(self, values: Floats, half_width: Floats) -> tuple[Floats, Floats]:
+        """(n,) ends of intervals about (n,) predictions; they keep to the ends of the labels."""
+        lower, upper = values - half_width, values + half_width
+        return np.clip(lower, self.low, self.high), np.clip(upper, self.low, self.high)
+
     def disagreement(self, candidates: Floats) -> Floats:
         """(n,) weighted standard deviation of the candidates about their mean, over labels."""
         share = self.weights / max(float(self.weights.sum()), 1e-12)
@@ -53,13 +59,17 @@ class Stack:
         return np.asarray(np.sqrt(squares))
 
 
-def fit_stack(candidates: Floats, labels: Floats, kind: str = "regression") -> Stack:
+def fit_stack(
+    candidates: Floats, labels: Floats, kind: str = "regression", nonnegative: bool = False
+) -> Stack:
     """Weights from out-of-fold predictions.
 
     Args:
         candidates: (n, c, t) predictions of rows that were not fitted to.
         labels: (n, t) labels.
-        kind: what labels are; probabilities stay between 0 and 1.
+        kind: what labels are; probabilities stay between 0 and 1, and their squared error counts
+            whole, so that they stay frequencies.
+        nonnegative: whether nothing below zero is predicted.
     """
     centre = labels.mean(axis=0)
     width = candidates.shape[1]
@@ -70,12 +80,14 @@ def fit_stack(candidates: Floats, labels: Floats, kind: str = "regression") -> S
     inputs = np.vstack([inputs, pull * np.eye(width)])
     target = np.concatenate([target, np.full(width, pull / width)])
     rows = np.ones(len(target))
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if kind == "regression" else 1):
         weights, _ = nnls(inputs * rows[:, None], target * rows)
         size = np.abs(target - inputs @ weights)[:-width]
         # Huber's weights: an error beyond the median counts by its size and not by its square
         rows[:-width] = np.sqrt(np.minimum(1.0, np.median(size) / np.maximum(size, 1e-300)))
     low, high = ends(labels) if kind == "regression" else (0.0, 1.0)
+    if nonnegative:
+        low = max(low, 0.0)
     return Stack(weights=weights, centre=centre, low=low, high=high)
 
 

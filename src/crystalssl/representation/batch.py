@@ -23,12 +23,35 @@ class Edges:
         target: neighbour site of each edge.
         image: lattice translation of the neighbour, in whole cells.
         distance: length of the edge in angstrom.
+        arrow: Cartesian vector from centre to neighbour in angstrom.
     """
 
     source: Int[Tensor, "edge"]
     target: Int[Tensor, "edge"]
     image: Int[Tensor, "edge 3"]
     distance: Float[Tensor, "edge"]
+    arrow: Float[Tensor, "edge 3"]
+
+
+def arrows(
+    frac: Float[Tensor, "site 3"],
+    lattice: Float[Tensor, "crystal 3 3"],
+    crystal: Int[Tensor, "edge"],
+    ends: tuple[Int[Tensor, "edge"], Int[Tensor, "edge"], Int[Tensor, "edge 3"]],
+) -> Float[Tensor, "edge 3"]:
+    """Cartesian vectors from centre to neighbour, in angstrom.
+
+    Args:
+        frac: fractional coordinates of all sites.
+        lattice: cells, rows are vectors, in angstrom.
+        crystal: crystal of each edge.
+        ends: source, target and image of each edge.
+    """
+    source, target, image = ends
+    step = frac.index_select(0, target) - frac.index_select(0, source) + image.to(frac)
+    cell = lattice.index_select(0, crystal)  # (edge, 3, 3)
+    # spelled out: mixed precision would round a product of matrices
+    return (step.unsqueeze(2) * cell).sum(1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

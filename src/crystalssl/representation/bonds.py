@@ -26,6 +26,15 @@ PAIR_NAMES = (
     "mean ionic energy of bonds (Pauling^2 / angstrom)",
 )
 """Targets of bonds that are no statistic of one property."""
+EXTREME_NAMES = (
+    "smallest nearest distance (angstrom)",
+    "largest nearest distance (angstrom)",
+    "largest stiffness of a bond (u^-1/2 angstrom^-2)",
+    "log of the largest stiffness of a bond",
+    "smallest bond length over sum of covalent radii",
+)
+"""Extremes over sites and bonds. Stiffness is 1 / (sqrt(reduced mass) d^2): what the frequency of a
+bond goes by where force constants fall as 1 / d^4."""
 STATISTICS = (
     "mean",
     "standard deviation",
@@ -34,13 +43,15 @@ STATISTICS = (
 )
 """What is taken of each elemental property."""
 _PAIR_PROPERTIES = (elemental.ELECTRONEGATIVITY, "covalent_radius_angstrom")
+_END_PROPERTIES = ("covalent_radius_angstrom", "atomic_mass_u")
 _NEGLIGIBLE = 1e-6
 
 
 def bond_names() -> tuple[str, ...]:
     """Columns of what :func:`bond_targets` gives."""
     names = elemental.PROPERTY_NAMES
-    return PAIR_NAMES + tuple(f"{name}: {statistic}" for statistic in STATISTICS for name in names)
+    statistics = tuple(f"{name}: {statistic}" for statistic in STATISTICS for name in names)
+    return PAIR_NAMES + statistics + EXTREME_NAMES
 
 
 @compiled
@@ -144,7 +155,39 @@ def _bonds_of(
                 values[n, column + count] = np.sqrt(max(variance, 0.0))
 
 
-def site_values(crystals: Crystals, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+@compiled
+def _extremes_of(
+    offsets: npt.NDArray[np.int64],
+    edge_offsets: npt.NDArray[np.int64],
+    target: npt.NDArray[np.uint8] | npt.NDArray[np.int32],
+    distance: npt.NDArray[np.float32],
+    pair: npt.NDArray[np.float64],
+    closest: float,
+    values: npt.NDArray[np.float32],
+) -> None:
+    """Fill ``EXTREME_NAMES`` of a chunk of crystals; ``pair`` (site, 2) holds radius and mass."""
+    for n in range(len(offsets) - 1):
+        first = offsets[n]
+        low, high, stiff, short = np.inf, 0.0, 0.0, np.inf
+        for site in range(first, offsets[n + 1]):
+            nearest = np.inf
+            for m in range(edge_offsets[site], edge_offsets[site + 1]):
+                if distance[m] < closest:
+                    continue  # sites that exclude each other
+                other, d = first + np.int64(target[m]), float(distance[m])
+                nearest = min(nearest, d)
+                reduced = 1 / (1 / pair[site, 1] + 1 / pair[other, 1])
+                stiff = max(stiff, 1 / (np.sqrt(reduced) * d * d))
+                short = min(short, d / (pair[site, 0] + pair[other, 0]))
+            if nearest < np.inf:
+                low, high = min(low, nearest), max(high, nearest)
+        if stiff <= 0:  # no pair that is a bond
+            low, stiff, short = closest, 1e-4, 1.0
+        values[n, 0], values[n, 1], values[n, 2] = low, high, stiff
+        values[n, 3], values[n, 4] = np.log(stiff), short
+
+
+def site_values(crystals: Crystals, table: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """(sites, P) values of a table with a row per atomic number, averaged by occupancy."""
     filled = np.where(crystals.numbers < len(table), crystals.numbers, 0)
     share = crystals.occupancy.astype(np.float64)
@@ -172,6 +215,7 @@ def bond_targets(
     chosen = [elemental.weight_column(name) for name in _PAIR_PROPERTIES]
     weights = crystals.occupancy.sum(axis=1, dtype=np.float64)
     target = compact_sites(graph.target)
+    ends = np.stack([elemental.raw(name) for name in _END_PROPERTIES], axis=1)
     values = np.empty((len(crystals), len(bond_names())), np.float32)
 
     def work(start: int, stop: int) -> None:
@@ -179,6 +223,10 @@ def bond_targets(
         edges = graph.edge_offsets[first : last + 1]
         held, sites = slice(edges[0], edges[-1]), slice(first, last)
         chunk = crystals.take(np.arange(start, stop))
+        _extremes_of(
+            chunk.offsets, edges - edges[0], target[held], graph.distance[held],
+            site_values(chunk, ends), closest, values[start:stop, -len(EXTREME_NAMES) :],
+        )  # fmt: skip
         _bonds_of(
             chunk.offsets, weights[sites], edges - edges[0], target[held], graph.distance[held],
             shell[sites], site_values(chunk, elemental.WEIGHTS[:, chosen]),

@@ -85,6 +85,20 @@ def _code() -> npt.NDArray[np.uint8]:
     return full
 
 
+def raw(name: str) -> npt.NDArray[np.float64]:
+    """(104,) row = Z: a property in its unit; missing values, and the vacancy, have the mean.
+
+    Raises:
+        UnknownNameError: if there is no such property.
+    """
+    names, values = _table()
+    if name not in names:
+        raise unknown_name("elemental property", name, names)
+    column = values[:, names.index(name)]
+    mean = float(np.nanmean(column))
+    return np.concatenate([[mean], np.where(np.isnan(column), mean, column)])
+
+
 def weight_column(name: str) -> int:
     """The column of ``WEIGHTS`` that holds a property.
 

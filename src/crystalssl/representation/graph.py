@@ -48,6 +48,21 @@ class PeriodicGraph:
         """(sites,) edges per site."""
         return np.diff(self.edge_offsets)
 
+    def between(self, first_site: int, last_site: int) -> PeriodicGraph:
+        """The edges of neighbouring sites, without a copy; sites of a crystal stay together.
+
+        Args:
+            first_site: first site.
+            last_site: site behind the last one.
+        """
+        edges = slice(self.edge_offsets[first_site], self.edge_offsets[last_site])
+        return PeriodicGraph(
+            edge_offsets=self.edge_offsets[first_site : last_site + 1] - edges.start,
+            target=self.target[edges],
+            image=self.image[edges],
+            distance=self.distance[edges],
+        )
+
 
 def compact_sites(target: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
     """Site numbers within crystals in one byte each, where all of them fit."""

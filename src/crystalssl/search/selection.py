@@ -4,7 +4,7 @@ A greedy experimental design for ridge regression (Yu, Bi, Tresp: Active learnin
 experimental design, ICML 2006): each crystal lowers most the variance of a ridge model's
 predictions over ALL crystals, given those chosen before. What is asked for beyond its axes comes
 from the middle of clusters, so that families are there as often as they occur, and the design adds
-to these. Deterministic. What it brings beside random choices, and what else was tried: docs/search.md.
+to these. Deterministic. What it brings beside random choices, and what lost: docs/search.md.
 """
 
 from __future__ import annotations

@@ -176,9 +176,18 @@ def task_section(weights: Weights) -> Section | None:
     passage = Passage(
         words=page.explained("tasks"),
         tables=(Table(heads=heads, rows=tuple(rows), title="Pretext tasks of every block"),),
-        notes=(shared,) if weights.name else (),
+        notes=((shared,) if weights.name else ()) + _label_notes(weights),
     )
     return Section(anchor="tasks", title="Pretext tasks", passages=(passage,))
+
+
+def _label_notes(weights: Weights) -> tuple[str, ...]:
+    """Which blocks were trained on labels."""
+    return tuple(
+        f"Block {block.name} was trained on labels of {block.card.labels}."
+        for block in weights.blocks
+        if block.card is not None and block.card.labels
+    )
 
 
 def task_row(block: BlockRun, task: TaskFigure) -> TableRow:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from crystalssl.errors import InputError
 from crystalssl.representation._compiled import run_chunks
-from crystalssl.representation.graph import periodic_graph
+from crystalssl.representation.graph import PeriodicGraph, periodic_graph
 from crystalssl.representation.physics.angle_numbers import ANGLES
 from crystalssl.representation.physics.bond_numbers import BOND_GROUPS
 from crystalssl.representation.physics.cell_numbers import CELL_GROUPS
@@ -76,6 +76,7 @@ def compute_physics(
     *,
     electronic: str = OFF,
     progress: Callable[[int, int], None] | None = None,
+    graph: PeriodicGraph | None = None,
 ) -> Physics:
     """Named numbers of crystals.
 
@@ -85,6 +86,7 @@ def compute_physics(
         electronic: numbers of the electrons beside the others: ``off``, ``exact`` (tight binding
             without spin) or ``full`` (self-consistent, with spin).
         progress: called with the number of crystals done and the number of all.
+        graph: periodic graph of crystals that are canonical, where it is there already.
 
     Returns:
         One row for each crystal, in order.
@@ -99,7 +101,7 @@ def compute_physics(
     values = np.empty((len(canonical.crystals), len(described)), np.float32)
     for first in range(0, len(values), _REPORTED):
         some = slice(first, first + _REPORTED)
-        _fill(canonical, first, values[some, : len(described) - electrons])
+        _fill(canonical, first, values[some, : len(described) - electrons], graph)
         if electrons:
             values[some, -electrons:] = electron_values(canonical.crystals[some], electronic)
         if progress is not None:
@@ -111,7 +113,12 @@ def compute_physics(
     )
 
 
-def _fill(canonical: CanonicalResult, first: int, values: npt.NDArray[np.float32]) -> None:
+def _fill(
+    canonical: CanonicalResult,
+    first: int,
+    values: npt.NDArray[np.float32],
+    graph: PeriodicGraph | None,
+) -> None:
     """Fill the numbers of the crystals from ``first`` on, on all cores."""
 
     def work(start: int, stop: int) -> None:
@@ -123,7 +130,12 @@ def _fill(canonical: CanonicalResult, first: int, values: npt.NDArray[np.float32
             crystal_system=canonical.symmetry.crystal_system[rows],
             failed=canonical.symmetry.failed[rows],
         )
-        environment = surroundings(batch, symmetry, periodic_graph(batch))
+        if graph is None:
+            edges = periodic_graph(batch)
+        else:
+            ends = canonical.crystals.offsets[[rows.start, rows.stop]].tolist()
+            edges = graph.between(*ends)
+        environment = surroundings(batch, symmetry, edges)
         values[start:stop] = np.hstack([group.compute(environment) for group in GROUPS])
 
     run_chunks(work, len(values), _CHUNK)

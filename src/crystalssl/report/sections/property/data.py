@@ -121,6 +121,8 @@ def _readable(folder: Path, structures: Path | None) -> PropertyRun | str | None
     """A model, why it cannot be read, or None for a folder of something else."""
     try:
         card = read_json(folder / CARD)
+        if card.get("kind") == KIND and card.get("task") == "classification":
+            return f"{folder.name}: a model of classes; {CARD} and {OUT_OF_FOLD} hold its figures"
         return _read(folder, card, structures) if card.get("kind") == KIND else None
     except (InputError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         return f"{folder.name}: {error}"

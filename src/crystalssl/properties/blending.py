@@ -1,0 +1,173 @@
+"""A label-free stack and encoders trained on -> one stack with one more candidate.
+
+One fold is held out: encoders trained on without it predict it, as the stack without it did; one
+non-negative weight each is made from these predictions, and so are the intervals. What is told of
+the result is cross-fitted: weights and intervals of one half of the fold's groups judge the other.
+Encoders trained on with all labels go to the model. After finetuning.py, before folder.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from crystalssl.properties.calibration import Calibration, fit_calibration
+from crystalssl.properties.cross_validation import Experiment
+from crystalssl.properties.finetuning import Tuning
+from crystalssl.properties.fitting import Fit, last_fold_factor, predict_stacked
+from crystalssl.properties.inputs import frozen_columns
+from crystalssl.properties.intervals import Intervals, fit_intervals
+from crystalssl.properties.metrics import calibration_error, coverage, mean_metrics
+from crystalssl.properties.stacking import ROUNDS, Stack
+from crystalssl.properties.tuned_encoders import TunedEncoders
+
+Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+LEAST_WEIGHT = 0.05
+"""Weight below which encoders are not kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuned:
+    """Encoders in a fit, and what they bring.
+
+    Attributes:
+        encoders: trained on with all labels; None where they bring nothing.
+        weight: in the stack.
+        rows: crystals of the fold that was held out.
+        metrics: of stack and encoders together, on that fold.
+        without: of the stack alone, on that fold.
+        alone: of the encoders alone, on that fold.
+        coverage: share of labels in intervals, or error of calibration, on that fold.
+    """
+
+    encoders: TunedEncoders | None
+    weight: float
+    rows: int
+    metrics: dict[str, float]
+    without: dict[str, float]
+    alone: dict[str, float]
+    coverage: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Held:
+    """The fold that was held out: labels, and predictions of models that did not see it.
+
+    ``stacked`` comes from the stack, ``later`` is how much smaller errors become with all labels.
+    """
+
+    labels: Floats
+    stacked: Floats
+    candidates: Floats
+    tuned: Floats
+    distance: Floats
+    later: float
+
+
+def blend(
+    experiment: Experiment, fit: Fit, tuning: Tuning, watch: Callable[[int, str], None]
+) -> tuple[Fit, Tuned]:
+    """Let encoders that are trained on join a fit.
+
+    Args:
+        experiment: labelled crystals.
+        fit: label-free stack.
+        tuning: what is trained.
+        watch: told how far it is.
+    """
+    run = fit.out_of_fold[0]
+    test = np.flatnonzero(run.folds == 0)
+    encoders = tuning.fit(np.flatnonzero(run.folds != 0), watch)
+    frozen = experiment.inputs.matrix[:, frozen_columns(experiment.inputs)]
+    held = _Held(
+        labels=experiment.labels[test],
+        stacked=run.predicted[test],
+        candidates=run.candidates[test],
+        tuned=encoders.predict(tuning.corpus.take(test), frozen[test]),
+        distance=run.distance[test],
+        later=last_fold_factor(fit.out_of_fold),
+    )
+    everything = np.arange(len(test))
+    stack, calibration, intervals = _joined(experiment, fit, held, everything)
+    tuned = _judged(experiment, fit, held, experiment.groups[test], float(stack.weights[-1]))
+    if stack.weights[-1] < LEAST_WEIGHT:
+        return fit, tuned
+    final = tuning.fit(np.arange(len(experiment.labels)), watch)
+    models = tuple(
+        entry
+        for entry in fit.models
+        if stack.weights[[c.name for c in fit.plan.candidates].index(entry[0].name)] > 0
+    )
+    joined = replace(fit, models=models, stack=stack, calibration=calibration, intervals=intervals)
+    return joined, replace(tuned, encoders=final)
+
+
+def _joined(
+    experiment: Experiment, fit: Fit, held: _Held, rows: Index
+) -> tuple[Stack, Calibration | None, Intervals]:
+    """Stack of candidates and encoders, its calibration and intervals, from some held-out rows."""
+    centre = fit.stack.centre
+    truth = held.labels[rows]
+    base = fit.stack.predict(held.candidates[rows])
+    weights = _weights(base - centre, held.tuned[rows] - centre, truth - centre, experiment.kind)
+    stack = replace(fit.stack, weights=np.append(weights[0] * fit.stack.weights, weights[1]))
+    candidates = _with(held, rows)
+    predicted, calibration = stack.predict(candidates), None
+    if experiment.kind == "classification":
+        calibration = fit_calibration(predicted, truth)
+        predicted = calibration.apply(predicted)
+    residuals = held.later * np.abs(truth - predicted).max(axis=1)
+    intervals = fit_intervals(residuals, stack.disagreement(candidates), held.distance[rows])
+    return stack, calibration, intervals
+
+
+def _weights(base: Floats, tuned: Floats, truth: Floats, kind: str) -> Floats:
+    """(2,) non-negative weights of stack and encoders, by Huber's loss; squared for classes."""
+    inputs = np.stack([base.reshape(-1), tuned.reshape(-1)], axis=1)
+    target = truth.reshape(-1)
+    rows = np.ones(len(target))
+    for _ in range(ROUNDS if kind == "regression" else 1):
+        weights, _ = nnls(inputs * rows[:, None], target * rows)
+        size = np.abs(target - inputs @ weights)
+        rows = np.sqrt(np.minimum(1.0, np.median(size) / np.maximum(size, 1e-300)))
+    return np.asarray(weights)
+
+
+def _with(held: _Held, rows: Index) -> Floats:
+    """(m, c + 1, t) predictions of candidates and encoders."""
+    return np.concatenate([held.candidates[rows], held.tuned[rows][:, None]], axis=1)
+
+
+def _judged(
+    experiment: Experiment, fit: Fit, held: _Held, groups: npt.NDArray[np.str_], weight: float
+) -> Tuned:
+    """Errors and coverage on each half of the groups, with weights and intervals of the other."""
+    code = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    first = np.random.default_rng(experiment.seed).permutation(code.max() + 1) % 2 == 0
+    predicted = np.empty_like(held.labels)
+    half_width = np.zeros(len(held.labels))
+    for half in (True, False):
+        known, judged = np.flatnonzero(first[code] == half), np.flatnonzero(first[code] != half)
+        stack, calibration, intervals = _joined(experiment, fit, held, known)
+        candidates = _with(held, judged)
+        predicted[judged] = predict_stacked(stack, calibration, candidates)
+        width = intervals.half_width(stack.disagreement(candidates), held.distance[judged])
+        half_width[judged] = width / held.later  # these models have not seen the last fold
+    if experiment.kind == "classification":
+        covered = calibration_error(held.labels, predicted)
+    else:
+        covered = coverage(held.labels[:, 0], predicted[:, 0], half_width)
+    return Tuned(
+        encoders=None,
+        weight=weight,
+        rows=len(held.labels),
+        metrics=mean_metrics(held.labels, [predicted], experiment.kind),
+        without=mean_metrics(held.labels, [held.stacked], experiment.kind),
+        alone=mean_metrics(held.labels, [held.tuned], experiment.kind),
+        coverage=covered,
+    )

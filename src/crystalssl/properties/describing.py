@@ -1,0 +1,95 @@
+"""Canonical crystals -> inputs: one periodic graph for features, named physics and tuned encoders.
+
+What a property model needs of crystals, computed once each and only where something reads it.
+After inputs.py; used by property_model.py, estimators.py and explanation.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.errors import Skip
+from crystalssl.features.extractor import Extractor
+from crystalssl.properties.inputs import (
+    COMPUTED,
+    Descriptors,
+    Inputs,
+    build_inputs,
+    frozen_columns,
+)
+from crystalssl.properties.tuned_encoders import TunedEncoders
+from crystalssl.representation.graph import PeriodicGraph, periodic_graph
+from crystalssl.structures.canonical import CanonicalResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Describer:
+    """What turns crystals into inputs.
+
+    Attributes:
+        extractor: encoders and what mixes their features.
+        physics: way to named physics; see ``inputs.py``.
+        tuned: encoders trained on with labels, or None.
+    """
+
+    extractor: Extractor
+    physics: str = COMPUTED
+    tuned: TunedEncoders | None = None
+
+    def describe(
+        self,
+        canonical: CanonicalResult,
+        described: Descriptors,
+        advance: Callable[[int, int], None] | None = None,
+    ) -> tuple[Inputs, list[Skip]]:
+        """Inputs of canonical crystals, and what has no finite features.
+
+        Args:
+            canonical: crystals.
+            described: the user's own columns of the same crystals.
+            advance: told how many are done.
+        """
+        graph: PeriodicGraph | None = periodic_graph(canonical.crystals)
+        source: CanonicalResult | Corpus = canonical
+        if len(canonical.crystals):
+            source = Corpus.from_crystals(canonical, targets=False, graph=graph)
+        blocks, odd = self.extractor.encode(source, advance).finite()
+        kept = canonical
+        if odd:
+            lost = {skip.id for skip in odd}
+            names = canonical.crystals.ids.tolist()
+            rows = np.array([at for at, n in enumerate(names) if n not in lost], dtype=np.int64)
+            described = replace(described, values=described.values[rows])
+            kept, graph = take(canonical, rows), None
+            source = source.take(rows) if isinstance(source, Corpus) else source
+        inputs = build_inputs(
+            kept, blocks, self.extractor, described, physics=self.physics, graph=graph
+        )
+        if self.tuned is None:
+            return inputs, odd
+        predicted = np.zeros((0, len(self.tuned.centre)))
+        if isinstance(source, Corpus):
+            frozen = inputs.matrix[:, frozen_columns(inputs)]
+            predicted = self.tuned.predict(source, frozen)
+        return replace(inputs, tuned=predicted), odd
+
+
+def take(canonical: CanonicalResult, rows: Any) -> CanonicalResult:
+    """Some rows of canonical crystals."""
+    symmetry = canonical.symmetry
+    return CanonicalResult(
+        crystals=canonical.crystals.take(rows),
+        symmetry=replace(
+            symmetry,
+            space_group=symmetry.space_group[rows],
+            crystal_system=symmetry.crystal_system[rows],
+            failed=symmetry.failed[rows],
+        ),
+        kept=canonical.kept[rows],
+        skipped=[],
+    )
