@@ -174,7 +174,7 @@ def test_umap_comes_first_where_it_is_installed_and_its_absence_is_said(
     assert titles == (["UMAP", "principal components"] if installed else ["principal components"])
     first = np.frombuffer(blocks["plane-0"], "<f4")
     assert (first.min() > 0) == installed
-    assert any("pip install 'crystalssl[plots]'" in text for text in notes) != installed
+    assert any("pip install 'crystalssl[map]'" in text for text in notes) != installed
 
 
 def test_structures_can_be_held_for_some_crystals_alone(crystals, features, tmp_path):
