@@ -1,7 +1,7 @@
 """Sphinx: Markdown pages and notebooks of this folder, and docstrings, into a site.
 
-``make docs`` builds it into ``docs/_build/html``. Every page is complete without a network, opens from
-``file://`` and is searched in the browser. Links between pages are relative paths of Markdown
+``make docs`` builds it into ``docs/_build/html``. Every page is complete without a network, opens
+from ``file://`` and is searched in the browser. Links between pages are relative paths of Markdown
 files, so that they work where the repository is read as well.
 """
 

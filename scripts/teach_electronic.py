@@ -4,9 +4,9 @@
     python scripts/teach_electronic.py TABLE... --numbers NUMBERS --run RUN
     python scripts/train_default_bottleneck.py TABLE... --run RUN --numbers NUMBERS
 
-Tables and split are those of ``train_default_weights.py``; crystals without numbers are left out.
+Tables and RUN are those of ``train_default_weights.py``, whose corpus is read.
 Block 7 is pre-trained on the numbers, the student is taught them from the features of the six
-blocks in ``src/crystalssl/hub/bundled/default``. RUN keeps corpus and features: the same command
+blocks in ``--into``, the weights that ship by default. RUN keeps the features: the same command
 goes on where it was stopped. Without labels; formulas of ``val`` and ``test`` are not in training.
 """
 
@@ -21,12 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from train_default_weights import BUNDLED, add_sources, gather
+from train_default_weights import BUNDLED, add_sources, prepared
 
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.config import get_preset
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.features.extractor import ExtractorConfig
+from crystalssl.features.features import Features
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.features.student import STUDENT
 from crystalssl.features.student_training import StudentConfig, teach_and_save
@@ -35,7 +36,8 @@ from crystalssl.hub.weights import export_run
 from crystalssl.pretraining.parallel import pretrain_blocks
 from crystalssl.representation import layout
 from crystalssl.representation.electronic.view import QUANTITIES
-from crystalssl.structures.canonical import canonicalize
+
+DEFAULT = BUNDLED / "default"
 
 
 def read_numbers(folder: Path) -> dict[str, np.ndarray]:
@@ -50,22 +52,29 @@ def read_numbers(folder: Path) -> dict[str, np.ndarray]:
 
 
 def corpus_of(tables: Sequence[Path], numbers: Path, run: Path) -> tuple[Corpus, np.ndarray]:
-    """Crystals with numbers, as a corpus that holds them, and the part of each; kept in RUN."""
-    kept, split = run / "corpus.safetensors", run / "split.npy"
-    if kept.is_file() and split.is_file():
-        return Corpus.load(kept), np.load(split, allow_pickle=False)
+    """All crystals as a corpus with the numbers that there are, and the part of each.
+
+    The corpus of ``train_default_weights.py`` is read where RUN is its folder, else made and kept.
+    """
+    corpus, parts = prepared(list(tables), run, 0)
     known = read_numbers(numbers)
-    crystals, parts = gather(list(tables))
-    rows = np.flatnonzero([str(name) in known for name in crystals.ids])
-    canonical = canonicalize(crystals.take(rows))
-    parts = parts[rows][canonical.kept]
-    corpus = Corpus.from_crystals(canonical)
-    electrons = torch.from_numpy(np.stack([known[str(name)] for name in corpus.ids]))
-    corpus = replace(corpus, electrons=electrons)
-    run.mkdir(parents=True, exist_ok=True)
-    np.save(split, parts, allow_pickle=False)
-    corpus.save(kept)
-    return corpus, parts
+    none = np.full(len(QUANTITIES), np.nan, np.float32)
+    electrons = np.stack([known.get(str(name), none) for name in corpus.ids])
+    return replace(corpus, electrons=torch.from_numpy(electrons)), parts
+
+
+def six_views(corpus: Corpus, target: Path, run: Path) -> Features:
+    """Features of the blocks before the seventh, kept in RUN with the weights they are of."""
+    extractor = ExtractorConfig(weights=str(target), output="blocks", electronic="off").extractor()
+    table = run / "six_blocks.parquet"
+    sums = extractor.origins[0].sha256
+    if table.is_file():
+        kept = load_features(table)
+        if [origin.sha256 for origin in kept.origins] == [sums]:
+            return kept
+    features = extractor.features_of(corpus)
+    save_parquet(features, table)
+    return features
 
 
 def main() -> None:
@@ -76,9 +85,9 @@ def main() -> None:
     parser.add_argument("--run", required=True, type=Path)
     parser.add_argument("--epochs", type=int, default=12, help="of block 7")
     parser.add_argument("--student-epochs", type=int, default=StudentConfig().epochs)
-    parser.add_argument("--name", default="default", help="name the weights are found by")
+    parser.add_argument("--into", type=Path, default=DEFAULT, help="folder of the encoders")
     options = parser.parse_args()
-    target = BUNDLED / options.name
+    target, blocks = options.into, options.run / "seven"
     corpus, parts = corpus_of(options.tables, options.numbers, options.run)
     train, val = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
     print(f"{len(train):,} crystals to teach, {len(val):,} to validate with", flush=True)
@@ -87,18 +96,14 @@ def main() -> None:
         {"epochs": options.epochs, "progress": False, "monitor_crystals": 2048}
     )
     pretrain_blocks(
-        corpus, [seven], train, val, config, options.run / "blocks", workers=1,
+        corpus, [seven], train, val, config, blocks, workers=1,
         watch=lambda name, epochs: print(f"{name}: {epochs} epochs", flush=True),
     )  # fmt: skip
-    add_sources(options.run / "blocks", [path.name for path in options.tables])
-    export_run(options.run / "blocks", target)
-    table = options.run / "six_blocks.parquet"
-    if not table.is_file():
-        extractor = ExtractorConfig(weights=str(target), output="blocks", electronic="off")
-        save_parquet(extractor.extractor().features_of(corpus), table)
+    add_sources(blocks, [path.name for path in options.tables])
+    export_run(blocks, target)
     card = teach_and_save(
-        load_features(table),
-        corpus.electrons_of(np.arange(len(corpus))).numpy(),
+        six_views(corpus, target, options.run),
+        corpus.electrons.numpy(),
         (train, val),
         StudentConfig(epochs=options.student_epochs),
         target / STUDENT,

@@ -1,12 +1,12 @@
-"""Put trained encoders into the package and train the bottlenecks that ship behind them.
+"""Train the bottlenecks that ship behind the encoders.
 
     python scripts/train_default_bottleneck.py TABLE... --run RUN --numbers NUMBERS
 
-The tables and the split are those of ``train_default_weights.py``, whose run is RUN; NUMBERS and
-the student are those of ``teach_electronic.py``. A bottleneck of each width is trained, without
-labels, on features of the same structures: the block of the electrons reads what the student
-predicts of most crystals and what the tight binding gave of the others, so that both ways work. It
-must also predict what the tight binding gave.
+Tables and RUN are those of ``train_default_weights.py``; NUMBERS, block 7 and the student are those
+of ``teach_electronic.py``. A bottleneck of each width is trained, without labels, on features of
+the same structures: the block of the electrons reads what the student predicts of most crystals and
+what the tight binding gave of the others, so that both ways work. It must also predict what the
+tight binding gave. One that is of these very encoders already is left as it is.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from teach_electronic import corpus_of
-from train_default_weights import BUNDLED
+from teach_electronic import DEFAULT, corpus_of, six_views
 
 from crystalssl.datasets.corpus import Corpus
-from crystalssl.features.bottleneck import BottleneckCard, load_bottleneck, save_bottleneck
+from crystalssl.features.bottleneck import (
+    CARD_FILE,
+    BottleneckCard,
+    load_bottleneck,
+    load_card,
+    save_bottleneck,
+)
 from crystalssl.features.bottleneck_training import BottleneckConfig, train_bottleneck
-from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import Features
-from crystalssl.features.store import load_features, save_parquet
 from crystalssl.features.student import STUDENT, load_student
 from crystalssl.hub.card import ModelCard
-from crystalssl.hub.weights import export_run, load_weights, run_folders
+from crystalssl.hub.weights import load_weights, run_folders
 from crystalssl.representation import layout
 from crystalssl.representation.electronic.view import COMMON
 from crystalssl.representation.targets import by_kind
@@ -56,8 +59,16 @@ def seven_views(
     return {**six.blocks, reader.name: made}
 
 
+def is_current(folder: Path, features: Features, target: Path) -> bool:
+    """Whether a bottleneck of these very encoders is there already."""
+    if not (folder / CARD_FILE).is_file():
+        return False
+    sums = {name: ModelCard.load(target / name).sha256 for name in features.blocks}
+    return load_card(folder).encoders == sums
+
+
 def main() -> None:
-    """Export the encoders, make features, train."""
+    """Make features of all blocks, train a bottleneck of each width."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+", type=Path)
     parser.add_argument("--run", type=Path, required=True, help="folder of the trained encoders")
@@ -65,27 +76,24 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[2048, 512])
     parser.add_argument("--epochs", type=int, default=BottleneckConfig().epochs)
     parser.add_argument("--go-on", action="store_true", help="from the bottlenecks that are there")
-    parser.add_argument("--name", default="default", help="name the weights are found by")
+    parser.add_argument("--into", type=Path, default=DEFAULT, help="folder of the encoders")
     options = parser.parse_args()
-    target = BUNDLED / options.name
-    export_run(options.run / "blocks", target)
-    for folder in run_folders(target).values():
-        card = ModelCard.load(folder)
-        data = {**card.data, "sources": [path.name for path in options.tables]}
-        replace(card, data=data).save(folder)
+    target = options.into
     corpus, parts = corpus_of(options.tables, options.numbers, options.run)
-    table = options.run / "six_blocks.parquet"
-    if not table.is_file():
-        extractor = ExtractorConfig(weights=str(target), output="blocks", electronic="off")
-        save_parquet(extractor.extractor().features_of(corpus), table)
-    six = load_features(table)
+    six = six_views(corpus, target, options.run)
+    described = corpus.electrons[:, :COMMON].isfinite().all(1).numpy()
+    parts = np.where(described, parts, "left out")
     train, val = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
     computed = (np.random.default_rng(0).random(len(six)) < COMPUTED) & (parts == "train")
     features = replace(six, blocks=dict(seven_views(six, corpus, computed, target)), names=())
+    del six
     targets = [*by_kind(corpus.values.numpy()), corpus.electrons[:, :COMMON].numpy()]
     for width in options.widths:
         name = "bottleneck" if width == max(options.widths) else f"bottleneck_{width}"
         config = BottleneckConfig(width=width, epochs=options.epochs)
+        if is_current(target / name, features, target):
+            print(f"{name} is there", flush=True)
+            continue
         outcome = train_bottleneck(
             features,
             targets,
@@ -96,9 +104,7 @@ def main() -> None:
             progress=lambda done, total: print(f"epoch {done} of {total}", flush=True),
         )
         card = BottleneckCard(
-            widths=features.widths,
-            width=width,
-            linear=outcome.bottleneck.linear,
+            **outcome.bottleneck.shape,
             encoders={name: ModelCard.load(target / name).sha256 for name in features.blocks},
             training={**asdict(config), "computed_electrons": COMPUTED},
             data={

@@ -14,7 +14,8 @@ from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
 from crystalssl.features.stream import stream_features
-from crystalssl.representation.physics import physics_columns
+from crystalssl.representation.physics import compute_physics, physics_columns
+from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.table import write_table
 
@@ -60,6 +61,33 @@ def test_no_weights_are_looked_for(crystals: Crystals) -> None:
     config = ExtractorConfig.of("no such weights", output="physics")
     assert config.checksums() == ExtractorConfig.of("default", output="physics").checksums()
     assert len(config.extractor().encode(Crystals.empty())) == 0
+
+
+def test_predicted_and_computed_electrons_stand_under_the_same_names(
+    crystals: Crystals, tmp_path: Path
+) -> None:
+    some, names = crystals.take(np.arange(2)), physics_columns("exact")
+    made = {
+        way: CrystalFeaturizer(output="physics", electronic=way).fit()
+        for way in ("taught", "exact")
+    }
+    values = {way: featurizer.transform(some) for way, featurizer in made.items()}
+    for way, featurizer in made.items():
+        assert featurizer.get_feature_names_out().tolist() == [column.name for column in names]
+        np.testing.assert_array_equal(
+            values[way][:, : len(NAMES)], compute_physics(canonicalize(some)).values
+        )
+    electrons = {way: matrix[:, len(NAMES) :] for way, matrix in values.items()}
+    assert np.isfinite(electrons["taught"]).all()
+    assert not np.array_equal(electrons["taught"], electrons["exact"], equal_nan=True)
+    table = write_table(some, tmp_path / "structures.parquet")
+    config = ExtractorConfig.of("default", output="physics", electronic="taught")
+    stream_features(table, tmp_path / "streamed.parquet", config)
+    streamed = load_features(tmp_path / "streamed.parquet").matrix
+    np.testing.assert_allclose(streamed, values["taught"], rtol=1e-4, atol=1e-4)
+    assert len(config.checksums()) > 2  # encoders and student, beside the names
+    with pytest.raises(UnknownNameError, match="exact"):
+        ExtractorConfig.of("default", output="physics", electronic="exakt")
 
 
 def test_an_unknown_output_lists_physics() -> None:

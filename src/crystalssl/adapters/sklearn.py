@@ -26,7 +26,7 @@ from crystalssl.blocks.registry import get_block
 from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.features.block_choice import CRYSTAL, SITE, TAUGHT
+from crystalssl.features.block_choice import CRYSTAL, SITE
 from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.processes import usable_cores
@@ -70,7 +70,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
         level: str = CRYSTAL,
         pool: str | None = None,
         on_invalid: OnInvalid = "warn",
@@ -90,8 +90,8 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
                 "physics" for named numbers, which need no weights (NaN where one has no
                 meaning for a crystal).
             electronic: numbers of the electrons: "taught" (predicted from the other views),
-                "exact" (tight binding), "full" (with spin), or "off", without the block that
-                reads them.
+                "exact" (tight binding), "full" (with spin), "off", without the block that reads
+                them, or "auto": taught, and off for named physics.
             level: "crystal", or "site" for a row an atom of the primitive reduced cells; which
                 atom it is says ``sites_``.
             pool: states of sites pooled in place of the features of the blocks: "mean",
@@ -125,7 +125,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         blocks: str | Sequence[str | int] = "all",
         output: str = AUTO,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
         device: str | None = None,
     ) -> CrystalFeaturizer:
         """A featurizer with its encoders loaded, ready to transform.

@@ -356,6 +356,7 @@ def _compiled_statistics(
     means, most, total = (values.new_zeros(len(values), width) for width in (5, 5, 1))
     fill_element_numbers(
         bonds.distance.numpy(), bonds.weight.numpy(), bonds.source.numpy(), bonds.target.numpy(),
-        values.contiguous().numpy(), _VALENCE_LENGTH, means.numpy(), most.numpy(), total.numpy()[:, 0],
+        values.contiguous().numpy(), _VALENCE_LENGTH,
+        means.numpy(), most.numpy(), total.numpy()[:, 0],
     )  # fmt: skip
     return means / bonds.coordination.clamp_min(1e-6).unsqueeze(1), most, total[:, 0]

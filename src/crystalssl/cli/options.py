@@ -112,7 +112,7 @@ OPTIONS: dict[str, Any] = {
     ),
     ELECTRONIC: option(
         str, "Numbers of the electrons: taught (predicted from the other views), exact (tight "
-        "binding), full (with spin), or off (without block 7).",
+        "binding), full (with spin), off (without block 7); auto: taught, off for physics.",
     ),
     "pool": option(Text, "Features of sites pooled instead: mean, by-element or cumulants."),
     "dtype": option(str, "Type of stored features: float32, float16 or int8."),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO, BLOCKS
+from crystalssl.features.physics import TAUGHT
 from crystalssl.features.sites import POOLS
 from crystalssl.representation import layout
 
@@ -18,11 +19,11 @@ CRYSTAL: str = "crystal"
 SITE: str = "site"
 LEVELS = (CRYSTAL, SITE)
 """What a row of features describes."""
-TAUGHT: str = "taught"
 OFF: str = "off"
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
-predicted by the student of the weights, computed, computed with spin, or without the block."""
+predicted by the student of the weights, computed, computed with spin, or without the block.
+``AUTO`` is ``TAUGHT``, and ``OFF`` for named physics, which needs no weights then."""
 
 
 def asks_for_sites(level: str, pool: str | None, output: str) -> bool:
@@ -90,8 +91,7 @@ def without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
         InputError: if none is left.
         UnknownNameError: if there is no such way to the electrons.
     """
-    if electronic not in ELECTRONIC_WAYS:
-        raise unknown_name("way to the electrons", electronic, ELECTRONIC_WAYS)
+    check_way(electronic)
     readers = readers_of_electrons() if electronic == OFF else set()
     kept = tuple(name for name in names if name not in readers)
     if not kept:
@@ -100,3 +100,16 @@ def without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
             f"take --electronic exact."
         )
     return kept
+
+
+def check_way(electronic: str) -> None:
+    """Refuse what is no way to the electrons.
+
+    Args:
+        electronic: what a user named.
+
+    Raises:
+        UnknownNameError: if there is no such way.
+    """
+    if electronic not in ELECTRONIC_WAYS:
+        raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])

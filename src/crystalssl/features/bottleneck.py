@@ -25,10 +25,10 @@ from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.extract import one_thread_each
 from crystalssl.features.features import PHYSICS, Features
 from crystalssl.features.networks import (
-    LIMIT,
     WIDEST,
     NetworkCard,
     NetworkFiles,
+    Standardised,
     load_network,
     read_card,
     save_network,
@@ -67,7 +67,7 @@ class BottleneckCard(NetworkCard):
     rotated: bool = False
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Standardised):
     """Standardised features -> mixtures of them, and GELU of mixtures; bounded.
 
     Attributes:
@@ -76,9 +76,6 @@ class Bottleneck(nn.Module):
         clip: soft clip of the features, statistics those of training crystals.
         rotate: mixes clipped features, so that none is constant for a class of crystals.
     """
-
-    mean: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -98,12 +95,9 @@ class Bottleneck(nn.Module):
             limit: where features are softly clipped, in standard deviations; 0 for nowhere.
             rotated: whether clipped features are mixed; their number is a power of two then.
         """
-        super().__init__()
-        self.widths, self.linear = dict(widths), linear
-        total = sum(self.widths.values())
-        self.register_buffer("mean", torch.zeros(total))
-        self.register_buffer("scale", torch.ones(total))
-        self.mix = nn.Linear(total, width)
+        super().__init__(widths)
+        self.linear = linear
+        self.mix = nn.Linear(sum(self.widths.values()), width)
         self.clip, self.rotate = bounded(width, limit, rotated)
 
     @property
@@ -116,11 +110,6 @@ class Bottleneck(nn.Module):
             "limit": getattr(self.clip, "limit", 0.0),
             "rotated": not isinstance(self.rotate, nn.Identity),
         }
-
-    def standardise(self, matrix: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Features less their mean, in standard deviations of training crystals, clipped."""
-        scaled: Tensor = ((matrix - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
-        return scaled
 
     def units(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
         """Units of standardised features, as training reads them."""

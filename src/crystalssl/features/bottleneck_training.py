@@ -134,12 +134,9 @@ def train_bottleneck(
     bottleneck = Bottleneck(
         features.widths, config.width, linear, limit=config.limit, rotated=rotated
     )
-    bottleneck.mean.copy_(matrix[train].mean(0))
-    bottleneck.scale.copy_(matrix[train].std(0) + 1e-6)
     if init is not None:
         _begin_with(bottleneck, init)
-    inputs = bottleneck.standardise(matrix)
-    del matrix
+    inputs = bottleneck.fit(matrix, torch.from_numpy(train))
     truth = None if not targets else _standardised(np.concatenate(targets, axis=1), train)
     heads = _Heads(config.width, inputs.shape[1], [kind.shape[1] for kind in targets or ()])
     losses = _fit(bottleneck, heads, inputs, truth, train, config, progress)

@@ -21,8 +21,9 @@ from crystalssl.errors import InputError
 from crystalssl.features.block_choice import (
     CRYSTAL,
     ELECTRONIC_WAYS,
-    TAUGHT,
+    OFF,
     asks_for_sites,
+    check_way,
     readers_of_electrons,
     with_sites,
     without_electrons,
@@ -38,7 +39,7 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.extract import extract
 from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
-from crystalssl.features.physics import physics_checksum, physics_features, physics_names
+from crystalssl.features.physics import TAUGHT, physics_checksum, physics_features, physics_names
 from crystalssl.features.sites import SiteRows, pooled, pooled_names, site_rows
 from crystalssl.features.student import (
     Student,
@@ -63,7 +64,8 @@ class Extractor:
             level of the tight binding; None if no block does.
         origins: the weights in use.
         device: where to compute; a CUDA GPU if there is one by default.
-        physics: whether named numbers are computed instead; there are no encoders then.
+        physics: way to the numbers of the electrons among named numbers, where these are computed
+            instead; there are no encoders then unless a student reads their features.
         pool: how states of sites become features of crystals (``sites.POOLS``), in place of the
             features of the blocks; None for these.
     """
@@ -73,14 +75,14 @@ class Extractor:
     electrons: Student | str | None
     origins: tuple[Origin, ...]
     device: str | None
-    physics: bool = False
+    physics: str | None = None
     pool: str | None = None
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, or of the bottleneck."""
-        if self.physics:
-            return {PHYSICS: len(physics_names())}
+        if self.physics is not None:
+            return {PHYSICS: len(physics_names(self.physics))}
         if self.bottleneck is not None:
             return {BOTTLENECK: self.bottleneck.mix.out_features}
         if self.pool is not None:
@@ -92,7 +94,9 @@ class Extractor:
         """Names of the features."""
         if self.pool is not None:
             return tuple(name for names in self._pooled_names().values() for name in names)
-        return physics_names() if self.physics else feature_names(self.widths)
+        if self.physics is not None:
+            return physics_names(self.physics)
+        return feature_names(self.widths)
 
     @property
     def width(self) -> int:
@@ -119,15 +123,28 @@ class Extractor:
         Raises:
             InputError: if named physics is asked for of a corpus, which lacks space groups.
         """
-        if self.physics:
-            if isinstance(source, Corpus):
-                raise InputError(
-                    "Named physics needs canonical crystals, got a corpus. Give the result of "
-                    "canonicalize."
-                )
-            return physics_features(source, progress)
         if self.pool is not None:
             return pooled(self.sites_of(source, progress), self.pool)
+        if self.physics is None:
+            return self._blocks(source, progress, max_crystals)
+        if isinstance(source, Corpus):
+            raise InputError(
+                "Named physics needs canonical crystals, got a corpus. Give the result of "
+                "canonicalize."
+            )
+        student, electrons = self.electrons, None
+        if isinstance(student, Student):
+            matrix = self._blocks(source, None, max_crystals).matrix
+            electrons = student.predict(matrix)
+        return physics_features(source, self.physics, electrons, progress)
+
+    def _blocks(
+        self,
+        source: CanonicalResult | Corpus | Crystals,
+        progress: Callable[[int, int], None] | None,
+        max_crystals: int | None,
+    ) -> Features:
+        """Features of the encoders."""
         return extract(
             source,
             self.encoders,
@@ -174,7 +191,7 @@ class ExtractorConfig:
         symprec: tolerance of the symmetry search in angstrom.
         device: where encoders run; a CUDA GPU if there is one by default.
         output: ``auto``, ``blocks``, the name of a bottleneck (``bottleneck.find_output``), or
-            ``physics``, which needs no weights.
+            ``physics``, which needs no weights unless the electrons are taught.
         electronic: a key of ``ELECTRONIC_WAYS``.
         level: ``crystal``, or ``site`` for blocks with states of sites alone.
         pool: how these are pooled (``sites.POOLS``); None for what blocks make of them.
@@ -197,7 +214,7 @@ class ExtractorConfig:
         output: str = AUTO,
         symprec: float = SYMPREC,
         device: str | None = None,
-        electronic: str = TAUGHT,
+        electronic: str = AUTO,
         level: str = CRYSTAL,
         pool: str | None = None,
     ) -> ExtractorConfig:
@@ -209,7 +226,7 @@ class ExtractorConfig:
             output: as the attribute.
             symprec: as the attribute.
             device: as the attribute.
-            electronic: as the attribute.
+            electronic: as the attribute, or ``auto``.
             level: as the attribute.
             pool: as the attribute.
 
@@ -219,8 +236,13 @@ class ExtractorConfig:
             UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
         asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
-        if output == PHYSICS:
-            return ExtractorConfig(symprec=symprec, device=device, output=output)
+        if electronic == AUTO:
+            electronic = OFF if output == PHYSICS else TAUGHT
+        if output == PHYSICS and electronic != TAUGHT:
+            check_way(electronic)
+            return ExtractorConfig(
+                symprec=symprec, device=device, output=output, electronic=electronic
+            )
         there = run_folders(weights)
         wanted = list(there) if block == "all" else [entry.name for entry in resolve_blocks(block)]
         missing = [name for name in wanted if name not in there]
@@ -265,7 +287,7 @@ class ExtractorConfig:
     def checksums(self) -> list[str]:
         """Checksums of the weights in use, those of student and bottleneck last."""
         if self.output == PHYSICS:
-            return [physics_checksum()]
+            return self._physics_checksums()
         encoders = self.encoders()
         sums = [card.sha256 for name, card in load_cards(self.weights).items() if name in encoders]
         student = self.student_folder()
@@ -283,8 +305,21 @@ class ExtractorConfig:
             dict.fromkeys(c.labels for n, c in cards.items() if n in names and c.labels)
         )
 
+    def _physics_checksums(self) -> list[str]:
+        """Of the names of the numbers, and of all that predicts those of the electrons."""
+        sums = [physics_checksum(self.electronic)]
+        folder = self.student_folder()
+        if folder is not None:
+            card = load_student_card(folder)
+            sums += [*card.encoders.values(), card.sha256]
+        return sums
+
     def _names(self) -> tuple[str, ...]:
         """Names of the blocks in use."""
+        if self.output == PHYSICS:  # those that a student reads
+            readers = readers_of_electrons() if self.electronic == TAUGHT else set()
+            names = self.blocks or tuple(run_folders(self.weights)) if readers else ()
+            return tuple(name for name in names if name not in readers)
         return without_electrons(self.blocks or tuple(run_folders(self.weights)), self.electronic)
 
     def student_folder(self) -> Path | None:
@@ -295,7 +330,9 @@ class ExtractorConfig:
             UnknownNameError: if there is no such way to the electrons.
         """
         names = self._names()
-        readers = readers_of_electrons().intersection(names)
+        readers = readers_of_electrons()
+        if self.output != PHYSICS:
+            readers = readers.intersection(names)
         if not readers or self.electronic != TAUGHT:
             return None
         folder = find_student(self.weights)
@@ -322,14 +359,15 @@ class ExtractorConfig:
         """
         choose_device(self.device)
         if self.output == PHYSICS:
+            folder = self.student_folder()
             return Extractor(
-                encoders={},
+                encoders={} if folder is None else self.encoders(),
                 bottleneck=None,
-                electrons=None,
+                electrons=None if folder is None else load_student(folder),
                 origins=(),
                 device=self.device,
-                physics=True,
-            )  # fmt: skip
+                physics=self.electronic,
+            )
         encoders = self.encoders()
         folder = find_output(self.weights, self.output, encoders)
         student = self.student_folder()

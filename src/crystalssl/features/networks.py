@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from crystalssl.errors import InputError
@@ -21,6 +22,8 @@ from crystalssl.hub.tensors import pack_tensors, read_tensors
 
 LIMIT = 8.0
 """Standardised features and targets are clipped to plus and minus this."""
+ROWS = 4096
+"""Rows that are standardised at a time."""
 WIDEST = 2**20
 """Features of all blocks together, or channels, that are believed of a card."""
 
@@ -119,6 +122,54 @@ def load_network(make: Callable[[], Network], path: Path, sha256: str) -> Networ
     network = make()
     network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return network.eval()
+
+
+class Standardised(nn.Module):
+    """What both networks do first: features less their mean, in standard deviations, clipped."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, widths: Mapping[str, int]) -> None:
+        """Take the number of features of each block; statistics come from training crystals."""
+        super().__init__()
+        self.widths = dict(widths)
+        total = sum(self.widths.values())
+        self.register_buffer("mean", torch.zeros(total))
+        self.register_buffer("scale", torch.ones(total))
+
+    def standardise(self, matrix: Float[Tensor, "crystal feature"]) -> Tensor:
+        """Features less their mean, in standard deviations of training crystals, clipped."""
+        scaled: Tensor = ((matrix - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
+        return scaled
+
+    @torch.no_grad()
+    def fit(self, matrix: Float[Tensor, "crystal feature"], rows: Int[Tensor, "row"]) -> Tensor:
+        """Take the statistics of some rows, and standardise all of them in place.
+
+        A corpus of features is a gigabyte: there is no copy of it.
+        """
+        mean, std = moments_of(matrix, rows)
+        self.mean.copy_(mean)
+        self.scale.copy_(std + 1e-6)
+        for chunk in torch.split(matrix, ROWS):
+            chunk.sub_(self.mean).div_(self.scale).clamp_(-LIMIT, LIMIT)
+        return matrix
+
+
+@torch.no_grad()
+def moments_of(
+    matrix: Float[Tensor, "row column"], rows: Int[Tensor, "chosen"]
+) -> tuple[Float[Tensor, "column"], Float[Tensor, "column"]]:
+    """Mean and standard deviation of some rows, a few thousand at a time."""
+    first = matrix[rows[:ROWS]].double().mean(0)  # near the mean: squares do not cancel
+    total = torch.zeros(2, matrix.shape[1], dtype=torch.float64)
+    for chunk in torch.split(rows, ROWS):
+        values = matrix[chunk].double() - first
+        total += torch.stack([values.sum(0), values.square().sum(0)])
+    mean, square = total / len(rows)
+    std = ((square - mean**2).clamp_min(0) * len(rows) / max(len(rows) - 1, 1)).sqrt()
+    return (mean + first).float(), std.float()
 
 
 @torch.no_grad()

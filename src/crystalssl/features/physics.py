@@ -9,34 +9,56 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+
 from crystalssl.features.features import PHYSICS, Features
 from crystalssl.representation.physics import compute_physics, physics_columns
+from crystalssl.representation.physics.electron_numbers import OFF
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
-
-def physics_names() -> tuple[str, ...]:
-    """Names of the numbers, in order."""
-    return tuple(column.name for column in physics_columns())
+TAUGHT = "taught"
+"""Way to the numbers of the electrons that a student predicts."""
 
 
-def physics_checksum() -> str:
+def physics_names(electronic: str = OFF) -> tuple[str, ...]:
+    """Names of the numbers, in order.
+
+    Args:
+        electronic: way to the numbers of the electrons; predicted ones are those of ``exact``.
+    """
+    level = "exact" if electronic == TAUGHT else electronic
+    return tuple(column.name for column in physics_columns(level))
+
+
+def physics_checksum(electronic: str = OFF) -> str:
     """What stands for weights where features are compared: the names of the numbers."""
-    return hashlib.sha256("\n".join(physics_names()).encode()).hexdigest()
+    return hashlib.sha256("\n".join(physics_names(electronic)).encode()).hexdigest()
 
 
 def physics_features(
-    canonical: CanonicalResult | Crystals, progress: Callable[[int, int], None] | None = None
+    canonical: CanonicalResult | Crystals,
+    electronic: str = OFF,
+    predicted: npt.NDArray[np.float32] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Features:
     """Named numbers of every crystal, in order.
 
     Args:
         canonical: canonical crystals.
+        electronic: way to the numbers of the electrons.
+        predicted: (n, columns) what a student predicts, where the electrons are ``taught``.
         progress: called with the number of crystals done and the number of all.
 
     Raises:
         InputError: as ``representation.physics.compute_physics``.
     """
-    physics = compute_physics(canonical, progress=progress)
+    computed = OFF if predicted is not None else electronic
+    physics = compute_physics(canonical, electronic=computed, progress=progress)
     crystals = canonical.crystals if isinstance(canonical, CanonicalResult) else canonical
-    return Features(ids=crystals.ids, blocks={PHYSICS: physics.values}, names=physics.names)
+    values = physics.values
+    if predicted is not None:
+        values = np.concatenate([values, predicted], axis=1)
+    names = physics_names(electronic)
+    return Features(ids=crystals.ids, blocks={PHYSICS: values}, names=names)

@@ -27,7 +27,6 @@ from crystalssl.features.bottleneck import MIX_ROWS
 from crystalssl.features.extract import whole_batches
 from crystalssl.features.extractor import Extractor, ExtractorConfig
 from crystalssl.features.features import ID, PHYSICS, Features, regroup
-from crystalssl.features.physics import physics_features
 from crystalssl.features.writer import write_features
 from crystalssl.processes import obey_parent, usable_cores, worker_pool
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
@@ -205,10 +204,10 @@ def _canonical(piece: Piece, symprec: float) -> tuple[CanonicalResult, list[Skip
     return canonical, [*read.skipped, *late]
 
 
-def _physics(piece: Piece, symprec: float) -> Described:
-    """Named numbers of a piece, which need its crystals and no weights."""
-    canonical, skipped = _canonical(piece, symprec)
-    return Described(features=physics_features(canonical), skipped=skipped)
+def _physics(piece: Piece, config: ExtractorConfig) -> Described:
+    """Named numbers of a piece, which need its crystals."""
+    canonical, skipped = _canonical(piece, config.symprec)
+    return Described(features=config.extractor().encode(canonical), skipped=skipped)
 
 
 def _described(
@@ -216,7 +215,7 @@ def _described(
 ) -> Iterator[Described]:
     """Features of the blocks, or named numbers, for all rows, in order."""
     if config.output == PHYSICS:
-        yield from _physics_of(table, config.symprec, workers)
+        yield from _physics_of(table, config, workers)
         return
     pending: list[Skip] = []  # go with the next features, so that every row is told of once
     with _encoders(table, config, extractor, workers, pending) as batches:
@@ -229,14 +228,14 @@ def _described(
     yield Described(features=extractor.encode(Crystals.empty()), skipped=pending)
 
 
-def _physics_of(table: Path, symprec: float, workers: int) -> Iterator[Described]:
+def _physics_of(table: Path, config: ExtractorConfig, workers: int) -> Iterator[Described]:
     """Named numbers piece by piece, made here or by workers of one core each."""
     if workers <= 1:
         for piece in pieces(table):
-            yield _physics(piece, symprec)
+            yield _physics(piece, config)
         return
     with worker_pool(workers, obey_parent, 1) as pool:
-        yield from _alive(in_order(pool, _physics, pieces(table), 2 * workers, symprec))
+        yield from _alive(in_order(pool, _physics, pieces(table), 2 * workers, config))
 
 
 def _alive(batches: Iterator[Result]) -> Iterator[Result]:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,10 +21,11 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.networks import (
-    LIMIT,
+    ROWS,
     WIDEST,
     NetworkCard,
     NetworkFiles,
+    Standardised,
     load_network,
     read_card,
     save_network,
@@ -56,7 +59,7 @@ class StudentCard(NetworkCard):
     quantities: list[str]
 
 
-class Student(nn.Module):
+class Student(Standardised):
     """Standardised features -> electronic numbers in their units.
 
     Attributes:
@@ -64,8 +67,6 @@ class Student(nn.Module):
         known: how many quantities it predicts; they come first among all.
     """
 
-    mean: Tensor
-    scale: Tensor
     low: Tensor
     high: Tensor
     centre: Tensor
@@ -80,27 +81,18 @@ class Student(nn.Module):
             layers: residual layers behind the first.
             known: number of quantities to predict.
         """
-        super().__init__()
-        self.widths, self.known = dict(widths), known
-        total = sum(self.widths.values())
-        for name, start, size in (
-            ("mean", 0.0, total), ("scale", 1.0, total),
-            ("centre", 0.0, known), ("unit", 1.0, known),
-        ):  # fmt: skip
-            self.register_buffer(name, torch.full((size,), start))
+        super().__init__(widths)
+        self.known = known
+        self.register_buffer("centre", torch.zeros(known))
+        self.register_buffer("unit", torch.ones(known))
         ranges = [(quantity.low, quantity.high) for quantity in QUANTITIES[:known]]
         self.register_buffer("low", torch.tensor([r[0] for r in ranges]), persistent=False)
         self.register_buffer("high", torch.tensor([r[1] for r in ranges]), persistent=False)
-        self.enter = nn.Linear(total, hidden)
+        self.enter = nn.Linear(sum(self.widths.values()), hidden)
         self.norms = nn.ModuleList([nn.LayerNorm(hidden) for _ in range(layers)])
         self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(layers)])
         self.last = nn.LayerNorm(hidden)
         self.leave = nn.Linear(hidden, known)
-
-    def standardise(self, matrix: Float[Tensor, "crystal feature"]) -> Tensor:
-        """Features less their mean, in standard deviations of training crystals, clipped."""
-        scaled: Tensor = ((matrix - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
-        return scaled
 
     def standardised(
         self, inputs: Float[Tensor, "crystal feature"], dropout: float = 0.0
@@ -118,6 +110,13 @@ class Student(nn.Module):
         values = self.standardised(self.standardise(matrix)) * self.unit + self.centre
         values = torch.minimum(torch.maximum(values, self.low), self.high)
         return functional.pad(values, (0, len(QUANTITIES) - self.known), value=torch.nan)
+
+    @torch.inference_mode()
+    def predict(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(crystal, known) numbers of the electrons, ``ROWS`` crystals at a time, on the CPU."""
+        rows = torch.split(torch.from_numpy(matrix), ROWS)
+        made = [self.forward(chunk)[:, : self.known].numpy() for chunk in rows]
+        return np.concatenate([np.zeros((0, self.known), np.float32), *made])
 
 
 def save_student(student: Student, folder: Path, card: StudentCard) -> StudentCard:

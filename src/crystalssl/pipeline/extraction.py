@@ -53,7 +53,7 @@ def extract(
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
-    electronic: str = "taught",
+    electronic: str = "auto",
     pool: str | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -115,7 +115,7 @@ def extract_to(
     dtype: str = "float32",
     strict: bool = False,
     symprec: float = 0.01,
-    electronic: str = "taught",
+    electronic: str = "auto",
     level: str = "crystal",
     pool: str | None = None,
     device: str | None = None,
@@ -268,7 +268,7 @@ def featurize_corpus(
     workers: int | None = None,
     gpus: float = 0.0,
     symprec: float = 0.01,
-    electronic: str = "taught",
+    electronic: str = "auto",
     progress: Progress = SILENT,
 ) -> Path:
     """Turn a folder of structure tables into feature tables with Ray, on one machine or many.
