@@ -298,7 +298,7 @@ class ExtractorConfig:
 
     def labels(self) -> str:
         """Property whose labels the encoders in use were trained on; empty for label-free ones."""
-        if self.output == PHYSICS:
+        if self.output == PHYSICS and self.electronic != TAUGHT:
             return ""
         cards, names = load_cards(self.weights), self._names()
         return ", ".join(
