@@ -129,8 +129,7 @@ class ExtractorConfig:
             pool: as the attribute.
 
         Raises:
-            InputError: if no block has them, or sites and their pooling are asked for.
-            UnknownNameError: if there is no such level or pooling.
+            InputError, UnknownNameError: as ``asks_for_sites`` and ``with_sites``.
         """
         if not asks_for_sites(level, pool, self.output):
             return self
