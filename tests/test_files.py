@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crystalssl import files
+from crystalssl import files, locks
 from crystalssl.errors import InputError
 
 
@@ -89,7 +89,7 @@ def test_the_umask_decides_who_may_read_also_where_a_library_makes_the_file(tmp_
 def test_what_a_killed_process_left_is_swept_up_and_what_a_living_one_writes_is_not(tmp_path):
     code = """
         import os, signal, sys
-        from crystalssl import files
+        from crystalssl import files, locks
         with files.atomic(sys.argv[1]) as aside:
             print(aside, flush=True)
             sys.stdin.read()
@@ -110,7 +110,7 @@ def test_a_second_process_is_refused_while_the_first_holds_the_lock_and_let_in_a
 ):
     code = """
         import sys
-        from crystalssl import files
+        from crystalssl import files, locks
         with files.exclusive(sys.argv[1]):
             print("in", flush=True)
             sys.stdin.read()
@@ -129,7 +129,7 @@ def test_a_second_process_is_refused_while_the_first_holds_the_lock_and_let_in_a
 def test_many_processes_take_turns(tmp_path):
     code = """
         import sys, pathlib
-        from crystalssl import files
+        from crystalssl import files, locks
         log = pathlib.Path(sys.argv[1])
         for _ in range(20):
             with files.exclusive(log, 30):
@@ -196,3 +196,83 @@ def test_the_process_dies_at_the_point_it_is_told_to(tmp_path):
         log.unlink()
         assert exit_code(code, path, CRYSTALSSL_FAULT=f"{number}:{log}") == -9
         assert path.read_text() == content
+
+
+class Msvcrt:
+    """What Windows does where a byte of a file is locked: refused while its holder has it open."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.holders: dict[int, int] = {}
+
+    def locking(self, number: int, mode: int, count: int) -> None:
+        assert mode == self.LK_NBLCK and count == 1
+        assert os.lseek(number, 0, os.SEEK_CUR) == 2**30, "a byte that nobody reads"
+        inode = os.fstat(number).st_ino
+        holder = self.holders.get(inode)
+        if holder != number and is_open(holder, inode):  # numbers are used again
+            raise OSError(errno.EACCES, "Permission denied")
+        self.holders[inode] = number
+
+
+def is_open(number: int | None, inode: int) -> bool:
+    try:
+        return number is not None and os.fstat(number).st_ino == inode
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Files and locks as on Windows, where what is open is neither moved nor removed."""
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(locks, "msvcrt", Msvcrt(), raising=False)
+    for module in (files, locks):
+        monkeypatch.setattr(module, "FOR_OPEN_FILES", False)
+    whole = {"replace": Path.replace, "unlink": Path.unlink}
+
+    def refuse(name):
+        def act(path, *words, **options):
+            inode = path.stat().st_ino if path.exists() else None
+            if inode is not None and any(is_open(number, inode) for number in range(3, 256)):
+                raise PermissionError(errno.EACCES, "open in this process", str(path))
+            return whole[name](path, *words, **options)
+
+        return act
+
+    for name in whole:
+        monkeypatch.setattr(Path, name, refuse(name))
+
+
+def test_on_windows_one_holder_has_a_lock_until_its_file_is_closed(windows, tmp_path):
+    with (tmp_path / "a").open("ab+") as one, (tmp_path / "a").open("ab+") as other:
+        assert locks.lock(one) is True and locks.lock(other) is False
+        one.close()
+        assert locks.lock(other) is True
+
+
+def test_on_windows_a_second_writer_is_refused_and_let_in_afterwards(windows, tmp_path):
+    with files.exclusive(tmp_path), (tmp_path / ".lock").open("ab+") as other:
+        assert locks.lock(other) is False
+        assert f"process {os.getpid()}" in (tmp_path / ".lock").read_text()
+    with files.exclusive(tmp_path, 0.1):
+        pass
+
+
+def test_on_windows_files_are_closed_before_they_take_their_places(windows, tmp_path):
+    with files.atomic_set(tmp_path / "a", tmp_path / "b") as asides:
+        for aside in asides:
+            aside.write_text("new")
+    with pytest.raises(ZeroDivisionError), files.atomic(tmp_path / "a") as aside:
+        aside.write_text(str(1 / 0))
+    assert names(tmp_path) == ["a", "b"] and (tmp_path / "a").read_text() == "new"
+
+
+def test_on_windows_only_what_is_old_is_swept_up(windows, tmp_path):
+    old, new = tmp_path / ".a.01.partial", tmp_path / ".b.02.partial"
+    for path in (old, new):
+        path.write_text("")
+    os.utime(old, (0, 0))
+    files.write_text("", tmp_path / "c")
+    assert names(tmp_path) == [new.name, "c"]

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -43,6 +44,9 @@ __all__ = [
 
 ASIDE = ".partial"
 """Suffix of files that are being written; they are hidden and locked by who writes them."""
+ABANDONED = 24 * 3600.0
+"""Seconds since the last change after which such a file is of a dead process, where nothing locks
+it."""
 CHUNK = 1 << 20
 """Bytes read at a time for a checksum."""
 LARGEST_JSON = 256 * 2**20
@@ -304,12 +308,12 @@ def _aside(target: Path) -> Iterator[Path]:
     with path.open("xb") as handle:
         if FOR_OPEN_FILES:
             lock(handle)
+        else:
+            handle.close()  # Windows moves and removes closed files only
         point("open", path)
         try:
             yield path
         finally:
-            if not FOR_OPEN_FILES:
-                handle.close()  # Windows moves and removes closed files only
             path.unlink(missing_ok=True)
 
 
@@ -322,8 +326,9 @@ def _sweep(folder: Path) -> None:
         return
     for path in sorted(folder.glob(f".*{ASIDE}")):
         with suppress(OSError):  # Windows: removing what is open fails
-            if not FOR_OPEN_FILES:
-                path.unlink()
+            if not FOR_OPEN_FILES:  # no lock tells whether someone writes to it
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
                 continue
             with path.open("rb") as handle:
                 if lock(handle):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from crystalssl.blocks._bond_numbers import element_numbers
 from crystalssl.blocks._bravais import lattice_system
 from crystalssl.blocks._clipping import Rotation, settle
 from crystalssl.blocks._environment import (
@@ -17,7 +18,6 @@ from crystalssl.blocks._environment import (
     PowerSpectrum,
     Species,
     bonds_of,
-    element_numbers,
     harmonics,
     moments,
     orders_of,

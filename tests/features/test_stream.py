@@ -19,7 +19,8 @@ from crystalssl.errors import InputError, Skip, UnknownNameError
 from crystalssl.features import bottleneck, stream
 from crystalssl.features import extract as extract_module
 from crystalssl.features import extractor as extractor_module
-from crystalssl.features.extractor import Extractor, ExtractorConfig
+from crystalssl.features.encoding import Extractor
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import Features
 from crystalssl.features.store import load_features, save_features
 from crystalssl.features.stream import stream_features

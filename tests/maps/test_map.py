@@ -18,6 +18,8 @@ from crystalssl.maps.columns import category_column, column_of
 from crystalssl.maps.crystal_map import formulas_of
 from crystalssl.maps.packing import CHUNK, STEPS
 from crystalssl.pipeline import write_map
+from crystalssl.pipeline.progress import Silent
+from crystalssl.report import projection
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.table import write_table
 
@@ -150,6 +152,29 @@ def test_without_structures_there_are_points_and_neighbours_alone(features, tmp_
     blocks, meta = blocks_of(written.path.read_text(encoding="utf-8"))
     assert meta["columns"] == []
     assert not any(name.startswith("structures") for name in blocks)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_umap_comes_first_where_it_is_installed_and_its_absence_is_said(
+    installed, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(projection, "has_umap", lambda: installed)
+    monkeypatch.setattr(projection, "_umap", lambda axes: 7.0 + axes[:, :2])
+    values = np.random.default_rng(0).normal(size=(projection.LEAST, 6)).astype(np.float32)
+    many = Features(ids=np.array([f"c{row}" for row in range(len(values))]), blocks={"x": values})
+    notes = []
+
+    class Noting(Silent):
+        def note(self, text, *, warning=False):
+            notes.append(text)
+
+    write_map(many, tmp_path / "map.html", progress=Noting())
+    blocks, meta = blocks_of((tmp_path / "map.html").read_text(encoding="utf-8"))
+    titles = [plane["title"] for plane in meta["planes"]]
+    assert titles == (["UMAP", "principal components"] if installed else ["principal components"])
+    first = np.frombuffer(blocks["plane-0"], "<f4")
+    assert (first.min() > 0) == installed
+    assert any("pip install 'crystalssl[map]'" in text for text in notes) != installed
 
 
 def test_structures_can_be_held_for_some_crystals_alone(crystals, features, tmp_path):

@@ -79,16 +79,16 @@ def test_the_middle_of_every_cluster_is_chosen_the_largest_first() -> None:
     assert len(medoids(np.zeros((5, 2), np.float32), 3)) == 1
 
 
-def test_after_the_design_come_middles_of_clusters_and_none_comes_twice() -> None:
+def test_a_large_choice_begins_with_middles_of_clusters_and_none_comes_twice() -> None:
     axes = some_axes(200)
-    choice = choose(axes, 40, labelled=np.arange(5), designed=20)
+    choice = choose(axes, 40, labelled=np.arange(5), designed=25)
     assert len(set(choice.rows.tolist())) == 40
     assert choice.rows.min() >= 5
-    design = choose(axes, 20, labelled=np.arange(5))
-    assert choice.rows[:20].tolist() == design.rows.tolist()
-    known = np.concatenate([np.arange(5), design.rows])
-    middles = medoids(axes[:, :CLUSTER_AXES], 20, known)
-    assert choice.rows[20 : 20 + len(middles)].tolist() == middles.tolist()
+    middles = medoids(axes[:, :CLUSTER_AXES], 15, np.arange(5))
+    assert len(middles) > 5
+    assert choice.rows[: len(middles)].tolist() == middles.tolist()
+    design = choose(axes, 40 - len(middles), labelled=np.concatenate([np.arange(5), middles]))
+    assert choice.rows[len(middles) :].tolist() == design.rows.tolist()
     assert (np.diff(choice.explained) > 0).all()
     assert len(choose(axes[:30], 30, designed=4).rows) == 30
 

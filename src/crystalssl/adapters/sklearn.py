@@ -26,7 +26,7 @@ from crystalssl.blocks.registry import get_block
 from crystalssl.config import SYMPREC
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, unknown_name
-from crystalssl.features.block_choice import CRYSTAL, SITE
+from crystalssl.features.block_choice import CRYSTAL, SITE, way_to_electrons
 from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.processes import usable_cores
@@ -170,7 +170,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         names = () if self.blocks == "all" else tuple(_names(self.blocks))
         recipe = ExtractorConfig(
             weights=str(self.weights), blocks=names, device=self.device, output=self.output,
-            electronic=self.electronic,
+            electronic=way_to_electrons(self.electronic, self.output),
         ).of_sites(self.level, self.pool)  # fmt: skip
         self.extractor_ = recipe.extractor()
         self.encoders_: dict[str, Block] = dict(self.extractor_.encoders)

@@ -1,11 +1,10 @@
-"""What surrounds a site, as numbers no training touches: angular moments and numbers of its bonds.
+"""What surrounds a site, as numbers no training touches: its bonds and their angular moments.
 
 Moments are sums over neighbours of radial functions, real spherical harmonics up to l = 3 and
 tabulated weights of the elements; products of two of them that share l and m, summed over m, do not
 turn with the crystal and see angles between bonds (the power spectrum of SOAP, Bartok et al., Phys.
-Rev. B 87, 184115 (2013)). Numbers of bonds (nearest distance, stiffness of the stiffest bond, ...)
-go to the features as they are, beside what encoders learn. Neither needs a gradient: they are made
-of the input alone.
+Rev. B 87, 184115 (2013)). They need no gradient: they are made of the input alone. Numbers of the
+bonds are those of ``_bond_numbers.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from crystalssl.blocks._edge_kernels import kernels_apply
 from crystalssl.blocks._environment_kernels import (
     HARMONICS,
     add_spectra,
-    fill_element_numbers,
     weigh_bonds,
 )
 from crystalssl.blocks._layers import GaussianBasis, extreme, segment_sum
@@ -36,10 +34,6 @@ ORDERS = (1, 3, 5, 7)
 """How many of them each l has."""
 RADIAL = 5
 """Radial functions: four Gaussians of the distance, and the weight of a bond."""
-GEOMETRY_NUMBERS = 8
-"""Numbers of a site's bonds in which no element enters."""
-ELEMENT_NUMBERS = 16
-"""Numbers of a site's bonds with elements, those of geometry that matter for them among these."""
 _REACH = (1.25, 4.25)  # angstrom; from the bonds of hydrogen to third neighbours
 _WEIGHING = (
     elemental.ELECTRONEGATIVITY,
@@ -55,7 +49,6 @@ GEOMETRY_CHANNELS = 2
 """Weights of a neighbour without its element: one, and whether it was moved."""
 ELEMENT_CHANNELS = 2 + len(_WEIGHING)
 """Weights of a neighbour: one, whether it is hidden, and properties of its species."""
-_VALENCE_LENGTH = 0.37  # angstrom; Brown and Altermatt, Acta Cryst. B 41, 244 (1985)
 
 
 class Bonds(NamedTuple):
@@ -282,81 +275,3 @@ def surroundings(
         basis.centres.numpy(), 1 / basis.width, mixed.numpy(), spectra.numpy(), orders.numpy(),
     )  # fmt: skip
     return Surroundings(spectra, orders)
-
-
-@torch.no_grad()
-def geometry_numbers(bonds: Bonds, orders: Float[Tensor, "site 3"]) -> Float[Tensor, "site number"]:
-    """The ``GEOMETRY_NUMBERS`` of every site.
-
-    Nearest distance and its inverse square, coordination, mean bond length, farthest neighbour
-    (angstrom), and three orders of the bonds' directions.
-    """
-    distance = bonds.distance.unsqueeze(1)
-    near = bonds.nearest
-    columns = [
-        near,
-        1 / near.clamp_min(MIN_DISTANCE).square(),
-        bonds.coordination,
-        bonds.mean(distance)[:, 0],
-        bonds.most(distance)[:, 0],
-        *orders.unbind(1),
-    ]
-    return torch.stack(columns, dim=1)
-
-
-@torch.no_grad()
-def element_numbers(
-    bonds: Bonds, orders: Float[Tensor, "site 3"], values: Float[Tensor, "site 4"]
-) -> Float[Tensor, "site number"]:
-    """The ``ELEMENT_NUMBERS`` of every site.
-
-    Bonds: stiffness 1 / (sqrt(reduced mass) d^2) in u^-1/2 angstrom^-2, length over the sum of
-    covalent radii, difference in electronegativity, bond valence exp((r + r' - d) / 0.37).
-
-    Args:
-        bonds: edges with their weights.
-        orders: what :func:`orders_of` gives.
-        values: what ``Species.values`` gives.
-    """
-    statistics = _compiled_statistics if kernels_apply(values) else _statistics
-    means, most, valence = statistics(bonds, values)
-    columns = [
-        bonds.nearest,
-        bonds.coordination,
-        most[:, 0].clamp_min(1e-4).log(),
-        *means.unbind(1),
-        *most.unbind(1),
-        valence,
-        *orders[:, :2].unbind(1),
-    ]
-    return torch.stack(columns, dim=1)
-
-
-def _statistics(
-    bonds: Bonds, values: Float[Tensor, "site 4"]
-) -> tuple[Float[Tensor, "site 5"], Float[Tensor, "site 5"], Float[Tensor, "site"]]:
-    """Means and maxima over bonds, and the sum of bond valences."""
-    here, there = values.index_select(0, bonds.source), values.index_select(0, bonds.target)
-    distance, radii = bonds.distance, here[:, 1] + there[:, 1]
-    reduced = here[:, 3] * there[:, 3] / (here[:, 3] + there[:, 3])
-    stiffness = 1 / (reduced.sqrt() * distance.square())
-    relative, charge = distance / radii, there[:, 0] - here[:, 0]
-    valence = torch.exp(((radii - distance) / _VALENCE_LENGTH).clamp(max=4))
-    means = bonds.mean(torch.stack([stiffness, relative, charge.abs(), charge, reduced.log()], 1))
-    tops = [stiffness, -relative, charge.abs() * bonds.weight, valence, -reduced.log()]
-    most = bonds.most(torch.stack(tops, dim=1))
-    total = segment_sum(valence.unsqueeze(1), bonds.source, len(values))
-    return means, most, total[:, 0]
-
-
-def _compiled_statistics(
-    bonds: Bonds, values: Float[Tensor, "site 4"]
-) -> tuple[Float[Tensor, "site 5"], Float[Tensor, "site 5"], Float[Tensor, "site"]]:
-    """As :func:`_statistics`, in one pass over the edges."""
-    means, most, total = (values.new_zeros(len(values), width) for width in (5, 5, 1))
-    fill_element_numbers(
-        bonds.distance.numpy(), bonds.weight.numpy(), bonds.source.numpy(), bonds.target.numpy(),
-        values.contiguous().numpy(), _VALENCE_LENGTH,
-        means.numpy(), most.numpy(), total.numpy()[:, 0],
-    )  # fmt: skip
-    return means / bonds.coordination.clamp_min(1e-6).unsqueeze(1), most, total[:, 0]

@@ -16,15 +16,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalssl.blocks._bond_numbers import ELEMENT_NUMBERS, element_numbers
 from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._edge_kernels import FilterTable, TabledEdges, attended, tabled
 from crystalssl.blocks._environment import (
     ELEMENT_CHANNELS,
-    ELEMENT_NUMBERS,
     PowerSpectrum,
     Species,
     bonds_of,
-    element_numbers,
     surroundings,
 )
 from crystalssl.blocks._layers import (

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from crystalssl.blocks._bond_numbers import GEOMETRY_NUMBERS, geometry_numbers
 from crystalssl.blocks._clipping import bounded
 from crystalssl.blocks._edge_kernels import (
     FilterTable,
@@ -26,10 +27,8 @@ from crystalssl.blocks._edge_kernels import (
 )
 from crystalssl.blocks._environment import (
     GEOMETRY_CHANNELS,
-    GEOMETRY_NUMBERS,
     PowerSpectrum,
     bonds_of,
-    geometry_numbers,
     surroundings,
 )
 from crystalssl.blocks._geometry import edge_vectors, image_distance, moved_graph

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.bottleneck import AUTO, BLOCKS
+from crystalssl.features.features import PHYSICS
 from crystalssl.features.physics import TAUGHT
 from crystalssl.features.sites import POOLS
 from crystalssl.representation import layout
@@ -89,9 +90,7 @@ def without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
 
     Raises:
         InputError: if none is left.
-        UnknownNameError: if there is no such way to the electrons.
     """
-    check_way(electronic)
     readers = readers_of_electrons() if electronic == OFF else set()
     kept = tuple(name for name in names if name not in readers)
     if not kept:
@@ -102,14 +101,18 @@ def without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
     return kept
 
 
-def check_way(electronic: str) -> None:
-    """Refuse what is no way to the electrons.
+def way_to_electrons(electronic: str, output: str) -> str:
+    """The key of ``ELECTRONIC_WAYS`` that a user means.
 
     Args:
-        electronic: what a user named.
+        electronic: a key, or ``AUTO``.
+        output: output that is asked for.
 
     Raises:
         UnknownNameError: if there is no such way.
     """
+    if electronic == AUTO:
+        return OFF if output == PHYSICS else TAUGHT
     if electronic not in ELECTRONIC_WAYS:
         raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])
+    return electronic

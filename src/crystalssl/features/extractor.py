@@ -7,7 +7,7 @@ the command line and the adapters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,170 +15,34 @@ from pathlib import Path
 from crystalssl.blocks.contract import Block
 from crystalssl.blocks.registry import resolve_blocks
 from crystalssl.config import SYMPREC
-from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError
 from crystalssl.features.block_choice import (
     CRYSTAL,
     ELECTRONIC_WAYS,
-    OFF,
     asks_for_sites,
-    check_way,
     readers_of_electrons,
+    way_to_electrons,
     with_sites,
     without_electrons,
 )
 from crystalssl.features.bottleneck import (
     AUTO,
     BLOCKS,
-    BOTTLENECK,
-    Bottleneck,
     find_output,
     load_bottleneck,
     load_card,
 )
-from crystalssl.features.extract import extract
-from crystalssl.features.features import PHYSICS, Features, Origin, feature_names, origin_of
-from crystalssl.features.physics import TAUGHT, physics_checksum, physics_features, physics_names
-from crystalssl.features.sites import SiteRows, pooled, pooled_names, site_rows
+from crystalssl.features.encoding import Extractor
+from crystalssl.features.features import PHYSICS, origin_of
+from crystalssl.features.physics import TAUGHT, physics_checksum
 from crystalssl.features.student import (
-    Student,
     check_student,
     find_student,
     load_student,
     load_student_card,
 )
 from crystalssl.hub.weights import load_cards, load_run, run_folders
-from crystalssl.structures.canonical import CanonicalResult
-from crystalssl.structures.crystals import Crystals
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Extractor:
-    """Canonical crystals to features.
-
-    Attributes:
-        encoders: block of each name.
-        bottleneck: what mixes their features, or None.
-        electrons: where a block that reads numbers of the electrons has them from: a student, or a
-            level of the tight binding; None if no block does.
-        origins: the weights in use.
-        device: where to compute; a CUDA GPU if there is one by default.
-        physics: way to the numbers of the electrons among named numbers, where these are computed
-            instead; there are no encoders then unless a student reads their features.
-        pool: how states of sites become features of crystals (``sites.POOLS``), in place of the
-            features of the blocks; None for these.
-    """
-
-    encoders: Mapping[str, Block]
-    bottleneck: Bottleneck | None
-    electrons: Student | str | None
-    origins: tuple[Origin, ...]
-    device: str | None
-    physics: str | None = None
-    pool: str | None = None
-
-    @property
-    def widths(self) -> dict[str, int]:
-        """Number of features of each block, or of the bottleneck."""
-        if self.physics is not None:
-            return {PHYSICS: len(physics_names(self.physics))}
-        if self.bottleneck is not None:
-            return {BOTTLENECK: self.bottleneck.mix.out_features}
-        if self.pool is not None:
-            return {name: len(names) for name, names in self._pooled_names().items()}
-        return {name: block.width for name, block in self.encoders.items()}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the features."""
-        if self.pool is not None:
-            return tuple(name for names in self._pooled_names().values() for name in names)
-        if self.physics is not None:
-            return physics_names(self.physics)
-        return feature_names(self.widths)
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return sum(self.widths.values())
-
-    def features_of(
-        self,
-        source: CanonicalResult | Corpus | Crystals,
-        progress: Callable[[int, int], None] | None = None,
-        max_crystals: int | None = None,
-    ) -> Features:
-        """Features of every crystal, in order; at most ``max_crystals`` are encoded at a time."""
-        return self.mix(self.encode(source, progress, max_crystals))
-
-    def encode(
-        self,
-        source: CanonicalResult | Corpus | Crystals,
-        progress: Callable[[int, int], None] | None = None,
-        max_crystals: int | None = None,
-    ) -> Features:
-        """Features of the blocks, not mixed.
-
-        Raises:
-            InputError: if named physics is asked for of a corpus, which lacks space groups.
-        """
-        if self.pool is not None:
-            return pooled(self.sites_of(source, progress), self.pool)
-        if self.physics is None:
-            return self._blocks(source, progress, max_crystals)
-        if isinstance(source, Corpus):
-            raise InputError(
-                "Named physics needs canonical crystals, got a corpus. Give the result of "
-                "canonicalize."
-            )
-        student, electrons = self.electrons, None
-        if isinstance(student, Student):
-            matrix = self._blocks(source, None, max_crystals).matrix
-            electrons = student.predict(matrix)
-        return physics_features(source, self.physics, electrons, progress)
-
-    def _blocks(
-        self,
-        source: CanonicalResult | Corpus | Crystals,
-        progress: Callable[[int, int], None] | None,
-        max_crystals: int | None,
-    ) -> Features:
-        """Features of the encoders."""
-        return extract(
-            source,
-            self.encoders,
-            device=self.device,
-            max_crystals=max_crystals,
-            electrons=self.electrons,
-            origins=self.origins,
-            progress=progress,
-        )
-
-    def sites_of(
-        self,
-        source: CanonicalResult | Corpus | Crystals,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> SiteRows:
-        """States of every site, crystal after crystal; for blocks that have them alone."""
-        return site_rows(
-            source, self.encoders, device=self.device, origins=self.origins, progress=progress
-        )
-
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names of the states of a site."""
-        return feature_names({name: b.site_channels for name, b in self.encoders.items()})
-
-    def _pooled_names(self) -> dict[str, tuple[str, ...]]:
-        return {
-            name: pooled_names(name, block.site_channels, self.pool or "")
-            for name, block in self.encoders.items()
-        }
-
-    def mix(self, features: Features) -> Features:
-        """Features of the blocks as the bottleneck mixes them; as they are without one."""
-        return features if self.bottleneck is None else self.bottleneck.apply_to(features)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,10 +100,8 @@ class ExtractorConfig:
             UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
         asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
-        if electronic == AUTO:
-            electronic = OFF if output == PHYSICS else TAUGHT
+        electronic = way_to_electrons(electronic, output)
         if output == PHYSICS and electronic != TAUGHT:
-            check_way(electronic)
             return ExtractorConfig(
                 symprec=symprec, device=device, output=output, electronic=electronic
             )
@@ -267,8 +129,7 @@ class ExtractorConfig:
             pool: as the attribute.
 
         Raises:
-            InputError: if no block has them, or sites and their pooling are asked for.
-            UnknownNameError: if there is no such level or pooling.
+            InputError, UnknownNameError: as ``asks_for_sites`` and ``with_sites``.
         """
         if not asks_for_sites(level, pool, self.output):
             return self

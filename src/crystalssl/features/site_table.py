@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError
+from crystalssl.features.encoding import Extractor
 from crystalssl.features.extract import whole_batches
-from crystalssl.features.extractor import Extractor
 from crystalssl.features.features import ID, record_origins
 from crystalssl.features.sites import Matrix, SiteRows
 from crystalssl.features.writer import FEATURES_VERSION, ORIGINS, VERSION

@@ -24,8 +24,9 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.devices import choose_device
 from crystalssl.errors import InputError, Skip, worker_died
 from crystalssl.features.bottleneck import MIX_ROWS
+from crystalssl.features.encoding import Extractor
 from crystalssl.features.extract import whole_batches
-from crystalssl.features.extractor import Extractor, ExtractorConfig
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import ID, PHYSICS, Features, regroup
 from crystalssl.features.writer import write_features
 from crystalssl.processes import obey_parent, usable_cores, worker_pool

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crystalssl.search.novelty import Novelty
     from crystalssl.search.points import Source
 
-THRESHOLD = 0.05
+THRESHOLD = 0.1
 """Largest distance of near-duplicates; what lies within it: docs/search.md."""
 
 

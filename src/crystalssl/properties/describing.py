@@ -14,7 +14,7 @@ import numpy as np
 
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import Skip
-from crystalssl.features.extractor import Extractor
+from crystalssl.features.encoding import Extractor
 from crystalssl.properties.inputs import (
     COMPUTED,
     Descriptors,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from crystalssl.features.extractor import Extractor
+from crystalssl.features.encoding import Extractor
 from crystalssl.features.features import Features
 from crystalssl.properties.describing import take
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, Inputs

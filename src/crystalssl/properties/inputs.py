@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalssl.errors import InputError
-from crystalssl.features.extractor import Extractor
+from crystalssl.features.encoding import Extractor
 from crystalssl.features.features import Features
 from crystalssl.properties.physics import named_physics, physics_names
 from crystalssl.representation.graph import PeriodicGraph

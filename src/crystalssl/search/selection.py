@@ -1,16 +1,16 @@
 """Features of unlabelled crystals -> which of them to label first, in order.
 
-The first come from a greedy experimental design for ridge regression (Yu, Bi, Tresp: Active
-learning via transductive experimental design, ICML 2006): each lowers most the variance of a ridge
-model's predictions over ALL crystals, given those chosen before. Once the design has covered its
-axes, further ones are the middle of a cluster each, so that families are there as often as they
-occur. Deterministic. What it brings beside random choices, and what else was tried: docs/search.md.
+A greedy experimental design for ridge regression (Yu, Bi, Tresp: Active learning via transductive
+experimental design, ICML 2006): each crystal lowers most the variance of a ridge model's
+predictions over ALL crystals, given those chosen before. What is asked for beyond its axes comes
+from the middle of clusters, so that families are there as often as they occur, and the design adds
+to these. Deterministic. What it brings beside random choices, and what lost: docs/search.md.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ MOST_CANDIDATES = 65_536
 DESIGN_AXES = 256
 """Principal axes on which the variance of predictions is lowered."""
 DESIGNED = 500
-"""Crystals that are chosen by design; further ones are the middle of a cluster each."""
+"""Crystals that are chosen by design; of a larger choice the others are middles of clusters."""
 CLUSTER_AXES = 64
 """Principal axes in which clusters are found."""
 RIDGE = 0.1
@@ -173,7 +173,8 @@ def choose(
         labelled: rows that have labels already; they are not chosen again.
         weights: (n,) how much the predictions of each crystal matter.
         ridge: strength of the model.
-        designed: crystals chosen by design, before those from the middle of clusters.
+        designed: crystals chosen by design; of a larger choice those beyond are the middle of a
+            cluster each, and the design adds to them.
         watch: told how many are chosen.
 
     Raises:
@@ -186,14 +187,11 @@ def choose(
     for row in known.tolist():
         design.label(row)
     taken[known] = True
-    middles: Iterator[int] = iter(())
+    middles = medoids(axes[:, :CLUSTER_AXES], max(0, count - designed), known)
     rows: list[int] = []
     explained = []
     for number in range(count):
-        if number == designed:
-            chosen = np.concatenate([known, np.array(rows, np.int64)])
-            middles = iter(medoids(axes[:, :CLUSTER_AXES], count - number, chosen).tolist())
-        row = next(middles, -1)
+        row = int(middles[number]) if number < len(middles) else -1
         if row < 0:
             row = int(np.where(taken, -np.inf, design.scores).argmax())
         taken[row] = True
