@@ -29,7 +29,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build", "api/_templates", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints", "search.md"]
 suppress_warnings = ["myst.strikethrough"]
 
 myst_heading_anchors = 3
@@ -70,6 +70,9 @@ html_theme_options = {
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
+RENAMED = {"search": "search_and_choice"}
+"""Pages under another name: Sphinx writes its own ``search.html``."""
+RENAMED_LINK = re.compile(rf"(\]\((?:\.\./)*)({'|'.join(RENAMED)})(\.md[#)])")
 OUTSIDE = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)\)")
 """A link to a path above the page's folder."""
 
@@ -77,6 +80,10 @@ OUTSIDE = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)\)")
 def settle_links(app: Sphinx, docname: str, source: list[str]) -> None:
     """Links to folders of the repository become their text: the site has files alone."""
     folder = (DOCS / docname).parent
+    for name, shown in RENAMED.items():
+        if docname == shown:
+            source[0] = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    source[0] = RENAMED_LINK.sub(lambda m: f"{m[1]}{RENAMED[m[2]]}{m[3]}", source[0])
 
     def settled(match: re.Match[str]) -> str:
         text, path = match.groups()
