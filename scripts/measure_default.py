@@ -141,7 +141,7 @@ def furthest(x: np.ndarray, data: Labelled) -> float:
     for seed in range(SEEDS):
         rows = np.random.default_rng(seed).permutation(data.elements)[:ELEMENTS]
         mean, std = x[rows].mean(0, dtype=float), x[rows].std(0, dtype=float)
-        std[std < 10 * np.finfo(np.float32).eps * np.abs(mean)] = 1.0  # as StandardScaler does
+        std[std <= 10 * np.finfo(np.float32).eps * np.abs(mean)] = 1.0  # as StandardScaler does
         worst = max(worst, *(float(np.abs((c - mean) / std).max()) for c in np.array_split(x, 16)))
     return worst
 

@@ -121,7 +121,7 @@ def test_a_file_opens_by_saying_what_it_turns_into_what(path: Path) -> None:
     assert len(lines) <= 14
 
 
-LONG = {"datasets/shards.py": 360, "files.py": 365, "report/charts.py": 365}
+LONG = {"datasets/shards.py": 360, "files.py": 370, "report/charts.py": 365}
 """Files of one concept that are longer, and the lines that they may have."""
 
 

@@ -108,17 +108,13 @@ def fit(
     if finetune not in FINETUNE:
         raise unknown_name("way to fine-tune", finetune, FINETUNE)
     source = LabelSource(
-        target=target,
-        file=None if labels is None else Path(labels),
-        id_column=id_column,
-        unit=unit,
-        group=group,
-        task=task,
-    )
+        target=target, file=None if labels is None else Path(labels), id_column=id_column,
+        unit=unit, group=group, task=task,
+    )  # fmt: skip
     options = _Options(
         source=source, descriptors=tuple(descriptors), physics=physics, finetune=finetune,
-        budget=budget, repeats=repeats,
-        weights=weights, symprec=symprec, seed=seed, device=device, threads=threads or 0,
+        budget=budget, repeats=repeats, weights=weights, symprec=symprec,
+        seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
     with exclusive(folder), limited_threads(threads):

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.linalg import eigh
-from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
@@ -119,21 +118,21 @@ def _umap(axes: Points) -> Points:
         reducer = UMAP(
             n_neighbors=NEIGHBOURS,
             min_dist=DISTANCE,
-            metric="precomputed",
+            metric="precomputed" if few else "euclidean",
+            precomputed_knn=(None, None, None) if few else _nearest(axes),
             init="spectral" if few else start.astype(np.float32),
             random_state=0,
             n_jobs=1,
         )
-        distances = cdist(axes, axes) if few else _nearest_distances(axes)
-        return np.asarray(reducer.fit_transform(distances), dtype=np.float64)
+        points = cdist(axes, axes) if few else axes.astype(np.float32)
+        return np.asarray(reducer.fit_transform(points), dtype=np.float64)
 
 
-def _nearest_distances(axes: Points) -> csr_matrix:
-    """(m, m) distances to the nearest points, itself among them as UMAP counts; others are left."""
+def _nearest(axes: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], None]:
+    """(m, k) rows and distances of the nearest points, itself among them as UMAP counts."""
     search = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute")
-    graph = search.fit(axes.astype(np.float32)).kneighbors_graph(mode="distance")
-    graph.sort_indices()
-    return graph.astype(np.float32)
+    distances, rows = search.fit(axes.astype(np.float32)).kneighbors(axes.astype(np.float32))
+    return rows.astype(np.int64), distances.astype(np.float32), None
 
 
 def _read(path: Path, key: str) -> Points | None:
