@@ -22,7 +22,7 @@ PAGES = [
     *sorted({*DOCS.glob("*.md"), *DOCS.glob("howto/*.md")}),
 ]
 MARKED = re.compile(r"<!-- run -->\n```python\n(.*?)```", re.DOTALL)
-PYTHON = re.compile(r"(?:<!-- (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
+PYTHON = re.compile(r"(?:<!-- ([^>\n]*) -->\n)?```python\n(.*?)```", re.DOTALL)
 QUOTED = re.compile(r"<!-- from (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(?:#[^)]*)?\)")
