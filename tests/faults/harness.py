@@ -111,7 +111,9 @@ def _clean(value: Any) -> Any:
     if isinstance(value, dict):
         if str(value.get("metric", "")).endswith(TIMES):
             return None  # a tidy row that tells of a time
-        return {k: _clean(v) for k, v in value.items() if not k.endswith(TIMES)}
+        stamped = ("hash", "datestamp") if "datestamp" in value else ()  # Matbench hashes the time
+        kept = (k for k in value if not k.endswith(TIMES) and k not in stamped)
+        return {k: _clean(value[k]) for k in kept}
     return [_clean(entry) for entry in value] if isinstance(value, list) else value
 
 

@@ -177,7 +177,7 @@ def test_an_unknown_head_and_a_missing_package_are_named(monkeypatch, world):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"crystalssl\[boosting\]"):
+    with pytest.raises(MissingExtraError, match=r"crystalssl\[fit\]"):
         build_head("lightgbm")
 
 

@@ -119,7 +119,7 @@ def test_a_folder_of_classes_has_probabilities_and_metrics_of_unseen_formulas(
     metrics = {name: score.metrics for name, score in card.metrics.items()}
     assert set(metrics["model"]) == {"accuracy", "balanced_accuracy", "auc", "log_loss"}
     assert metrics["model"]["log_loss"].mean < metrics["mean"]["log_loss"].mean
-    assert metrics["model"]["auc"].mean > 0.7
+    assert metrics["model"]["auc"].mean > 0.6  # chance is 0.5
     assert 0 <= card.coverage["calibration_error"] < 0.5
     judged = pq.read_table(model / "out_of_fold.parquet").to_pandas()
     assert (judged["true"] == judged["predicted"]).mean() == pytest.approx(

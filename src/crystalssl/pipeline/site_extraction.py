@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from crystalssl.errors import Skip
 from crystalssl.pipeline.outputs import report_skipped
 from crystalssl.pipeline.progress import Progress, counted
@@ -65,6 +63,8 @@ def _in_memory(
     structures: Structures, out: Path, symprec: float, strict: bool, progress: Progress
 ) -> Iterator[Corpus]:
     """Corpora of structures that fit in memory."""
+    import numpy as np
+
     from crystalssl.datasets.corpus import Corpus
     from crystalssl.features.stream import PIECE
 
