@@ -60,7 +60,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "experimental disordered files": _module("structures.test_obelix"),
     "reading beside pymatgen": (sys.executable, "benchmarks/read_cif.py"),
     "long tests": (*PYTEST, "-m", "long", "tests"),
-    "docs": (*PYTEST, "tests/docs"),
+    "docs": (*PYTEST, "-m", "long or not long", "tests/docs"),
     "notebooks": (sys.executable, "scripts/run_notebooks.py"),
     "end to end": (*PYTEST, "tests/test_end_to_end.py", "tests/test_seventh_block.py"),
     "clean install": (sys.executable, "scripts/prove_install.py"),

@@ -42,6 +42,7 @@ def test_all_pages_have_blocks_that_run() -> None:
         assert JOB.search((HOWTO / f"{page}.md").read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_candidates", "tiny_by_default")
 @pytest.mark.filterwarnings("ignore")  # of pymatgen, about how it writes
 def test_a_reader_who_follows_every_page_gets_every_file(

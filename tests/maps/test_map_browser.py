@@ -137,6 +137,8 @@ def test_the_page_is_drawn_without_request_complaint_or_sideways_scrolling(
     framed = tmp_path / "framed.html"
     script = """
       await pick(3);
+      for (let k = 0; k < 60 && inks(scatter.canvas) < 2; k++)  // painted with the next frame
+        await new Promise(done => setTimeout(done, 50));
       return {
         overflow: document.documentElement.scrollWidth - innerWidth, width: innerWidth,
         requests: performance.getEntriesByType("resource").map(entry => entry.name),
