@@ -15,8 +15,9 @@ from tests.fuzz.seeds import ENDINGS
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def script() -> dict[str, Any]:
+    """The script's names, new for each test: one of them puts other proofs in."""
     return runpy.run_path(str(ROOT / "scripts" / "prove.py"))
 
 
