@@ -27,16 +27,6 @@ from crystalssl.structures.crystals import SLOTS, Crystals
 Cell = tuple[npt.ArrayLike, npt.ArrayLike, Sequence[int | Mapping[int, float]]]
 """Lattice (3, 3) in angstrom, fractional coordinates, and a species of each site: Z, or the
 occupancy of each Z."""
-SURROUNDINGS: Mapping[str, Mapping[str, float | bool]] = {
-    "composition": {"numbers": True, "extremes": 24, "limit": 5.0, "rotated": True},
-    "lattice": {"rule": True, "extremes": 32, "limit": 4.0, "rotated": True},
-    "sites": {"angles": 16, "numbers": True, "extremes": 64, "limit": 3.0, "rotated": True},
-    "occupancy": {"angles": 16, "numbers": True, "extremes": 8, "limit": 6.0, "rotated": True},
-    "reciprocal": {"extremes": 16, "limit": 2.0, "rotated": True},
-    "structure_factors": {"extremes": 32, "limit": 6.0, "rotated": True},
-    "electronic": {"limit": 4.0, "rotated": True},
-}
-"""Settings of each block with angles, extremes and bounds, which are off by default."""
 REFERENCE = Path(__file__).parent / "representation" / "data"
 """Small arrays of the original program, with the crystals they were made of."""
 

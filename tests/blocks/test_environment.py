@@ -33,7 +33,6 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.hub.weights import load_run
 from crystalssl.representation import elemental
 from crystalssl.structures.canonical import canonicalize
-from worlds import SURROUNDINGS
 
 EDGES = Edges(
     source=torch.tensor([0, 0]),
@@ -151,7 +150,7 @@ def test_numbers_of_bonds_are_those_of_a_loop(corpus):
 
 
 def test_a_hidden_species_reaches_neither_states_nor_numbers(corpus):
-    model = build_block("occupancy", dict(SURROUNDINGS["occupancy"])).eval()
+    model = build_block("occupancy").eval()
     batch = corpus.batch(np.arange(len(corpus)), model)
     species, crystal, _ = model._sites(batch)
     left, hidden = model.corrupt(species, crystal, len(batch.rows), seeded())
@@ -214,10 +213,7 @@ def test_the_rule_counts_what_all_integer_matrices_leave_unchanged():
 def test_settings_that_came_later_are_off_for_weights_from_before(block):
     state = build_block(block.name, {**block.absent}).state_dict()
     assert set(load_run("default", [block.name])[block.name].state_dict()) == set(state)
-    assert (
-        build_block(block.name, dict(SURROUNDINGS[block.name])).config
-        != build_block(block.name, {**block.absent}).config
-    )
+    assert build_block(block.name).config != build_block(block.name, {**block.absent}).config
 
 
 @pytest.mark.parametrize("block", [b for b in list_blocks() if b.absent], ids=lambda b: b.name)
@@ -229,7 +225,7 @@ def test_features_are_bounded_where_they_are_standardised_on_the_elements(block)
     corpus = Corpus.from_crystals(
         canonicalize(bundled.take(np.concatenate([elements, compounds]))), targets=False
     )
-    model = build_block(block.name, dict(SURROUNDINGS[block.name]), seed=0)
+    model = build_block(block.name, seed=0)
     settle(model, [corpus.batch(np.arange(len(corpus)), model)])
     with torch.no_grad():
         made = model.eval().encode(corpus.batch(np.arange(len(corpus)), model)).features.double()

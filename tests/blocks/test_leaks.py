@@ -22,7 +22,6 @@ from crystalssl.representation.charges import CHARGE_NAMES
 from crystalssl.representation.panel_groups import slots
 from crystalssl.representation.targets import TARGET_NAMES
 from crystalssl.structures.canonical import canonicalize
-from worlds import SURROUNDINGS
 
 
 def seeded():
@@ -38,8 +37,8 @@ def answers_of(module):
     handle.remove()
 
 
-def model_and_batch(name, corpus, settings=None):
-    model = build_block(name, settings).eval()
+def model_and_batch(name, corpus):
+    model = build_block(name).eval()
     return model, corpus.batch(torch.arange(len(corpus)), type(model))
 
 
@@ -111,7 +110,7 @@ def test_the_graph_of_displaced_sites_is_built_where_they_are(corpus):
 
 
 def test_the_displacement_answer_turns_with_the_crystal(corpus):
-    model, batch = model_and_batch("sites", corpus, dict(SURROUNDINGS["sites"]))
+    model, batch = model_and_batch("sites", corpus)
     shaken, moved, _ = model.corrupt(model._geometry(batch), seeded())
     edges = moved_graph(*shaken)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=seeded()))[0]

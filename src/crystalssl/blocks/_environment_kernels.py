@@ -57,11 +57,12 @@ def weigh_bonds(
             distance[end] = max(distance[end], low)
             near = min(near, distance[end])
             end += 1
-        total = np.float32(0)
         for e in range(start, end):
             ratio = distance[e] / near
             cube = ratio * ratio * ratio
             weight[e] = np.exp(_ONE - cube * cube)
+        total = np.float32(0)
+        for e in range(start, end):
             total += weight[e]
         nearest[site], coordination[site] = near, total
 

@@ -80,13 +80,13 @@ class CompositionConfig:
     """Weight of the hidden fraction's loss."""
     structure_weight: float = 4.0
     """Weight of the crystal-level objective."""
-    numbers: bool = False
+    numbers: bool = True
     """Whether statistics of tabulated properties over the elements are features."""
-    extremes: int = 0
+    extremes: int = 24
     """Channels whose minimum and maximum over elements are features."""
-    limit: float = 0.0
+    limit: float = 5.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
-    rotated: bool = False
+    rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 

@@ -66,7 +66,7 @@ class ElectronicConfig:
     """Weight of the decorrelation of features."""
     limit: float = 4.0
     """Where features are softly clipped, in standard deviations."""
-    rotated: bool = False
+    rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 

@@ -60,11 +60,11 @@ class LatticeConfig:
     """Weight of the crystal-level objective."""
     rule: bool = True
     """Whether every vector is given the system that the rotations of the metric name."""
-    extremes: int = 0
+    extremes: int = 32
     """Channels whose minimum and maximum over lattice vectors are features."""
     limit: float = 4.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
-    rotated: bool = False
+    rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 

@@ -69,15 +69,15 @@ class OccupancyConfig:
     """Share of crystals in which every site of one species is hidden instead."""
     structure_weight: float = 2.0
     """Weight of the crystal-level objective."""
-    angles: int = 0
+    angles: int = 16
     """Products of angular moments for each of l = 0..3 that sites start from; 0 for none."""
-    numbers: bool = False
+    numbers: bool = True
     """Whether statistics of bond lengths, stiffness, charge and valence are features."""
-    extremes: int = 0
+    extremes: int = 8
     """Channels whose minimum and maximum over sites are features."""
-    limit: float = 0.0
+    limit: float = 6.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
-    rotated: bool = False
+    rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 

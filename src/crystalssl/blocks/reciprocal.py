@@ -69,11 +69,11 @@ class ReciprocalConfig:
     """Weight of the crystal-level objective."""
     decorrelation_weight: float = 1.0
     """Weight of the correlations between features; without it their rank is a fifth of 512."""
-    extremes: int = 0
+    extremes: int = 16
     """Channels whose minimum and maximum over points are features."""
     limit: float = 2.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
-    rotated: bool = False
+    rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 

@@ -54,11 +54,11 @@ class StructureFactorsConfig:
     """Weight of each direction of the real-reciprocal mapping."""
     structure_weight: float = 1.0
     """Weight of the crystal-level objective."""
-    extremes: int = 0
+    extremes: int = 32
     """Channels whose minimum and maximum over reflections are features."""
-    limit: float = 0.0
+    limit: float = 6.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
-    rotated: bool = False
+    rotated: bool = True
     """Whether clipped features are mixed, so that none is constant for a class of crystals."""
 
 

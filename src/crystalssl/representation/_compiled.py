@@ -29,8 +29,9 @@ def compiled(function: Function) -> Function:
 def compiled_sums(function: Function) -> Function:
     """Like ``compiled``; sums may be taken in another order than written, so that they vectorise.
 
-    The order is fixed when the function is compiled: same input, same bytes. Infinities and NaN
-    keep their meaning.
+    Infinities and NaN keep their meaning. The order is fixed when the function is compiled, so the
+    same input gives the same bytes, as long as no innermost loop both adds up a number and writes
+    to an array: such a loop gets two versions, and where arrays happen to lie decides which runs.
     """
     return _compile(function, fastmath={"reassoc", "contract", "nsz"})
 
