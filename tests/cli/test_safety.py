@@ -151,15 +151,25 @@ def test_sigterm_ends_a_command_with_its_code_and_words(table: Path, tmp_path: P
     assert checkpoint.is_file()
 
 
-def test_sigterm_ends_an_evaluation_with_its_code_and_words(tmp_path: Path) -> None:
+def test_sigterm_ends_an_evaluation_with_its_code_and_words(tmp_path: Path, invoke: Invoke) -> None:
     bundled = load_bundled()
     known = np.isfinite(bundled.column("formation_energy_per_atom").astype(float))
     table = write_table(bundled.take(np.flatnonzero(known)[:60]), tmp_path / "labelled.parquet")
     features, out = tmp_path / "features.parquet", tmp_path / "out"
-    call = [sys.executable, "-m", "crystalssl"]
-    extract = [*call, "extract", table, "-w", "tiny", "--block", "2", "-o", features]
-    subprocess.run(extract, check=True, capture_output=True)
-    words = [*call, "evaluate", "few-shot", features, "-s", table, "--out", out]
+    extracted = invoke("extract", table, "-w", "tiny", "--block", "2", "-o", features)
+    assert extracted.exit_code == 0, extracted.output
+    words = [
+        sys.executable,
+        "-m",
+        "crystalssl",
+        "evaluate",
+        "few-shot",
+        features,
+        "-s",
+        table,
+        "--out",
+        out,
+    ]
     words += ["-t", "formation_energy_per_atom", "--fractions", "50", "--repeats", "100"]
     words += ["--no-untrained", "--threads", "1"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,21 @@ def train(made_corpus, registered_toy, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """The outcome of training with ``CONFIG``, made by the first test that asks for it."""
+    return []
+
+
+@pytest.fixture
+def finished(train, trained, tmp_path_factory):
+    """What ``train("run")`` leaves, copied; nothing changes the folder it is copied from."""
+    if not trained:
+        trained.append(train(tmp_path_factory.mktemp("trained")))
+    folder = shutil.copytree(trained[0].folder, train.folder / "run" / "toy")
+    return replace(trained[0], folder=folder)
+
+
 def test_a_run_leaves_everything_behind_and_its_weights_load(train, made_corpus, tmp_path):
     outcome = train("run", CONFIG.updated({"tensorboard": True}))
     names = {path.name for path in outcome.folder.iterdir()}
@@ -73,8 +89,8 @@ def test_a_run_leaves_everything_behind_and_its_weights_load(train, made_corpus,
     assert torch.equal(block.encode(batch).features, outcome.block.encode(batch).features)
 
 
-def test_the_card_keeps_rank_and_dead_features_of_the_epoch_it_describes(train):
-    outcome = train("run")
+def test_the_card_keeps_rank_and_dead_features_of_the_epoch_it_describes(finished):
+    outcome = finished
     card = ModelCard.load(outcome.folder)
     monitors = json.loads((outcome.folder / "tasks.json").read_text())["monitors"]
     for name in ("effective_rank", "dead_features"):
@@ -111,8 +127,8 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(train):
     assert math.isclose(outcome.val_loss, min(losses), rel_tol=1e-5)
 
 
-def test_figures_are_those_of_the_stored_weights_with_every_baseline(train, made_corpus):
-    outcome = train("run")
+def test_figures_are_those_of_the_stored_weights_with_every_baseline(finished, made_corpus):
+    outcome = finished
     module = PretextTraining(outcome.block, made_corpus.fit_targets(TRAIN), CONFIG, 1)
     tally = Tally()
     for number, rows in enumerate(np.split(VAL, [16])):
@@ -129,15 +145,23 @@ def test_figures_are_those_of_the_stored_weights_with_every_baseline(train, made
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(train):
-    one, two = train("one"), train("two")
-    other = train("other", CONFIG.updated({"seed": 1}))
+    config = CONFIG.updated({"epochs": 1})
+    one, two = train("one", config), train("two", config)
+    other = train("other", config.updated({"seed": 1}))
     first, second, third = (
         (outcome.folder / "weights.safetensors").read_bytes() for outcome in (one, two, other)
     )
     assert first == second != third
 
 
-@pytest.mark.parametrize(("schedule", "stop"), [("one-cycle", 1), ("constant", 2), ("constant", 3)])
+@pytest.mark.parametrize(
+    ("schedule", "stop"),
+    [
+        ("one-cycle", 1),
+        pytest.param("constant", 2, marks=pytest.mark.long),
+        ("constant", 3),
+    ],
+)
 def test_a_resumed_run_ends_with_the_same_bytes_as_one_in_one_go(train, schedule, stop):
     config = CONFIG.updated({"schedule": schedule, "epochs": 4})
     whole = train("whole", config)
@@ -151,8 +175,8 @@ def test_a_resumed_run_ends_with_the_same_bytes_as_one_in_one_go(train, schedule
     assert epochs == ["0", "1", "2", "3"]
 
 
-def test_a_finished_run_returns_at_once_when_resumed(train):
-    first = train("run")
+def test_a_finished_run_returns_at_once_when_resumed(train, finished):
+    first = finished
     stamp = (first.folder / "weights.safetensors").stat().st_mtime_ns
     again = train("run", resume=True, callbacks=[StopAt(0)])
     assert (first.folder / "weights.safetensors").stat().st_mtime_ns == stamp
@@ -171,8 +195,7 @@ def test_resuming_with_other_crystals_is_refused_in_words(made_corpus, registere
         assert "digest" not in str(caught.value)
 
 
-def test_resuming_with_other_settings_is_refused(train):
-    train("run")
+def test_resuming_with_other_settings_is_refused(train, finished):
     with pytest.raises(InputError, match=r"batch_size was 16, now it is 8"):
         train("run", CONFIG.updated({"batch_size": 8}), resume=True)
     with pytest.raises(InputError, match=r"epochs was 3, now it is 2.*only more epochs"):
@@ -200,8 +223,8 @@ def test_resuming_may_add_epochs(train, schedule):
         assert float(rows[4]["learning_rate"]) < float(rows[3]["learning_rate"])
 
 
-def test_trained_weights_are_not_replaced_by_others_without_being_told_to(train):
-    before = weights_of(train("run"))
+def test_trained_weights_are_not_replaced_by_others_without_being_told_to(train, finished):
+    before = weights_of(finished)
     other = CONFIG.updated({"epochs": 1})
     with pytest.raises(InputError, match=r"epochs was 3, now it is 1.*--force"):
         train("run", other)
@@ -219,17 +242,16 @@ def test_checkpoints_of_an_unfinished_run_are_not_replaced_without_being_told_to
     train("run", CONFIG.updated({"seed": 1}), force=True)
 
 
-def test_a_run_of_the_same_settings_goes_on_without_being_told_to(train):
-    whole = train("whole")
+def test_a_run_of_the_same_settings_goes_on_without_being_told_to(train, finished):
     with pytest.raises(KeyboardInterrupt):
-        train("run", callbacks=[StopAt(2)])
-    last = read_checkpoint(train.folder / "run" / "toy" / "checkpoints" / "last.ckpt")
+        train("parts", callbacks=[StopAt(2)])
+    last = read_checkpoint(train.folder / "parts" / "toy" / "checkpoints" / "last.ckpt")
     assert last["epoch"] == 1
-    assert weights_of(train("run", callbacks=[StopAt(0)])) == weights_of(whole)
+    assert weights_of(train("parts", callbacks=[StopAt(0)])) == weights_of(finished)
 
 
-def test_weights_without_the_settings_they_came_from_are_kept(train):
-    outcome = train("run")
+def test_weights_without_the_settings_they_came_from_are_kept(train, finished):
+    outcome = finished
     before = weights_of(outcome)
     (outcome.folder / "config.json").unlink()
     (outcome.folder / "checkpoints" / "last.ckpt").unlink()
@@ -264,27 +286,26 @@ def test_a_run_that_stopped_early_does_not_go_on_when_its_weights_are_made_again
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_training_and_the_same_call_goes_on(train, number):
+def test_a_signal_stops_training_and_the_same_call_goes_on(train, finished, number):
     class Stop(pl.Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             if trainer.current_epoch == 2:
                 signal.raise_signal(number)
 
-    whole = train("whole")
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(KeyboardInterrupt) as caught, stop_on_sigterm():
-        train("run", callbacks=[Stop()])
+        train("parts", callbacks=[Stop()])
     assert isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
     assert handlers == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-    last = train.folder / "run" / "toy" / "checkpoints" / "last.ckpt"
+    last = train.folder / "parts" / "toy" / "checkpoints" / "last.ckpt"
     assert read_checkpoint(last)["epoch"] == 1
-    assert weights_of(train("run")) == weights_of(whole)
+    assert weights_of(train("parts")) == weights_of(finished)
 
 
-def test_two_processes_do_not_train_in_one_folder(train):
+def test_two_processes_do_not_train_in_one_folder(train, finished):
     code = "import sys; from crystalssl.files import exclusive\n"
     code += "with exclusive(sys.argv[1]): print('in', flush=True); sys.stdin.read()"
-    folder = train("run").folder
+    folder = finished.folder
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     other = subprocess.Popen([sys.executable, "-c", code, str(folder)], **pipes)
     other.stdout.readline()
@@ -301,8 +322,8 @@ def test_patience_stops_a_run_that_does_not_improve(train):
     assert 3 <= len(read_history(outcome.folder / "metrics.csv")) < 30
 
 
-def test_checkpoints_hold_plain_tensors_only(train):
-    outcome = train("run")
+def test_checkpoints_hold_plain_tensors_only(finished):
+    outcome = finished
     checkpoint = read_checkpoint(outcome.folder / "checkpoints" / "best.ckpt")
     assert checkpoint["epoch"] == outcome.best_epoch
 
@@ -416,8 +437,8 @@ def test_the_statistics_of_targets_come_from_the_training_part(train, made_corpu
     assert len(seen) == 1 and np.array_equal(seen[0], TRAIN)
 
 
-def test_weights_load_in_evaluation_mode(train):
-    assert not load_weights(train("run").folder).training
+def test_weights_load_in_evaluation_mode(finished):
+    assert not load_weights(finished.folder).training
 
 
 def test_a_run_cut_off_after_its_last_epoch_is_completed_when_resumed(train):
