@@ -62,7 +62,13 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "long tests": (*PYTEST, "-m", "long", "tests"),
     "docs": (*PYTEST, "-m", "long or not long", "tests/docs"),
     "notebooks": (sys.executable, "scripts/run_notebooks.py"),
-    "end to end": (*PYTEST, "tests/test_end_to_end.py", "tests/test_seventh_block.py"),
+    "end to end": (
+        *PYTEST,
+        "-m",
+        "long or not long",
+        "tests/test_end_to_end.py",
+        "tests/test_seventh_block.py",
+    ),
     "clean install": (sys.executable, "scripts/prove_install.py"),
 }
 """What is run, by name; each prints its figures as JSON in its last line, if it has any."""

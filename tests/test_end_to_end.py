@@ -19,8 +19,8 @@ from crystalssl.structures.table import read_table, write_table
 
 COUNT = 64
 LITTLE = (
-    "--pretrain", "--epochs", 1,
-    "--set", "bottleneck.least_steps=20", "--set", "student.least_steps=20",
+    "--pretrain", "--epochs", 1, "--threads", 1,
+    "--set", "bottleneck.least_steps=5", "--set", "student.least_steps=5",
 )  # fmt: skip
 """Options of training as short as it gets."""
 
@@ -134,6 +134,7 @@ def test_the_bottleneck_of_the_run_is_what_extract_uses(
     assert np.allclose(mixed.matrix, stored.matrix, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 def test_a_lost_block_alone_is_trained_again(table: Path, finished: tuple[Path, str]) -> None:
     out, _ = finished
     block = list_blocks()[0]
