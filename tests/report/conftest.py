@@ -115,3 +115,11 @@ def run_folder(tmp_path_factory):
     ]  # fmt: skip
     (folder / "panel_sparsity.json").write_text(json.dumps({"groups": groups}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def report(run_folder):
+    """The page of the run folder."""
+    from crystalssl.report.html import write_report
+
+    return write_report(run_folder, umap=False).read_text(encoding="utf-8")

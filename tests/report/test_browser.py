@@ -8,8 +8,6 @@ import subprocess
 
 import pytest
 
-from crystalssl.report.html import write_report
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 WIDTHS = (390, 1280)
@@ -42,16 +40,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def page(run_folder):
-    return write_report(run_folder, umap=False).read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_is_drawn_without_complaint_request_or_sideways_scrolling(page, tmp_path, dark):
+def test_the_page_is_drawn_without_complaint_request_or_sideways_scrolling(report, tmp_path, dark):
     frames = "".join(
         f'<iframe width="{width}" height="900" style="border: 0" '
-        f'srcdoc="{html.escape(page)}"></iframe>'
+        f'srcdoc="{html.escape(report)}"></iframe>'
         for width in WIDTHS
     )
     wrapper = tmp_path / "wrapper.html"
@@ -70,7 +63,7 @@ def test_the_page_is_drawn_without_complaint_request_or_sideways_scrolling(page,
     assert ":CONSOLE" not in done.stderr
     seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
     assert len(seen) == len(WIDTHS)
-    wanted = len(re.findall(r"<svg\b", page))
+    wanted = len(re.findall(r"<svg\b", report))
     assert wanted > 20
     for found in seen:
         assert found["figures"] == found["drawn"] == wanted
