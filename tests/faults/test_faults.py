@@ -15,8 +15,7 @@ from .harness import sample
 ROOT = Path(__file__).parents[2]
 SAMPLED = (
     "convert", "extract to npy, int8", "streamed to parquet", "streamed to npy, float16",
-    "pretrain", "featurize-corpus", "run on given weights", "map", "predict",
-    "evaluate matbench", "panel",
+    "pretrain", "featurize-corpus", "predict", "panel",
 )  # fmt: skip
 """Commands that are killed at one point; the whole kills all of them at many."""
 
@@ -25,7 +24,7 @@ SAMPLED = (
 def test_commands_that_are_killed_end_with_the_same_bytes_when_given_again():
     # in a process without threads of its own, which may be forked
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", *SAMPLED, "--size", "1", "--pairs", "2"],
+        [sys.executable, "-m", "tests.faults", *SAMPLED, "--size", "1", "--pairs", "1"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -35,7 +34,7 @@ def test_commands_that_are_killed_end_with_the_same_bytes_when_given_again():
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(f"{name}: 1 of 1 kill points" in done.stdout for name in SAMPLED)
     assert set(SAMPLED) < {command.name for command in COMMANDS}
-    assert "2 of 2 clean" in done.stdout
+    assert "1 of 1 clean" in done.stdout
 
 
 def test_a_sample_has_the_first_and_the_last_point():
