@@ -89,6 +89,7 @@ class Answers:
         seed: seed of everything.
         threads: threads to use; all cores if None.
         progress: told what is done.
+        electronic: where numbers of the electrons come from, as ``fit`` takes it.
     """
 
     stages: Stages
@@ -99,6 +100,7 @@ class Answers:
     seed: int
     threads: int | None
     progress: Progress
+    electronic: str = "auto"
 
     def all(
         self, features: Features, targets: Sequence[str], labels: LabelFile, budget: float | None
@@ -160,7 +162,7 @@ class Answers:
                 self.table, folder, target=target, labels=labels.path,
                 id_column=labels.id_column, budget=budget, weights=self.weights,
                 symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
-                finetune="never",
+                finetune="never", electronic=self.electronic,
             )  # fmt: skip
             self._curve(features, folder)
             self._overlap(features, folder)

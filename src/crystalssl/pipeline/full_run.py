@@ -131,7 +131,7 @@ def run(
         answers = Answers(
             stages=stages, table=folder / TABLE, weights=made.weights,
             inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
-            threads=threads, progress=progress,
+            threads=threads, progress=progress, electronic=made.electronic,
         )  # fmt: skip
         answers.all(made.described, made.targets, file, budget)
         return _result(folder, made)

@@ -97,6 +97,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
         targets=list(wanted.targets or ()) if from_file else labels,
         mixed=mixed,
         probe=probe,
+        electronic="exact" if reads_electrons(plan.blocks) else "auto",
     )
 
 
@@ -268,10 +269,13 @@ class PretrainedRun:
         names = [block.name for block in self.plan.blocks]
 
         def work() -> list[Path]:
-            way, run = "taught" if self._taught else "exact", self.folder / BLOCKS
-            config = ExtractorConfig.of(run, names, output="blocks", electronic=way)
+            config = ExtractorConfig.of(
+                self.folder / BLOCKS, names, output="blocks", electronic="exact"
+            )
+            # electrons of the corpus are there: teaching the student needed them
+            extractor = replace(config.extractor(), electrons=None)
             with self.progress.step("Features") as advance:
-                features = config.extractor().features_of(corpus, advance)
+                features = extractor.features_of(corpus, advance)
             with self.progress.step("Untrained encoders") as advance:
                 fresh = extract_untrained(corpus, names, seed=self.seed, progress=advance)
             save_parquet(features, table)
@@ -285,9 +289,8 @@ class PretrainedRun:
             return [table, self.folder / UNTRAINED, *written]
 
         trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
-        if self._taught:
-            trained.append(self.stages.outcome(STUDENT))
-        if self.stages.once("features", {"seed": self.seed}, trained, work):
+        settings = {"seed": self.seed, "electronic": "exact"}
+        if self.stages.once("features", settings, trained, work):
             self.progress.note(f"Features, as before: {table}")
 
     def mix(self, features: Features, crystals: Crystals, corpus: Corpus) -> None:

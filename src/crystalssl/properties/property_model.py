@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from crystalssl.errors import InputError, Skip
+from crystalssl.features.block_choice import TAUGHT
 from crystalssl.features.bottleneck import (
     find_bottlenecks,
     load_bottleneck,
@@ -136,7 +137,7 @@ def extractor_config(card: PropertyCard, folder: Path, device: str | None) -> Ex
         blocks = tuple(str(name) for name in named["blocks"])
         config = ExtractorConfig(
             weights=weights, blocks=blocks, symprec=float(named["symprec"]), device=device,
-            output=str(named["output"]),
+            output=str(named["output"]), electronic=str(named.get("electronic", TAUGHT)),
         )  # fmt: skip
         expected = [str(entry) for entry in named["sha256"]]
     except (KeyError, TypeError, ValueError) as error:
