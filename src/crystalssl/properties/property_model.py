@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from crystalssl.errors import InputError, Skip
-from crystalssl.features.block_choice import TAUGHT
 from crystalssl.features.bottleneck import (
     find_bottlenecks,
     load_bottleneck,
@@ -25,6 +24,7 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import ID
+from crystalssl.features.physics import TAUGHT
 from crystalssl.features.stream import PIECE, Piece, count_rows, in_order, pieces
 from crystalssl.features.student import (
     STUDENT,
