@@ -43,10 +43,12 @@ class LabelFile:
     Attributes:
         path: CSV, Parquet or Excel; None where structures carry the labels.
         id_column: its column of ids or file names.
+        unit: unit of the labels; None to read it from the column's name.
     """
 
     path: Path | None = None
     id_column: str | None = None
+    unit: str | None = None
 
     def digest(self) -> str:
         """Digest of its content and of how it is read."""
@@ -89,7 +91,6 @@ class Answers:
         seed: seed of everything.
         threads: threads to use; all cores if None.
         progress: told what is done.
-        electronic: where numbers of the electrons come from, as ``fit`` takes it.
     """
 
     stages: Stages
@@ -100,7 +101,6 @@ class Answers:
     seed: int
     threads: int | None
     progress: Progress
-    electronic: str = "auto"
 
     def all(
         self, features: Features, targets: Sequence[str], labels: LabelFile, budget: float | None
@@ -160,15 +160,15 @@ class Answers:
         def work() -> list[Path]:
             fit(
                 self.table, folder, target=target, labels=labels.path,
-                id_column=labels.id_column, budget=budget, weights=self.weights,
+                id_column=labels.id_column, unit=labels.unit, budget=budget, weights=self.weights,
                 symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
-                finetune="never", electronic=self.electronic,
+                finetune="never",
             )  # fmt: skip
             self._curve(features, folder)
             self._overlap(features, folder)
             return [folder]
 
-        settings = {"target": target, "budget": budget, "seed": self.seed}
+        settings = {"target": target, "budget": budget, "seed": self.seed, "unit": labels.unit}
         if self.stages.once(name, settings, [*self.inputs, labels.digest()], work):
             self.progress.note(f"Property model, as before: {folder}")
         return name

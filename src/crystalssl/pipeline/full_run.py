@@ -62,6 +62,7 @@ def run(
     targets: Sequence[str] | None = None,
     labels: str | Path | None = None,
     id_column: str | None = None,
+    unit: str | None = None,
     weights: str | Path = "default",
     pretrain: bool = False,
     preset: str = "quick",
@@ -89,6 +90,7 @@ def run(
             formation energy by default.
         labels: table of labels (CSV, Parquet, Excel); None where structures carry them.
         id_column: its column of ids or file names.
+        unit: unit of the label; None to read it from the column's name.
         weights: folder of a run, or a name, where nothing is pre-trained.
         pretrain: train encoders on the structures first, instead of using ``weights``.
         preset: of pre-training: quick, paper or large.
@@ -116,7 +118,7 @@ def run(
         plan = _plan(block, preset, settings, epochs, seed, threads)
     else:
         _refuse_training_options(preset, block, epochs, settings, force)
-    file = _label_file(labels, id_column, targets)
+    file = _label_file(labels, id_column, unit, targets)
     wanted = Wanted(
         targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
     )
@@ -131,7 +133,7 @@ def run(
         answers = Answers(
             stages=stages, table=folder / TABLE, weights=made.weights,
             inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
-            threads=threads, progress=progress, electronic=made.electronic,
+            threads=threads, progress=progress,
         )  # fmt: skip
         answers.all(made.described, made.targets, file, budget)
         return _result(folder, made)
@@ -151,18 +153,25 @@ def _checked(out: str | Path, *, with_model: bool) -> Path:
 
 
 def _label_file(
-    labels: str | Path | None, id_column: str | None, targets: Sequence[str] | None
+    labels: str | Path | None,
+    id_column: str | None,
+    unit: str | None,
+    targets: Sequence[str] | None,
 ) -> LabelFile:
-    """The file of labels, if there is one.
+    """The file of labels, if there is one, and their unit.
 
     Raises:
-        InputError: if no column of it is named.
+        InputError: if no column of it is named, or one unit is given for several.
     """
     from crystalssl.pipeline.answers import LabelFile
 
     if labels is not None and not targets:
         raise InputError(f"Got labels {labels}; name the column to predict with --target.")
-    return LabelFile(path=None if labels is None else Path(labels), id_column=id_column)
+    if unit is not None and len(targets or ()) != 1:
+        raise InputError(
+            f"Got the unit {unit!r} for {len(targets or ())} targets, expected one --target."
+        )
+    return LabelFile(path=None if labels is None else Path(labels), id_column=id_column, unit=unit)
 
 
 def _result(folder: Path, made: Described) -> RunResult:

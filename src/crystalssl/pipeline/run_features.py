@@ -59,7 +59,6 @@ class Described:
         targets: properties that get a model.
         mixed: features of the bottleneck of the run.
         probe: the comparison with baselines.
-        electronic: where numbers of the electrons come from, as ``fit`` takes it.
     """
 
     features: Features
@@ -70,7 +69,6 @@ class Described:
     targets: Sequence[str]
     mixed: Features | None = None
     probe: Results | None = None
-    electronic: str = "auto"
 
 
 def use_weights(

@@ -55,6 +55,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
         InputError: if structures or labels cannot be used, or weights of another command are there.
         UnknownNameError: if there is no such label.
     """
+    from crystalssl.features.block_choice import ELECTRONIC
     from crystalssl.features.store import load_features
     from crystalssl.pipeline.answers import check_property
 
@@ -72,7 +73,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
     effective: dict[str, Any] = {"preset": wanted.preset, "training": asdict(plan.config)}
     effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
     effective |= {"bottleneck": asdict(plan.bottleneck), "symprec": wanted.symprec}
-    effective |= {"student": asdict(plan.student)}
+    effective |= {"student": asdict(plan.student), ELECTRONIC: "exact"}
     effective |= {"targets": labels or list(wanted.targets or ())}
     write_json(effective, folder / "config.json")
     at.train(crystals, corpus, wanted.force)
@@ -97,7 +98,6 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
         targets=list(wanted.targets or ()) if from_file else labels,
         mixed=mixed,
         probe=probe,
-        electronic="exact" if reads_electrons(plan.blocks) else "auto",
     )
 
 
