@@ -79,15 +79,13 @@ def run(
 ) -> RunResult:
     """Do everything: features, neighbours, a model of your property, a map and a report.
 
-    Your structures are described by the default weights; without structures, the bundled crystals
-    are: encoders are pre-trained on them and compared with every baseline first. The same command
-    again redoes only what changed or was not finished.
+    Your structures are described by the default weights; without structures, encoders are
+    pre-trained on the bundled crystals and compared with every baseline first. What is done stays.
 
     Args:
         structures: paths or objects; the bundled crystals if None.
         out: folder of the run.
-        targets: label columns to predict, or ``log10(COLUMN)``; of the bundled crystals the
-            formation energy by default.
+        targets: label columns, or ``log10(COLUMN)``; of bundled crystals the formation energy.
         labels: table of labels (CSV, Parquet, Excel); None where structures carry them.
         id_column: its column of ids or file names.
         unit: unit of the label; None to read it from the column's name.
@@ -95,7 +93,7 @@ def run(
         pretrain: train encoders on the structures first, instead of using ``weights``.
         preset: of pre-training: quick, paper or large.
         block: of pre-training: all, or names and numbers.
-        epochs: passes over the training crystals at most, instead of the preset's.
+        epochs: passes over the training crystals, instead of the preset's.
         settings: values by section and setting, as in a TOML file.
         budget: minutes that each property model may take.
         force: replace weights that ``pretrain`` left in the folder.
