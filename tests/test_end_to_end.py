@@ -156,7 +156,7 @@ def test_extract_takes_the_electrons_of_a_run_from_where_the_run_took_them(
     assert ExtractorConfig.of(out, electronic="taught").electronic == "taught"
     assert ExtractorConfig.of("default").electronic == "taught"
     card = next(out.glob("models/*/card.json"))
-    assert json.loads(card.read_text())["weights"]["electronic"] == "exact"
+    assert json.loads(card.read_text())["weights"]["electrons_from"] == "exact"
 
 
 def test_a_unit_needs_one_target(table: Path, tmp_path: Path) -> None:

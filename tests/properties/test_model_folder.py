@@ -205,9 +205,9 @@ def test_contributions_add_up_to_the_prediction(model: Path, structures: Path) -
 
 def test_predictions_take_the_electrons_from_where_the_fit_took_them(model: Path) -> None:
     card = PropertyModel.load(model).card
-    assert card.weights["electronic"] == "taught"
-    older = {key: value for key, value in card.weights.items() if key != "electronic"}
-    ways = [{"electronic": "exact"}, {"electronic": "taught"}, {}]
+    assert card.weights["electrons_from"] == "taught"
+    older = {key: value for key, value in card.weights.items() if key != "electrons_from"}
+    ways = [{"electrons_from": "exact"}, {"electrons_from": "taught"}, {}]
     cards = [replace(card, weights={**older, **way}) for way in ways]
     configs = [extractor_config(card, model, None) for card in cards]
     assert [config.electronic for config in configs] == ["exact", "taught", "taught"]

@@ -23,7 +23,7 @@ SITE: str = "site"
 LEVELS = (CRYSTAL, SITE)
 """What a row of features describes."""
 OFF: str = "off"
-ELECTRONIC: str = "electronic"
+ELECTRONS_FROM: str = "electrons_from"
 """Setting of a run: where its features have the electrons from."""
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
@@ -122,7 +122,7 @@ def way_to_electrons(electronic: str, output: str, weights: str | Path) -> str:
     if electronic == AUTO:
         settings = Path(weights) / "config.json"
         held = read_json(settings) if settings.is_file() else {}
-        electronic = str(held.get(ELECTRONIC, TAUGHT)) if isinstance(held, dict) else TAUGHT
+        electronic = str(held.get(ELECTRONS_FROM, TAUGHT)) if isinstance(held, dict) else TAUGHT
     if electronic not in ELECTRONIC_WAYS:
         raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])
     return electronic

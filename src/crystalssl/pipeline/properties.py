@@ -248,7 +248,7 @@ def _inputs(
         "copied": copied,
         "blocks": list(config.blocks),
         "output": config.output,
-        "electronic": config.electronic,
+        "electrons_from": config.electronic,
         "symprec": config.symprec,
         "sha256": config.checksums(),
     }

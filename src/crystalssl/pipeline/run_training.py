@@ -55,7 +55,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
         InputError: if structures or labels cannot be used, or weights of another command are there.
         UnknownNameError: if there is no such label.
     """
-    from crystalssl.features.block_choice import ELECTRONIC
+    from crystalssl.features.block_choice import ELECTRONS_FROM
     from crystalssl.features.store import load_features
     from crystalssl.pipeline.answers import check_property
 
@@ -73,7 +73,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
     effective: dict[str, Any] = {"preset": wanted.preset, "training": asdict(plan.config)}
     effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
     effective |= {"bottleneck": asdict(plan.bottleneck), "symprec": wanted.symprec}
-    effective |= {"student": asdict(plan.student), ELECTRONIC: "exact"}
+    effective |= {"student": asdict(plan.student), ELECTRONS_FROM: "exact"}
     effective |= {"targets": labels or list(wanted.targets or ())}
     write_json(effective, folder / "config.json")
     at.train(crystals, corpus, wanted.force)
@@ -289,7 +289,7 @@ class PretrainedRun:
             return [table, self.folder / UNTRAINED, *written]
 
         trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
-        settings = {"seed": self.seed, "electronic": "exact"}
+        settings = {"seed": self.seed, "electrons_from": "exact"}
         if self.stages.once("features", settings, trained, work):
             self.progress.note(f"Features, as before: {table}")
 
