@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from crystalssl import pipeline
 from crystalssl.blocks.registry import list_blocks
 from crystalssl.cli import app
 from crystalssl.datasets.bundled import load_bundled
+from crystalssl.errors import InputError
 from crystalssl.evaluation.results import Results
+from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
 from crystalssl.structures.table import read_table, write_table
 
@@ -144,3 +147,19 @@ def test_a_lost_block_alone_is_trained_again(table: Path, finished: tuple[Path, 
     screen = crystalssl("run", table, *LITTLE, "--out", out)
     assert screen.count("trained before") == len(list_blocks()) - 1
     assert weights.read_bytes() == before
+
+
+def test_extract_takes_the_electrons_of_a_run_from_where_the_run_took_them(
+    finished: tuple[Path, str],
+) -> None:
+    out, _ = finished
+    assert ExtractorConfig.of(out).electronic == "exact"
+    assert ExtractorConfig.of(out, electronic="taught").electronic == "taught"
+    assert ExtractorConfig.of("default").electronic == "taught"
+    card = next(out.glob("models/*/card.json"))
+    assert json.loads(card.read_text())["weights"]["electrons_from"] == "exact"
+
+
+def test_a_unit_needs_one_target(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected one --target"):
+        pipeline.run([table], tmp_path / "out", unit="eV")

@@ -56,6 +56,8 @@ def test_crystals_and_formulas_of_the_corpus_are_counted_among_the_tested(
     }
     assert overlap.structures[:30].all() and 10 <= counts["tested structures seen"] < 40
     assert f"Of 40 test crystals, {counts['tested structures seen']} were" in overlap.words(counts)
+    assert 0 < overlap.false_positive_rate < 0.01
+    assert "(of new ones 0.02 would be taken for seen ones" in overlap.words(counts)
 
 
 @pytest.mark.parametrize("mode", ["formulas", "structures"])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from crystalssl import pipeline
-from crystalssl.errors import InputError
+from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.pipeline import Progress
 from crystalssl.pipeline.progress import Silent
 from crystalssl.properties import cross_validation
-from crystalssl.properties.property_model import PropertyModel, copy_encoders
+from crystalssl.properties.property_model import PropertyModel, copy_encoders, extractor_config
 from crystalssl.structures.table import write_table
 from small_properties import TARGET, labelled, write_labels
 
@@ -200,3 +201,20 @@ def test_contributions_add_up_to_the_prediction(model: Path, structures: Path) -
             start = rows[(rows["kind"] == "base") & (rows["name"] == base)]["contribution"].sum()
             total = start + rows[rows["kind"] == kind]["contribution"].sum()
             assert total == pytest.approx(value, abs=2e-4), (kind, name)
+
+
+def test_predictions_take_the_electrons_from_where_the_fit_took_them(model: Path) -> None:
+    card = PropertyModel.load(model).card
+    assert card.weights["electrons_from"] == "taught"
+    older = {key: value for key, value in card.weights.items() if key != "electrons_from"}
+    ways = [{"electrons_from": "exact"}, {"electrons_from": "taught"}, {}]
+    cards = [replace(card, weights={**older, **way}) for way in ways]
+    configs = [extractor_config(card, model, None) for card in cards]
+    assert [config.electronic for config in configs] == ["exact", "taught", "taught"]
+
+
+def test_an_unknown_way_to_the_electrons_is_refused(structures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="exact"):
+        pipeline.fit(
+            [structures], tmp_path / "model", target=TARGET, weights="tiny", electronic="exactly"
+        )

@@ -142,3 +142,27 @@ def test_hostile_skew_cells_are_refused_at_once(lattice: list):
     start = time.process_time()
     assert not check(crystals)[0].any()
     assert time.process_time() - start < 5  # hours, where images are counted in the cell as given
+
+
+def test_the_closest_pairs_of_many_sites_are_those_of_brute_force():
+    rng = np.random.default_rng(0)
+    crystals = [
+        replace(cell(rng.uniform(-3, 3, size=(n, 3)).tolist()), lattice=np.diag(sizes)[None])
+        for n in (1, 30, 80)
+        for sizes in rng.uniform(4, 14, size=(6, 3))
+    ]
+    expected = []
+    for crystal in crystals:
+        apart = crystal.frac_coords[:, None] - crystal.frac_coords[None]
+        apart = np.linalg.norm((apart - np.rint(apart)) @ crystal.lattice[0], axis=-1)
+        nearest = (apart + 99 * np.eye(len(apart))).min()
+        expected.append(nearest if nearest < 0.5 else np.inf)
+    assert np.isfinite(expected).any() and np.isinf(expected).any()
+    assert closest_pair(Crystals.concatenate(crystals)) == pytest.approx(expected)
+
+
+def test_a_row_that_stands_there_thousands_of_times_is_refused_at_once():
+    heap = cell([[0.3 + 1e-9 * k, 0.1, 0.2] for k in range(60_000)])
+    start = time.process_time()
+    assert closest_pair(heap)[0] < 1e-4
+    assert time.process_time() - start < 5  # minutes, where all pairs are looked at

@@ -170,7 +170,7 @@ class CrystalFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] 
         names = () if self.blocks == "all" else tuple(_names(self.blocks))
         recipe = ExtractorConfig(
             weights=str(self.weights), blocks=names, device=self.device, output=self.output,
-            electronic=way_to_electrons(self.electronic, self.output),
+            electronic=way_to_electrons(self.electronic, self.output, self.weights),
         ).of_sites(self.level, self.pool)  # fmt: skip
         self.extractor_ = recipe.extractor()
         self.encoders_: dict[str, Block] = dict(self.extractor_.encoders)

@@ -45,12 +45,15 @@ class Overlap:
         unknown: why it cannot be told, empty where it can.
         formulas: (n,) whether the reduced formula was in the pre-training corpus of any of them.
         structures: (n,) whether the crystal itself was (``hub.seen.Seen``).
+        false_positive_rate: probability that a formula that was not there is taken for one that
+            was, since the lists hold hashes.
     """
 
     weights: str
     unknown: str
     formulas: Mask
     structures: Mask
+    false_positive_rate: float = 0.0
 
     def seen(self, mode: DropSeen) -> Mask:
         """(n,) crystals that a mode leaves out.
@@ -126,8 +129,16 @@ class Overlap:
             f"Of {counts['tested']:,} test crystals, {counts['tested structures seen']:,} were in "
             f"the pre-training of the weights {self.weights} (without labels), and "
             f"{counts['tested with a seen formula']:,} have a formula that was; of "
-            f"{counts['tested formulas']:,} test formulas, {counts['tested formulas seen']:,}."
+            f"{counts['tested formulas']:,} test formulas, {counts['tested formulas seen']:,}"
+            f"{self._by_chance(counts)}."
         )
+
+    def _by_chance(self, counts: dict[str, int]) -> str:
+        """How many of the seen formulas are expected to be none."""
+        if not self.false_positive_rate or not counts["tested formulas seen"]:
+            return ""
+        expected = counts["tested formulas"] * self.false_positive_rate
+        return f" (of new ones {expected:.1g} would be taken for seen ones: lists hold hashes)"
 
 
 def find_overlap(origins: Sequence[Origin], crystals: Crystals) -> Overlap:
@@ -159,6 +170,7 @@ def find_overlap(origins: Sequence[Origin], crystals: Crystals) -> Overlap:
         unknown=unknown,
         formulas=formulas,
         structures=structures,
+        false_positive_rate=sum(seen.false_positive_rate for seen in lists.values()),
     )
 
 

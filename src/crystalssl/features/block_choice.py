@@ -7,6 +7,7 @@ All, those with states of sites, or those that need no numbers of the electrons.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
@@ -14,6 +15,7 @@ from crystalssl.features.bottleneck import AUTO, BLOCKS
 from crystalssl.features.features import PHYSICS
 from crystalssl.features.physics import TAUGHT
 from crystalssl.features.sites import POOLS
+from crystalssl.files import read_json
 from crystalssl.representation import layout
 
 CRYSTAL: str = "crystal"
@@ -21,6 +23,8 @@ SITE: str = "site"
 LEVELS = (CRYSTAL, SITE)
 """What a row of features describes."""
 OFF: str = "off"
+ELECTRONS_FROM: str = "electrons_from"
+"""Setting of a run: where its features have the electrons from."""
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
 predicted by the student of the weights, computed, computed with spin, or without the block.
@@ -101,18 +105,24 @@ def without_electrons(names: Iterable[str], electronic: str) -> tuple[str, ...]:
     return kept
 
 
-def way_to_electrons(electronic: str, output: str) -> str:
+def way_to_electrons(electronic: str, output: str, weights: str | Path) -> str:
     """The key of ``ELECTRONIC_WAYS`` that a user means.
 
     Args:
-        electronic: a key, or ``AUTO``.
+        electronic: a key, or ``AUTO``: as the features of a run were made, else taught.
         output: output that is asked for.
+        weights: folder of a run, or a name.
 
     Raises:
+        InputError: if the settings of the run cannot be read.
         UnknownNameError: if there is no such way.
     """
+    if electronic == AUTO and output == PHYSICS:
+        return OFF
     if electronic == AUTO:
-        return OFF if output == PHYSICS else TAUGHT
+        settings = Path(weights) / "config.json"
+        held = read_json(settings) if settings.is_file() else {}
+        electronic = str(held.get(ELECTRONS_FROM, TAUGHT)) if isinstance(held, dict) else TAUGHT
     if electronic not in ELECTRONIC_WAYS:
         raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])
     return electronic

@@ -100,7 +100,7 @@ class ExtractorConfig:
             UnknownNameError: if there is no such block, level, pooling or way to the electrons.
         """
         asks_for_sites(level, pool, output)  # what cannot be, before weights are looked at
-        electronic = way_to_electrons(electronic, output)
+        electronic = way_to_electrons(electronic, output, weights)
         if output == PHYSICS and electronic != TAUGHT:
             return ExtractorConfig(
                 symprec=symprec, device=device, output=output, electronic=electronic

@@ -43,10 +43,12 @@ class LabelFile:
     Attributes:
         path: CSV, Parquet or Excel; None where structures carry the labels.
         id_column: its column of ids or file names.
+        unit: unit of the labels; None to read it from the column's name.
     """
 
     path: Path | None = None
     id_column: str | None = None
+    unit: str | None = None
 
     def digest(self) -> str:
         """Digest of its content and of how it is read."""
@@ -158,7 +160,7 @@ class Answers:
         def work() -> list[Path]:
             fit(
                 self.table, folder, target=target, labels=labels.path,
-                id_column=labels.id_column, budget=budget, weights=self.weights,
+                id_column=labels.id_column, unit=labels.unit, budget=budget, weights=self.weights,
                 symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
                 finetune="never",
             )  # fmt: skip
@@ -166,7 +168,7 @@ class Answers:
             self._overlap(features, folder)
             return [folder]
 
-        settings = {"target": target, "budget": budget, "seed": self.seed}
+        settings = {"target": target, "budget": budget, "seed": self.seed, "unit": labels.unit}
         if self.stages.once(name, settings, [*self.inputs, labels.digest()], work):
             self.progress.note(f"Property model, as before: {folder}")
         return name

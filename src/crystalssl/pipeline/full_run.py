@@ -62,6 +62,7 @@ def run(
     targets: Sequence[str] | None = None,
     labels: str | Path | None = None,
     id_column: str | None = None,
+    unit: str | None = None,
     weights: str | Path = "default",
     pretrain: bool = False,
     preset: str = "quick",
@@ -78,22 +79,21 @@ def run(
 ) -> RunResult:
     """Do everything: features, neighbours, a model of your property, a map and a report.
 
-    Your structures are described by the default weights; without structures, the bundled crystals
-    are: encoders are pre-trained on them and compared with every baseline first. The same command
-    again redoes only what changed or was not finished.
+    Your structures are described by the default weights; without structures, encoders are
+    pre-trained on the bundled crystals and compared with every baseline first. What is done stays.
 
     Args:
         structures: paths or objects; the bundled crystals if None.
         out: folder of the run.
-        targets: label columns to predict, or ``log10(COLUMN)``; of the bundled crystals the
-            formation energy by default.
+        targets: label columns, or ``log10(COLUMN)``; of bundled crystals the formation energy.
         labels: table of labels (CSV, Parquet, Excel); None where structures carry them.
         id_column: its column of ids or file names.
+        unit: unit of the label; None to read it from the column's name.
         weights: folder of a run, or a name, where nothing is pre-trained.
         pretrain: train encoders on the structures first, instead of using ``weights``.
         preset: of pre-training: quick, paper or large.
         block: of pre-training: all, or names and numbers.
-        epochs: passes over the training crystals at most, instead of the preset's.
+        epochs: passes over the training crystals, instead of the preset's.
         settings: values by section and setting, as in a TOML file.
         budget: minutes that each property model may take.
         force: replace weights that ``pretrain`` left in the folder.
@@ -116,7 +116,7 @@ def run(
         plan = _plan(block, preset, settings, epochs, seed, threads)
     else:
         _refuse_training_options(preset, block, epochs, settings, force)
-    file = _label_file(labels, id_column, targets)
+    file = _label_file(labels, id_column, unit, targets)
     wanted = Wanted(
         targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
     )
@@ -151,18 +151,25 @@ def _checked(out: str | Path, *, with_model: bool) -> Path:
 
 
 def _label_file(
-    labels: str | Path | None, id_column: str | None, targets: Sequence[str] | None
+    labels: str | Path | None,
+    id_column: str | None,
+    unit: str | None,
+    targets: Sequence[str] | None,
 ) -> LabelFile:
-    """The file of labels, if there is one.
+    """The file of labels, if there is one, and their unit.
 
     Raises:
-        InputError: if no column of it is named.
+        InputError: if no column of it is named, or one unit is given for several.
     """
     from crystalssl.pipeline.answers import LabelFile
 
     if labels is not None and not targets:
         raise InputError(f"Got labels {labels}; name the column to predict with --target.")
-    return LabelFile(path=None if labels is None else Path(labels), id_column=id_column)
+    if unit is not None and len(targets or ()) != 1:
+        raise InputError(
+            f"Got the unit {unit!r} for {len(targets or ())} targets, expected one --target."
+        )
+    return LabelFile(path=None if labels is None else Path(labels), id_column=id_column, unit=unit)
 
 
 def _result(folder: Path, made: Described) -> RunResult:

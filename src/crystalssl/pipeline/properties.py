@@ -62,6 +62,7 @@ def fit(
     budget: float | None = None,
     repeats: int | None = None,
     weights: str | Path = "default",
+    electronic: str = "auto",
     strict: bool = False,
     symprec: float = 0.01,
     seed: int = 0,
@@ -90,6 +91,8 @@ def fit(
         budget: minutes that it may take; None for as long as it takes.
         repeats: cross-validations with other folds; None for what suits.
         weights: folder of a run, or a name.
+        electronic: where numbers of the electrons come from, as for ``extract``; predictions take
+            them from the same.
         strict: whether a structure that cannot be used is an error.
         symprec: tolerance of the symmetry search in angstrom.
         seed: seed of everything.
@@ -113,7 +116,7 @@ def fit(
     )  # fmt: skip
     options = _Options(
         source=source, descriptors=tuple(descriptors), physics=physics, finetune=finetune,
-        budget=budget, repeats=repeats, weights=weights, symprec=symprec,
+        budget=budget, repeats=repeats, weights=weights, electronic=electronic, symprec=symprec,
         seed=seed, device=device, threads=threads or 0,
     )  # fmt: skip
     folder = check_folder(out)
@@ -136,6 +139,7 @@ class _Options:
     budget: float | None
     repeats: int | None
     weights: str | Path
+    electronic: str
     symprec: float
     seed: int
     device: str | None
@@ -229,7 +233,10 @@ def _inputs(
     from crystalssl.properties import descriptors, inputs
     from crystalssl.properties.describing import Describer
 
-    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
+    config = ExtractorConfig.of(
+        options.weights, symprec=options.symprec, device=options.device,
+        electronic=options.electronic,
+    )  # fmt: skip
     cells = descriptors.gather_columns(
         labelled.crystals, options.descriptors, options.source.id_column, label
     )
@@ -241,6 +248,7 @@ def _inputs(
         "copied": copied,
         "blocks": list(config.blocks),
         "output": config.output,
+        "electrons_from": config.electronic,
         "symprec": config.symprec,
         "sha256": config.checksums(),
     }

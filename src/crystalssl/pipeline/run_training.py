@@ -55,6 +55,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
         InputError: if structures or labels cannot be used, or weights of another command are there.
         UnknownNameError: if there is no such label.
     """
+    from crystalssl.features.block_choice import ELECTRONS_FROM
     from crystalssl.features.store import load_features
     from crystalssl.pipeline.answers import check_property
 
@@ -72,7 +73,7 @@ def pretrain_first(at: PretrainedRun, structures: Structures | None, wanted: Wan
     effective: dict[str, Any] = {"preset": wanted.preset, "training": asdict(plan.config)}
     effective |= {"blocks": {name: asdict(c) for name, c in plan.configs.items()}}
     effective |= {"bottleneck": asdict(plan.bottleneck), "symprec": wanted.symprec}
-    effective |= {"student": asdict(plan.student)}
+    effective |= {"student": asdict(plan.student), ELECTRONS_FROM: "exact"}
     effective |= {"targets": labels or list(wanted.targets or ())}
     write_json(effective, folder / "config.json")
     at.train(crystals, corpus, wanted.force)
@@ -268,10 +269,13 @@ class PretrainedRun:
         names = [block.name for block in self.plan.blocks]
 
         def work() -> list[Path]:
-            way, run = "taught" if self._taught else "exact", self.folder / BLOCKS
-            config = ExtractorConfig.of(run, names, output="blocks", electronic=way)
+            config = ExtractorConfig.of(
+                self.folder / BLOCKS, names, output="blocks", electronic="exact"
+            )
+            # electrons of the corpus are there: teaching the student needed them
+            extractor = replace(config.extractor(), electrons=None)
             with self.progress.step("Features") as advance:
-                features = config.extractor().features_of(corpus, advance)
+                features = extractor.features_of(corpus, advance)
             with self.progress.step("Untrained encoders") as advance:
                 fresh = extract_untrained(corpus, names, seed=self.seed, progress=advance)
             save_parquet(features, table)
@@ -285,9 +289,8 @@ class PretrainedRun:
             return [table, self.folder / UNTRAINED, *written]
 
         trained = [self.stages.outcome(_stage(block)) for block in self.plan.blocks]
-        if self._taught:
-            trained.append(self.stages.outcome(STUDENT))
-        if self.stages.once("features", {"seed": self.seed}, trained, work):
+        settings = {"seed": self.seed, "electrons_from": "exact"}
+        if self.stages.once("features", settings, trained, work):
             self.progress.note(f"Features, as before: {table}")
 
     def mix(self, features: Features, crystals: Crystals, corpus: Corpus) -> None:

@@ -22,6 +22,7 @@ from crystalssl.adapters.inputs import gather
 from crystalssl.config import SYMPREC
 from crystalssl.errors import InputError
 from crystalssl.evaluation.cache import Cache
+from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.models.contract import Kind
 from crystalssl.processes import limited_threads, usable_cores
@@ -51,6 +52,7 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         repeats: int | None = None,
         candidates: Sequence[str] | None = None,
         symprec: float = SYMPREC,
+        electronic: str = AUTO,
         random_state: int | None = 0,
         device: str | None = None,
         n_jobs: int | None = None,
@@ -64,6 +66,7 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
             candidates: heads to try (``ridge``, ``gaussian process``, ``boosting``,
                 ``networks``); None for all that suit.
             symprec: tolerance of the symmetry search in angstrom.
+            electronic: numbers of the electrons, as of ``CrystalFeaturizer``.
             random_state: seed of everything; None for 0, so that the same input gives the same
                 model.
             device: where encoders run; a CUDA GPU if there is one by default.
@@ -74,6 +77,7 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         self.repeats = repeats
         self.candidates = candidates
         self.symprec = symprec
+        self.electronic = electronic
         self.random_state = random_state
         self.device = device
         self.n_jobs = n_jobs
@@ -113,7 +117,9 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
             self.total_ = len(matrix)
             return inputs_of_matrix(matrix), np.arange(len(matrix))
         if fitting:
-            config = ExtractorConfig.of(self.weights, symprec=self.symprec, device=self.device)
+            config = ExtractorConfig.of(
+                self.weights, symprec=self.symprec, device=self.device, electronic=self.electronic
+            )
             self.extractor_ = config.extractor()
         elif not hasattr(self, "extractor_"):
             raise InputError("Got structures, but the model was fitted to a matrix of features.")

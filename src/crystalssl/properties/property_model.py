@@ -24,6 +24,7 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import ID
+from crystalssl.features.physics import TAUGHT
 from crystalssl.features.stream import PIECE, Piece, count_rows, in_order, pieces
 from crystalssl.features.student import (
     STUDENT,
@@ -136,7 +137,7 @@ def extractor_config(card: PropertyCard, folder: Path, device: str | None) -> Ex
         blocks = tuple(str(name) for name in named["blocks"])
         config = ExtractorConfig(
             weights=weights, blocks=blocks, symprec=float(named["symprec"]), device=device,
-            output=str(named["output"]),
+            output=str(named["output"]), electronic=str(named.get("electrons_from", TAUGHT)),
         )  # fmt: skip
         expected = [str(entry) for entry in named["sha256"]]
     except (KeyError, TypeError, ValueError) as error:

@@ -133,11 +133,16 @@ def shortest_distance(
     lengths = np.linalg.norm(lattice, axis=2).min(axis=1, initial=np.inf)
     thin = lengths < MIN_DISTANCE  # every site overlaps its own image: nothing to search
     reach[thin] = -1.0
+    owner = np.repeat(np.arange(len(lattice)), np.diff(offsets))
+    along = frac_coords[np.arange(len(owner)), reach.argmin(axis=1)[owner]]
+    along = along - np.floor(along)
+    order = np.lexsort((along, owner))
     shortest = shortest_overlap(
         np.ascontiguousarray(lattice),
         offsets,
-        np.ascontiguousarray(frac_coords),
-        filled,
+        frac_coords[order],
+        along[order],
+        filled[order],
         reach,
         MIN_DISTANCE,
         1.0 + OCCUPANCY_TOLERANCE,
