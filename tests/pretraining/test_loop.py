@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from crystalssl import locks
 from crystalssl.config import TrainConfig
@@ -20,7 +21,7 @@ from crystalssl.errors import InputError
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.seen import Seen
 from crystalssl.hub.weights import load_run, load_seen, load_weights
-from crystalssl.pretraining._lightning import read_checkpoint, read_history
+from crystalssl.pretraining._lightning import every_epoch, read_checkpoint, read_history
 from crystalssl.pretraining.loop import pretrain
 from crystalssl.pretraining.module import PretextTraining, generator_for
 from crystalssl.pretraining.scores import Tally
@@ -155,19 +156,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(train):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "stop"),
+    ("schedule", "stop", "place"),
     [
-        ("one-cycle", 1),
-        pytest.param("constant", 2, marks=pytest.mark.long),
-        ("constant", 3),
+        ("one-cycle", 1, "parts"),
+        pytest.param("constant", 2, "parts", marks=pytest.mark.long),
+        ("constant", 3, "moved"),
     ],
 )
-def test_a_resumed_run_ends_with_the_same_bytes_as_one_in_one_go(train, schedule, stop):
+def test_a_resumed_run_ends_with_the_same_bytes_as_one_in_one_go(train, schedule, stop, place):
     config = CONFIG.updated({"schedule": schedule, "epochs": 4})
     whole = train("whole", config)
     with pytest.raises(KeyboardInterrupt):
         train("parts", config, callbacks=[StopAt(stop)])
-    parts = train("parts", config, resume=True)
+    (train.folder / "parts").rename(train.folder / place)
+    parts = train(place, config, resume=True)
     weights = [(o.folder / "weights.safetensors").read_bytes() for o in (whole, parts)]
     tasks = [json.loads((o.folder / "tasks.json").read_text())["tasks"] for o in (whole, parts)]
     assert weights[0] == weights[1] and tasks[0] == tasks[1]
@@ -450,6 +452,20 @@ def test_a_run_cut_off_after_its_last_epoch_is_completed_when_resumed(train):
     again = train("run", resume=True)
     assert weights.read_bytes() == before and again.figures == whole.figures
     assert len(read_history(whole.folder / "metrics.csv")) == CONFIG.epochs
+
+
+def test_what_was_best_is_not_forgotten_when_a_folder_is_moved(tmp_path):
+    before = every_epoch(tmp_path / "old" / "best.ckpt", "val_loss")
+    before.best_model_score = torch.tensor(0.5)
+    before.best_model_path = before.kth_best_model_path = str(tmp_path / "old" / "best.ckpt")
+    before.best_k_models = {before.best_model_path: before.best_model_score}
+    after = every_epoch(tmp_path / "new" / "best.ckpt", "val_loss")
+    after.load_state_dict(before.state_dict())
+    moved = str(tmp_path / "new" / "best.ckpt")
+    assert after.best_model_score == 0.5 and after.best_k_models == {moved: 0.5}
+    assert after.best_model_path == after.kth_best_model_path == moved
+    older = ModelCheckpoint(monitor="val_loss", save_on_train_epoch_end=True)
+    assert after.state_key == older.state_key
 
 
 def test_training_from_shards_on_disk_learns_and_is_repeatable(

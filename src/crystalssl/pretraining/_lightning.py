@@ -214,9 +214,33 @@ def build_trainer(
     )
 
 
+class MovableCheckpoint(ModelCheckpoint):  # type: ignore[misc]  # untyped base
+    """Checkpoints of a folder that may be moved: what was best so far is not forgotten then.
+
+    Lightning knows the best checkpoint by its path; in another folder it would take the first
+    epoch after a resume for the best.
+    """
+
+    @property
+    def state_key(self) -> str:
+        """The key of Lightning's own class, so that older checkpoints resume."""
+        return str(super().state_key).replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a run; its files are those of this folder."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath) / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        state = state_dict | {name: here(state_dict.get(name, "")) for name in paths}
+        state["best_k_models"] = {here(p): v for p, v in state_dict["best_k_models"].items()}
+        super().load_state_dict(state | {"dirpath": self.dirpath})
+
+
 def every_epoch(path: Path, monitor: str | None) -> pl.Callback:
     """A callback that writes one checkpoint after an epoch, always or if it is the best so far."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         dirpath=path.parent,
         filename=path.stem,
         monitor=monitor,
