@@ -27,9 +27,11 @@ FEW = 500
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
 MANY = 1_500
-"""Labels from which only two Gaussian processes are tried."""
-LARGE = 10_000
-"""Labels from which there are four folds and three clusters, to be done in half an hour."""
+"""Labels from which only two Gaussian processes are tried, and trees on named physics alone."""
+LARGE = 3_000
+"""Labels from which there are four folds and three clusters: each fit is long, few are enough."""
+HUGE = 10_000
+"""Labels from which networks are wider."""
 FEATURES, BOTH, VIEWS, ALL = "features", "both", "views", "all"
 """Names of what a candidate reads, beside ``physics``."""
 
@@ -113,12 +115,12 @@ def build_plan(
         if name in gaussians:
             gaussian = gaussian_process(labels, kind, widths)
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
-        if name == PHYSICS or widest == FEATURES or (name == BOTH and FEW <= labels < LARGE):
+        if name == PHYSICS or widest == FEATURES or (name == BOTH and FEW <= labels < MANY):
             candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
         if piled and name == PHYSICS:
             median = replace(boosting(labels, kind), absolute=True)
             candidates.append(_candidate("boosting of medians", name, median, kinds))
-        if labels >= NETWORKS and name == (BOTH if labels >= LARGE and BOTH in views else widest):
+        if labels >= NETWORKS and name == (BOTH if BOTH in views else widest):
             candidates.append(_candidate("networks", name, networks_of(labels, kind), kinds))
     folds, repeats = (5, 3) if labels < 1_000 else (5, 2) if labels < 2_000 else (5, 1)
     if labels >= LARGE:
@@ -135,7 +137,7 @@ def gaussian_process(labels: int, kind: Kind, widths: tuple[int, ...]) -> Gaussi
 
 def networks_of(labels: int, kind: Kind) -> Ensemble:
     """Wider networks where there are many labels."""
-    hidden = (256, 64) if labels < LARGE else (512, 128)
+    hidden = (256, 64) if labels < HUGE else (512, 128)
     return Ensemble(kind=kind, member=MLP(kind=kind, hidden=hidden, absolute=True), size=2)
 
 
