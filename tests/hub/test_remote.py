@@ -14,6 +14,7 @@ import pytest
 
 from crystalssl import CrystalFeaturizer
 from crystalssl.errors import InputError, NetworkError
+from crystalssl.features.block_choice import electrons_of, way_to_electrons
 from crystalssl.hub import remote
 from crystalssl.hub.weights import BUNDLED, find_run, load_cards
 from crystalssl.pipeline import push
@@ -241,6 +242,20 @@ def test_a_pushed_folder_is_a_run_with_a_readme_that_says_what_the_cards_say(
     assert list(cards) == list(load_cards("tiny"))
     with pytest.raises(InputError, match="not empty"):
         push("tiny", folder)
+
+
+def test_a_pushed_run_still_says_where_its_electrons_come_from(tmp_path: Path) -> None:
+    run = Path(push("tiny", tmp_path / "run"))
+    assert electrons_of(push(run, tmp_path / "silent")) is None
+    (run / "config.json").write_text('{"electrons_from": "exact", "seed": 0}')
+    shared = push(run, tmp_path / "shared")
+    assert electrons_of(shared) == "exact" == way_to_electrons("auto", "auto", shared)
+    assert (Path(shared) / "config.json").read_text().split() == [
+        "{",
+        '"electrons_from":',
+        '"exact"',
+        "}",
+    ]
 
 
 def test_the_same_run_packs_to_the_same_bytes(tmp_path: Path) -> None:

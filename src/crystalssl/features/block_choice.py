@@ -16,6 +16,7 @@ from crystalssl.features.features import PHYSICS
 from crystalssl.features.physics import TAUGHT
 from crystalssl.features.sites import POOLS
 from crystalssl.files import read_json
+from crystalssl.hub.weights import find_run
 from crystalssl.representation import layout
 
 CRYSTAL: str = "crystal"
@@ -25,6 +26,8 @@ LEVELS = (CRYSTAL, SITE)
 OFF: str = "off"
 ELECTRONS_FROM: str = "electrons_from"
 """Setting of a run: where its features have the electrons from."""
+CONFIG: str = "config.json"
+"""File of a run's settings."""
 ELECTRONIC_WAYS: dict[str, str | None] = {TAUGHT: None, "exact": "fast", "full": "full", OFF: None}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs:
 predicted by the student of the weights, computed, computed with spin, or without the block.
@@ -111,18 +114,31 @@ def way_to_electrons(electronic: str, output: str, weights: str | Path) -> str:
     Args:
         electronic: a key, or ``AUTO``: as the features of a run were made, else taught.
         output: output that is asked for.
-        weights: folder of a run, or a name.
+        weights: folder of a run, name or address of weights.
 
     Raises:
-        InputError: if the settings of the run cannot be read.
+        InputError: if there are no such weights, or their settings cannot be read.
         UnknownNameError: if there is no such way.
     """
     if electronic == AUTO and output == PHYSICS:
         return OFF
     if electronic == AUTO:
-        settings = Path(weights) / "config.json"
-        held = read_json(settings) if settings.is_file() else {}
-        electronic = str(held.get(ELECTRONS_FROM, TAUGHT)) if isinstance(held, dict) else TAUGHT
+        electronic = electrons_of(weights) or TAUGHT
     if electronic not in ELECTRONIC_WAYS:
         raise unknown_name("way to the electrons", electronic, [AUTO, *ELECTRONIC_WAYS])
     return electronic
+
+
+def electrons_of(weights: str | Path) -> str | None:
+    """Where features of these weights are to have the electrons from; None where nothing is said.
+
+    Args:
+        weights: folder of a run, name or address of weights.
+
+    Raises:
+        InputError: if there are no such weights, or their settings cannot be read.
+    """
+    path = find_run(weights) / CONFIG
+    settings = read_json(path) if path.is_file() else {}
+    said = settings.get(ELECTRONS_FROM) if isinstance(settings, dict) else None
+    return None if said is None else str(said)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from crystalssl.errors import InputError, Skip
+from crystalssl.features.block_choice import CONFIG, ELECTRONS_FROM, electrons_of
 from crystalssl.features.bottleneck import (
     find_bottlenecks,
     load_bottleneck,
@@ -33,6 +34,7 @@ from crystalssl.features.student import (
     load_student_card,
     save_student,
 )
+from crystalssl.files import write_json
 from crystalssl.hub.weights import export_run, find_run
 from crystalssl.processes import obey_parent, worker_pool
 from crystalssl.properties.calibration import probabilities
@@ -151,7 +153,9 @@ def extractor_config(card: PropertyCard, folder: Path, device: str | None) -> Ex
 
 
 def copy_encoders(weights: str | Path, folder: Path) -> Path:
-    """Copy encoders, bottlenecks and student of a run, so that a model can be moved without it.
+    """Copy what features of a run are made with, so that a model can be moved without it.
+
+    Encoders, bottlenecks, student, and where the electrons come from.
 
     Args:
         weights: folder of a run.
@@ -166,6 +170,9 @@ def copy_encoders(weights: str | Path, folder: Path) -> Path:
     student = find_student(weights)
     if student is not None:
         save_student(load_student(student), folder / STUDENT, load_student_card(student))
+    electrons = electrons_of(weights)
+    if electrons is not None:
+        write_json({ELECTRONS_FROM: electrons}, folder / CONFIG)
     return folder
 
 
