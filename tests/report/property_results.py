@@ -88,3 +88,60 @@ def write_property(folder, ids=None, target="log10(conductivity)"):
     }  # fmt: skip
     (out / "card.json").write_text(json.dumps(card))
     return out
+
+
+CLASSES = ("insulator", "metal", "semiconductor")
+
+
+def write_classes(folder, wrong=12):
+    """The same for a model of classes: the first are wrong, the very first most surely."""
+    true = np.array(CLASSES)[np.arange(COUNT) % 3]
+    position = np.arange(COUNT) % 3
+    ids = [f"x-{i}" for i in range(COUNT)]
+    tables = []
+    for repeat in range(REPEATS):
+        shares = np.full((COUNT, 3), 0.1)
+        best = np.where(np.arange(COUNT) < wrong, (position + 1) % 3, position)
+        shares[np.arange(COUNT), best] = 0.8
+        shares[0] = np.where(np.arange(3) == best[0], 0.98, 0.01)
+        columns = {
+            "immutable_id": ids,
+            "formula": [FORMULAS[i % len(FORMULAS)] for i in range(COUNT)],
+            "repeat": pa.array([repeat] * COUNT, pa.int32()),
+            "fold": pa.array(np.arange(COUNT) % 5, pa.int32()),
+            "true": true.tolist(),
+            "predicted": np.array(CLASSES)[best].tolist(),
+            **{f"probability_{name}": shares[:, at] for at, name in enumerate(CLASSES)},
+            "in_domain": [True] * COUNT,
+            "nearest": [[ids[(i + k) % COUNT] for k in (1, 2, 3)] for i in range(COUNT)],
+        }
+        tables.append(pa.table(columns))
+    out = folder / "models" / "conducts"
+    out.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(tables), out / OUT_OF_FOLD)
+
+    def score(value):
+        names = ("accuracy", "balanced_accuracy", "auc", "log_loss")
+        return {"rows": COUNT, "metrics": {name: _metric(value, 0.03) for name in names}}
+
+    card = {
+        "kind": "property model", "format": 1, "target": "conducts", "column": "conducts",
+        "task": "classification", "classes": list(CLASSES), "counts": {"labelled": COUNT},
+        "plan": {"folds": 5, "repeats": REPEATS, "notes": []},
+        "metrics": {
+            "model": score(0.91), "mean": score(0.33), "element statistics": score(0.8)
+        },
+        "candidates": [
+            {"name": "lightgbm on physics", "weight": 1.0, "metrics": {"accuracy": 0.9}}
+        ],
+        "coverage": {
+            "calibration_error": 0.02, "clusters_left_out": {"balanced_accuracy": 0.7}
+        },
+        "finetuned": {
+            "labels": "conducts", "blocks": ["composition", "sites"], "weight": 0.25,
+            "held out": 28, "metrics": {"log_loss": 0.31}, "metrics without": {"log_loss": 0.35},
+            "metrics alone": {"log_loss": 0.4},
+        },
+    }  # fmt: skip
+    (out / "card.json").write_text(json.dumps(card))
+    return out

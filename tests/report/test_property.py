@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from property_results import COUNT, FORMULAS, write_property
+from property_results import CLASSES, COUNT, FORMULAS, write_classes, write_property
 
 from crystalssl.report.html import write_report
 from crystalssl.report.parity import MOST_POINTS, WORST, Point, chosen_points, hover_parity
+from crystalssl.report.sections.property.classes import class_section
 from crystalssl.report.sections.property.data import chemistry_of, read_properties
 from crystalssl.report.sections.property.section import property_section
 
@@ -110,6 +111,44 @@ def test_the_users_property_stands_before_the_proof_of_the_encoders(run_folder, 
     titles = re.findall(r"<h2>([^<]+)</h2>", page)
     assert titles[0] == "My property: Log10 of conductivity"
     assert "Linear probe" in titles
+
+
+def test_classes_are_counted_by_what_they_are_and_what_was_predicted(tmp_path):
+    write_classes(tmp_path)
+    (model,), unread = read_properties(tmp_path, None)
+    assert unread == []
+    section = class_section(model, "map.html")
+    passages = {passage.title: passage for passage in section.passages}
+    confusion = passages["Every class"].tables[0]
+    assert confusion.heads == ("labelled", *CLASSES, "found")
+    counts = np.array([[int(cell.text) for cell in row.cells[:3]] for row in confusion.rows])
+    assert counts.sum() == COUNT
+    assert counts.sum(axis=1).tolist() == np.bincount(np.arange(COUNT) % 3).tolist()
+    assert np.trace(counts) == COUNT - 12
+    assert counts[0, 1] == counts[1, 2] == counts[2, 0] == 4
+    worst = passages["Surest and wrong"].tables[0].rows
+    assert len(worst) == 12
+    assert (worst[0].aside, worst[0].link) == ("x-0", "map.html#x-0")
+    assert [cell.text for cell in worst[0].cells[:2]] == ["insulator", "metal"]
+    assert "0.91 (0.88 to 0.94)" in section.finding
+    assert [check.outcome for check in section.checks] == ["held", "held", "held"]
+    assert "whole clusters" in passages["Do probabilities hold?"].notes[0]
+    page = write_report(tmp_path, umap=False).read_text(encoding="utf-8")
+    assert "My property: Conducts" in page
+    assert "Not shown" not in page
+
+
+def test_encoders_trained_on_with_labels_are_called_so(tmp_path):
+    folder = write_classes(tmp_path)
+    section = class_section(read_properties(tmp_path, None)[0][0])
+    (passage,) = [p for p in section.passages if p.title == "Encoders trained on with labels"]
+    assert "labels of conducts" in passage.words
+    assert "not label-free" in passage.words
+    assert [row.cells[0].text for row in passage.tables[0].rows] == ["0.31", "0.35", "0.4"]
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"finetuned": {}}))
+    section = class_section(read_properties(tmp_path, None)[0][0])
+    assert "Encoders trained on with labels" not in [p.title for p in section.passages]
 
 
 def test_a_damaged_model_is_named_and_the_page_is_made_all_the_same(folder):

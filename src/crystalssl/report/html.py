@@ -22,6 +22,8 @@ from crystalssl.report.read import RunData, read_run
 from crystalssl.report.sections import pretraining
 from crystalssl.report.sections.comparison import comparison_section
 from crystalssl.report.sections.overlap import data_section, name_of
+from crystalssl.report.sections.property.classes import class_section
+from crystalssl.report.sections.property.data import ClassRun
 from crystalssl.report.sections.property.section import property_section
 from crystalssl.report.sections.scenarios import ALL
 from crystalssl.report.sections.setting import tally
@@ -61,7 +63,12 @@ def render(run: RunData) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    answers = [property_section(model, run.map_page) for model in run.properties]
+    answers = [
+        class_section(model, run.map_page)
+        if isinstance(model, ClassRun)
+        else property_section(model, run.map_page)
+        for model in run.properties
+    ]
     compared = [comparison_section(s, run.of(name)) for name, s in ALL.items() if run.of(name)]
     evaluated = [*answers, *compared]
     others = [

@@ -23,7 +23,7 @@ from crystalssl.files import read_json
 from crystalssl.report.map import EmbeddingMap, read_map
 from crystalssl.report.sections.overlap import DataCounts
 from crystalssl.report.sections.pretraining import Weights, read_weights
-from crystalssl.report.sections.property.data import PropertyRun, read_properties
+from crystalssl.report.sections.property.data import ClassRun, PropertyRun, read_properties
 from crystalssl.representation.panel import GroupSparsity, iterate_panel, sparsity
 
 SCENARIOS = ("linear_probe", "shap_share", "few_shot", "ablation", "matbench")
@@ -69,7 +69,7 @@ class RunData:
     unreadable: tuple[str, ...]
     panel: tuple[GroupSparsity, ...]
     embedding: EmbeddingMap | None
-    properties: tuple[PropertyRun, ...] = ()
+    properties: tuple[PropertyRun | ClassRun, ...] = ()
     map_page: str = ""
 
     def of(self, scenario: str) -> list[Results]:

@@ -1,7 +1,7 @@
 """Folders of property models in a run -> one record each for the page: card and predictions.
 
 Reads ``card.json`` and ``out_of_fold.parquet``, and what ``run`` stores beside them; nothing is
-computed but means over repeats. ``property.py`` makes the section.
+computed but means over repeats. ``section.py`` and ``classes.py`` make the section.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ MODELS, CARD, OUT_OF_FOLD = "models", "card.json", "out_of_fold.parquet"
 CURVE, OVERLAP = "learning_curve.parquet", "overlap.json"
 KIND = "property model"
 """Names on disk, and what the card of such a folder calls itself."""
-NEEDED = (
-    "immutable_id", "formula", "repeat", "true", "predicted", "lower", "upper", "in_domain",
-    "nearest",
-)  # fmt: skip
-"""Columns of the predictions."""
+NEEDED = ("immutable_id", "formula", "repeat", "in_domain", "nearest")
+"""Columns of the predictions that numbers and classes have."""
+PROBABILITY = "probability_"
+"""What the column of a class begins with."""
 MOST_CLASSES = 25
 """Classes of a text column that families are taken from, at most."""
 OTHER_COLUMNS = ("immutable_id", "source", "source_file", "split", "chemical_formula_reduced")
@@ -40,40 +39,28 @@ Names = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PropertyRun:
-    """A property model of a run.
+class LabelledRun:
+    """What models of numbers and of classes have in common.
 
     Attributes:
         folder: where it lies.
         card: its card.
         ids: (n,) labelled crystals.
         formulas: (n,) their formulas.
-        true: (n,) labels.
-        predicted: (n,) out-of-fold predictions, mean over repeats.
-        lower: (n,) lower end of their intervals, mean over repeats.
-        upper: (n,) upper end.
         inside: (n,) whether a crystal is in the domain in most repeats.
-        held: (n,) share of repeats whose interval holds the label.
         nearest: the nearest labelled crystals of each, in the first repeat.
-        curve: error by number of labels; a row a fit.
-        overlap: counts of crystals that the weights saw, and the weights.
         families: (n,) class of each crystal, by what the classes are of.
+        overlap: counts of crystals that the weights saw, and the weights.
     """
 
     folder: Path
     card: dict[str, Any]
     ids: Names
     formulas: Names
-    true: Floats
-    predicted: Floats
-    lower: Floats
-    upper: Floats
     inside: npt.NDArray[np.bool_]
-    held: Floats
     nearest: list[list[str]]
-    curve: pa.Table | None = None
-    overlap: dict[str, Any] = field(default_factory=dict)
     families: dict[str, Names] = field(default_factory=dict)
+    overlap: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,18 +80,66 @@ class PropertyRun:
         """Its unit; may be empty."""
         return str(self.card.get("unit") or "")
 
-    @property
-    def error(self) -> Floats:
-        """(n,) prediction less label."""
-        return self.predicted - self.true
-
     def metric(self, of: str, name: str) -> dict[str, float] | None:
         """A metric of the model or of a baseline, or None where it is not there."""
         found = self.card.get("metrics", {}).get(of, {}).get("metrics", {}).get(name)
         return dict(found) if isinstance(found, dict) else None
 
 
-def read_properties(folder: Path, structures: Path | None) -> tuple[list[PropertyRun], list[str]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PropertyRun(LabelledRun):
+    """A property model of a run.
+
+    Attributes:
+        true: (n,) labels.
+        predicted: (n,) out-of-fold predictions, mean over repeats.
+        lower: (n,) lower end of their intervals, mean over repeats.
+        upper: (n,) upper end.
+        held: (n,) share of repeats whose interval holds the label.
+        curve: error by number of labels; a row a fit.
+    """
+
+    true: Floats
+    predicted: Floats
+    lower: Floats
+    upper: Floats
+    held: Floats
+    curve: pa.Table | None = None
+
+    @property
+    def error(self) -> Floats:
+        """(n,) prediction less label."""
+        return self.predicted - self.true
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassRun(LabelledRun):
+    """A model of classes.
+
+    Attributes:
+        classes: (c,) names of the classes.
+        true: (n,) position of each crystal's class.
+        probabilities: (n, c) out-of-fold probabilities, mean over repeats.
+    """
+
+    classes: Names
+    true: npt.NDArray[np.int64]
+    probabilities: Floats
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(n,) position of the most probable class."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether that is the crystal's class."""
+        return np.asarray(self.predicted == self.true)
+
+
+def read_properties(
+    folder: Path, structures: Path | None
+) -> tuple[list[PropertyRun | ClassRun], list[str]]:
     """Property models of a run, and why some are not shown.
 
     Args:
@@ -113,58 +148,109 @@ def read_properties(folder: Path, structures: Path | None) -> tuple[list[Propert
     """
     paths = sorted(folder.glob(f"{MODELS}/*/{CARD}"))
     read = [_readable(path.parent, structures) for path in paths]
-    models = [entry for entry in read if isinstance(entry, PropertyRun)]
+    models = [entry for entry in read if isinstance(entry, LabelledRun)]
     return models, [entry for entry in read if isinstance(entry, str)]
 
 
-def _readable(folder: Path, structures: Path | None) -> PropertyRun | str | None:
+def _readable(folder: Path, structures: Path | None) -> PropertyRun | ClassRun | str | None:
     """A model, why it cannot be read, or None for a folder of something else."""
     try:
         card = read_json(folder / CARD)
-        if card.get("kind") == KIND and card.get("task") == "classification":
-            return f"{folder.name}: a model of classes; {CARD} and {OUT_OF_FOLD} hold its figures"
-        return _read(folder, card, structures) if card.get("kind") == KIND else None
+        if card.get("kind") != KIND:
+            return None
+        classes = card.get("task") == "classification"
+        return (_read_classes if classes else _read)(folder, card, structures)
     except (InputError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         return f"{folder.name}: {error}"
 
 
 def _read(folder: Path, card: dict[str, Any], structures: Path | None) -> PropertyRun:
-    table = pq.read_table(folder / OUT_OF_FOLD, columns=list(NEEDED))
-    repeats = table["repeat"].to_numpy()
-    ids, row, counts = np.unique(
-        np.array(table["immutable_id"].to_pylist(), dtype=np.str_),
-        return_inverse=True, return_counts=True,
-    )  # fmt: skip
-    row = row.reshape(-1)
-    true, predicted, lower, upper = (
-        np.bincount(row, table[name].to_numpy(), len(ids)) / counts
-        for name in ("true", "predicted", "lower", "upper")
-    )
-    every = {name: table[name].to_numpy() for name in ("true", "lower", "upper")}
+    numbers = ("true", "predicted", "lower", "upper")
+    table = pq.read_table(folder / OUT_OF_FOLD, columns=[*NEEDED, *numbers])
+    crystals = _Crystals.of(table)
+    true, predicted, lower, upper = (crystals.mean(table[name].to_numpy()) for name in numbers)
+    every = {name: table[name].to_numpy() for name in numbers}
     holds = (every["true"] >= every["lower"]) & (every["true"] <= every["upper"])
-    inside = np.asarray(table["in_domain"].to_numpy(zero_copy_only=False), dtype=np.float64)
-    first = np.full(len(ids), -1)
-    at = np.flatnonzero(repeats == repeats.min(initial=0))
-    first[row[at]] = at
-    formulas, nearest = table["formula"].to_pylist(), table["nearest"].to_pylist()
-    names = np.array([formulas[i] or "" for i in first.tolist()], dtype=np.str_)
     curve = folder / CURVE
     return PropertyRun(
-        folder=folder,
-        card=card,
-        ids=ids,
-        formulas=names,
+        **crystals.described(folder, card, structures),
         true=true,
         predicted=predicted,
         lower=lower,
         upper=upper,
-        inside=np.bincount(row, inside, len(ids)) / counts >= 0.5,
-        held=np.bincount(row, holds, len(ids)) / counts,
-        nearest=[list(nearest[i] or []) for i in first.tolist()],
+        held=crystals.mean(holds),
         curve=pq.read_table(curve) if curve.is_file() else None,
-        overlap=read_json(folder / OVERLAP) if (folder / OVERLAP).is_file() else {},
-        families={"chemistry": chemistry_of(names)} | _text_columns(structures, ids),
     )
+
+
+def _read_classes(folder: Path, card: dict[str, Any], structures: Path | None) -> ClassRun:
+    classes = [str(name) for name in card["classes"]]
+    shares = [f"{PROBABILITY}{name}" for name in classes]
+    table = pq.read_table(folder / OUT_OF_FOLD, columns=[*NEEDED, "true", *shares])
+    crystals = _Crystals.of(table)
+    position = {name: at for at, name in enumerate(classes)}
+    true = np.array([position[name] for name in table["true"].to_pylist()], dtype=np.int64)
+    return ClassRun(
+        **crystals.described(folder, card, structures),
+        classes=np.array(classes, dtype=np.str_),
+        true=true[crystals.first],
+        probabilities=np.stack([crystals.mean(table[s].to_numpy()) for s in shares], axis=1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Crystals:
+    """Rows of a table of predictions by crystal.
+
+    Attributes:
+        table: every crystal in every repeat, r rows.
+        ids: (n,) crystals.
+        row: (r,) crystal of each row.
+        counts: (n,) rows of each crystal.
+        first: (n,) row of each crystal in the first repeat.
+    """
+
+    table: pa.Table
+    ids: Names
+    row: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+
+    @staticmethod
+    def of(table: pa.Table) -> _Crystals:
+        """Crystals of a table."""
+        ids, row, counts = np.unique(
+            np.array(table["immutable_id"].to_pylist(), dtype=np.str_),
+            return_inverse=True, return_counts=True,
+        )  # fmt: skip
+        row, repeats = row.reshape(-1), table["repeat"].to_numpy()
+        first = np.full(len(ids), -1)
+        at = np.flatnonzero(repeats == repeats.min(initial=0))
+        first[row[at]] = at
+        return _Crystals(table=table, ids=ids, row=row, counts=counts, first=first)
+
+    def mean(self, values: npt.NDArray[Any]) -> Floats:
+        """(n,) mean over repeats of a column (r,)."""
+        return np.bincount(self.row, values, len(self.ids)) / self.counts
+
+    def described(
+        self, folder: Path, card: dict[str, Any], structures: Path | None
+    ) -> dict[str, Any]:
+        """Fields of :class:`LabelledRun`."""
+        formulas, nearest = self.table["formula"].to_pylist(), self.table["nearest"].to_pylist()
+        inside = self.table["in_domain"].to_numpy(zero_copy_only=False).astype(np.float64)
+        first = self.first.tolist()
+        names = np.array([formulas[i] or "" for i in first], dtype=np.str_)
+        return {
+            "folder": folder,
+            "card": card,
+            "ids": self.ids,
+            "formulas": names,
+            "inside": self.mean(inside) >= 0.5,
+            "nearest": [list(nearest[i] or []) for i in first],
+            "families": {"chemistry": chemistry_of(names)} | _text_columns(structures, self.ids),
+            "overlap": read_json(folder / OVERLAP) if (folder / OVERLAP).is_file() else {},
+        }
 
 
 def chemistry_of(formulas: Sequence[str] | Names) -> Names:

@@ -1,12 +1,11 @@
 """A property model -> figures and tables of its section, each a passage of its own.
 
-Parity, what intervals hold, what more labels would bring, families, the worst crystals, and what
-pre-training had seen. ``section.py`` puts them together.
+Parity, what intervals hold, what more labels would bring, families and the worst crystals.
+``judgement.py`` has what classes share, ``section.py`` puts them together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import quote
 
 import numpy as np
@@ -25,7 +24,7 @@ from crystalssl.report.page import (
     words,
 )
 from crystalssl.report.parity import Point, hover_parity
-from crystalssl.report.sections.property.data import Names, PropertyRun
+from crystalssl.report.sections.property.data import LabelledRun, Names, PropertyRun
 
 LEAST_IN_FAMILY = 5
 """Crystals of a family below which it is not judged."""
@@ -48,7 +47,7 @@ def signed(value: float) -> str:
     return f"+{significant(value)}" if value > 0 else significant(value)
 
 
-def unit_of(model: PropertyRun) -> str:
+def unit_of(model: LabelledRun) -> str:
     """The unit with a blank before it; empty where there is none."""
     return f" {model.unit}" if model.unit not in ("", "1") else ""
 
@@ -63,7 +62,7 @@ def parity(model: PropertyRun, map_page: str) -> Passage:
     unit = unit_of(model)
     points = [
         Point(
-            x=x, y=y, filled=inside, link=_link(map_page, name),
+            x=x, y=y, filled=inside, link=map_link(map_page, name),
             title=f"{formula}, {name}\nlabel {significant(x)}{unit}, predicted {significant(y)} "
             f"{ends(low, high)}" + ("" if inside else "\noutside of the domain"),
         )
@@ -83,7 +82,8 @@ def parity(model: PropertyRun, map_page: str) -> Passage:
     return Passage(title="Every crystal", words=text, drawings=(Drawing(svg=svg),))
 
 
-def _link(map_page: str, name: str) -> str:
+def map_link(map_page: str, name: str) -> str:
+    """Where a crystal stands on the map; empty without a map."""
     return f"{map_page}#{quote(name, safe='')}" if map_page else ""
 
 
@@ -105,7 +105,7 @@ def coverage_of(model: PropertyRun) -> Passage | None:
     entries = []
     for name, mask in groups:
         if mask.sum() >= LEAST_IN_FAMILY:
-            share, low, high = _share(model.held[mask])
+            share, low, high = wilson(model.held[mask])
             text = f"{percent(share)} of {int(mask.sum()):,}"
             entries.append(
                 (name, [Mark(at=100 * share, low=100 * low, high=100 * high, text=text)])
@@ -131,8 +131,8 @@ def coverage_of(model: PropertyRun) -> Passage | None:
     )
 
 
-def _share(held: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """A share with Wilson's 95 % interval."""
+def wilson(held: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """A share with Wilson's 95 % interval; held is (n,) of shares."""
     count, share, z = len(held), float(held.mean()), NORMAL
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
@@ -263,7 +263,7 @@ def worst_crystals(model: PropertyRun, map_page: str) -> Passage:
             TableCell(text=signed(model.error[row])),
             TableCell(text="; ".join(near), prose=True),
         )
-        label, link = str(model.formulas[row]) or name, _link(map_page, name)
+        label, link = str(model.formulas[row]) or name, map_link(map_page, name)
         rows.append(TableRow(label=label, cells=cells, aside=name, link=link))
     heads = (
         "Crystal", with_unit("label", model.unit), "predicted", "error",
@@ -276,30 +276,3 @@ def worst_crystals(model: PropertyRun, map_page: str) -> Passage:
     )
     table = Table(heads=heads, rows=tuple(rows))
     return Passage(title="The worst crystals and their neighbours", words=text, tables=(table,))
-
-
-def overlap(model: PropertyRun) -> Passage | None:
-    """What pre-training saw of the labelled crystals."""
-    if not model.overlap:
-        return None
-    counts, unknown = model.overlap.get("counts", {}), str(model.overlap.get("unknown") or "")
-    title = "What the encoders had seen"
-    if unknown:
-        return Passage(title=title, words=f"Unknown: {unknown}.")
-    whole = int(counts.get("tested", len(model)))
-    facts: Sequence[tuple[str, str]] = [
-        ("Labelled crystals", f"{whole:,}"),
-        ("of a formula seen in pre-training", _of(counts, "tested with a seen formula", whole)),
-        ("seen in pre-training themselves", _of(counts, "tested structures seen", whole)),
-    ]
-    text = (
-        f"The weights {model.overlap.get('weights', '')} saw structures without any label, so no "
-        "label can have leaked; a crystal that was among them may still be described a little "
-        "better than a new one."
-    )
-    return Passage(title=title, words=text, facts=(("", tuple(facts)),))
-
-
-def _of(counts: dict[str, int], name: str, whole: int) -> str:
-    count = int(counts.get(name, 0))
-    return f"{count:,} ({percent(count / max(whole, 1))})"

@@ -12,19 +12,22 @@ from crystalssl.report import page
 from crystalssl.report.page import (
     Check,
     Outcome,
-    Passage,
     Section,
-    Table,
-    TableCell,
-    TableRow,
     counted,
     joined,
     judged,
     percent,
     significant,
-    words,
 )
-from crystalssl.report.sections.property.data import PropertyRun
+from crystalssl.report.sections.property.data import LabelledRun, PropertyRun
+from crystalssl.report.sections.property.judgement import (
+    ELEMENTS,
+    MEAN,
+    MODEL,
+    finetuned,
+    overlap,
+    scores,
+)
 from crystalssl.report.sections.property.passages import (
     NORMAL,
     coverage_of,
@@ -32,15 +35,11 @@ from crystalssl.report.sections.property.passages import (
     families,
     learning,
     outlook,
-    overlap,
     parity,
     unit_of,
     worst_crystals,
     worst_family,
 )
-
-MODEL, MEAN, ELEMENTS = "model", "mean", "element statistics"
-"""What metrics are of, as cards name it."""
 
 
 def property_section(model: PropertyRun, map_page: str = "") -> Section:
@@ -52,8 +51,8 @@ def property_section(model: PropertyRun, map_page: str = "") -> Section:
     """
     rmse = model.metric(MODEL, "rmse")
     passages = [
-        parity(model, map_page), _scores(model), coverage_of(model), learning(model),
-        *families(model), worst_crystals(model, map_page), overlap(model),
+        parity(model, map_page), scores(model), finetuned(model), coverage_of(model),
+        learning(model), *families(model), worst_crystals(model, map_page), overlap(model),
     ]  # fmt: skip
     title = f"My property: {model.title}"
     return Section(
@@ -66,7 +65,7 @@ def property_section(model: PropertyRun, map_page: str = "") -> Section:
         "than statistics of the elements, and its intervals would be wrong if they held another "
         "share of the crystals than they promise.",
         checks=tuple(_checks(model)) if rmse is not None else (),
-        protocol=_protocol(model),
+        protocol=protocol(model),
         passages=tuple(passage for passage in passages if passage is not None),
     )
 
@@ -146,7 +145,7 @@ def _checks(model: PropertyRun) -> list[Check]:
     return checks
 
 
-def _protocol(model: PropertyRun) -> str:
+def protocol(model: LabelledRun) -> str:
     """How it was measured."""
     plan, counts = model.card.get("plan", {}), model.card.get("counts", {})
     bounds = int(counts.get("bounds", 0))
@@ -161,46 +160,3 @@ def _protocol(model: PropertyRun) -> str:
         *map(str, plan.get("notes", [])),
     ]
     return joined(parts)
-
-
-def _scores(model: PropertyRun) -> Passage | None:
-    """Metrics of model, candidates and baselines."""
-    metrics = ("rmse", "mae", "r2")
-    rows = []
-    for of, label in ((MODEL, "Model"), (ELEMENTS, "Element statistics"), (MEAN, "Mean of labels")):
-        entry = model.card.get("metrics", {}).get(of)
-        if entry is None:
-            continue
-        values = [model.metric(of, name) for name in metrics]
-        cells = tuple(
-            TableCell() if v is None
-            else TableCell(text=significant(v["mean"]), aside=ends(v["low"], v["high"]))
-            for v in values
-        )  # fmt: skip
-        count = TableCell(text=f"{int(entry.get('rows', 0)):,}")
-        note = str(entry.get("note") or "")
-        rows.append(TableRow(label=label, cells=(*cells, count), proposed=of == MODEL, aside=note))
-    candidates = sorted(model.card.get("candidates", []), key=lambda c: -c.get("weight", 0.0))
-    shares = [
-        TableRow(
-            label=words(str(candidate["name"])),
-            cells=tuple(
-                TableCell(text=text)
-                for text in (
-                    percent(candidate.get("weight", 0.0)),
-                    *(significant(candidate.get("metrics", {}).get(name)) for name in metrics),
-                )
-            ),
-        )
-        for candidate in candidates
-    ]
-    if not rows:
-        return None
-    unit = unit_of(model)
-    heads = ("", f"RMSE{unit and f' ({unit.strip()})'}", "MAE", "R²", "crystals")
-    tables = [Table(heads=heads, rows=tuple(rows))]
-    if shares:
-        heads = ("Candidate", "weight", "RMSE", "MAE", "R²")
-        tables.append(Table(title="What the model is made of", heads=heads, rows=tuple(shares)))
-    text = "Means over repeats with 95 % intervals of a bootstrap over formulas."
-    return Passage(title="Beside baselines", words=text, tables=tuple(tables))
