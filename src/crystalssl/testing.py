@@ -224,6 +224,34 @@ def check_invariance(block: type[Block], corpus: Corpus) -> None:
         )
 
 
+def check_sites(block: type[Block], corpus: Corpus) -> None:
+    """Where a block says that its tokens are the sites, they are: one each, in their order."""
+    if not block.has_site_states:
+        return
+    crystals = Crystals.concatenate(list(corpus.crystals(np.arange(len(corpus)))))
+    model = _fresh(block).eval()
+    with torch.no_grad():
+        states = model.encode(_batch(block, corpus))
+    counts = torch.bincount(states.crystal, minlength=len(corpus))
+    same = torch.equal(counts, torch.from_numpy(crystals.site_counts).to(counts))
+    _need(same, block, "`has_site_states`, but tokens are not one for each site of a crystal")
+    got, told = states.tokens.shape[1], model.site_channels
+    _need(got == told, block, f"tokens have {got} channels, `site_channels` says {told}")
+    last = np.repeat(crystals.offsets[1:] - 1, crystals.site_counts)
+    first = np.repeat(crystals.offsets[:-1], crystals.site_counts)
+    turned = last - (np.arange(len(last)) - first)  # sites of each crystal, the last one first
+    other = replace(
+        crystals,
+        frac_coords=crystals.frac_coords[turned],
+        numbers=crystals.numbers[turned],
+        occupancy=crystals.occupancy[turned],
+    )
+    with torch.no_grad():
+        moved = model.encode(_batch(block, Corpus.from_crystals(other, targets=False))).tokens
+    close = torch.allclose(states.tokens[torch.from_numpy(turned)], moved, atol=1e-3, rtol=1e-3)
+    _need(close, block, "tokens do not follow the sites when their order changes")
+
+
 def _canonical(crystals: Crystals, count: int) -> Corpus:
     """The corpus of crystals in any cell; none of them may get lost."""
     corpus = Corpus.from_crystals(canonicalize(crystals), targets=False)
@@ -248,6 +276,7 @@ CHECKS: tuple[Check, ...] = (
     check_overfit,
     check_targets_are_no_input,
     check_state_round_trip,
+    check_sites,
     check_invariance,
 )
 """All checks, cheap ones first."""
