@@ -20,6 +20,7 @@ CORE = {
 EXTRA = (
     "pytorch_lightning", "lightning", "matplotlib", "lightgbm", "shap", "umap", "huggingface_hub",
     "pymatgen", "ase", "openpyxl", "matminer", "tensorboard", "ray", "plotly", "requests",
+    "usearch",
 )  # fmt: skip
 """Packages that come with an extra, or with none."""
 

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from crystalssl import CrystalIndex
-from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.errors import InputError, MissingExtraError, UnknownNameError
 from crystalssl.features.features import Features, Origin
 from crystalssl.features.store import save_features
 from crystalssl.search import nearest as search
@@ -122,6 +122,26 @@ def test_only_rows_that_may_be_neighbours_are() -> None:
     assert answer.ids[0, 2:].tolist() == ["", ""]
     assert answer.rows[0, 2:].tolist() == [-1, -1]
     assert np.isinf(answer.distances[0, 2:]).all()
+
+
+def test_a_graph_finds_nearly_all_that_comparing_every_row_finds() -> None:
+    index = CrystalIndex.build(some_features(), some_ids())
+    graph, queries = index.with_graph(), some_features(1, 200)
+    exact, near = index.query(queries, k=9), graph.query(queries, k=9)
+    same = near.rows == exact.rows
+    assert same.mean() > 0.95
+    assert np.array_equal(near.distances[same], exact.distances[same])
+    assert np.array_equal(near.rows, index.with_graph().query(queries, k=9).rows)
+    assert "mp-4" not in graph.query("mp-4", k=5).ids
+    among = np.arange(COUNT) == 50
+    assert graph.query(["mp-5"], k=1, among=among).ids.tolist() == [["mp-50"]]
+    assert graph.query("mp-4", k=2 * COUNT).ids[0, COUNT - 1] == ""
+
+
+def test_a_graph_without_its_package_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'crystalssl\[search\]'"):
+        CrystalIndex.build(some_features(), some_ids()).with_graph()
 
 
 def test_more_neighbours_than_crystals_are_empty() -> None:

@@ -52,6 +52,17 @@ def nearest(
     for start in range(0, len(queries), BLOCK_QUERIES):
         chunk = slice(start, start + BLOCK_QUERIES)
         rows[chunk] = _candidates(coordinates, norms, queries[chunk], kept, allowed)
+    return ranked(coordinates, queries, rows, k, allowed)
+
+
+def ranked(
+    coordinates: Matrix,
+    queries: Matrix,
+    rows: Rows,
+    k: int,
+    allowed: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """The k nearest of candidates (q, c) of each query, as :func:`nearest` gives them."""
     distances = exact_distances(coordinates, queries, rows)
     if allowed is not None:
         distances[~allowed[rows]] = np.inf
