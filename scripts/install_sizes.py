@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("train", "report", "fit", "map", "hub", "formats", "matminer", "all")
+EXTRAS = ("train", "report", "fit", "map", "search", "hub", "formats", "matminer", "all")
 TORCH = "torch"
 NAME = "crystalssl"
 
