@@ -58,13 +58,14 @@ def shortest_overlap(
         ``CROWDED`` such pairs the shortest of so many.
     """
     count = len(offsets) - 1
-    shortest = np.full(count, np.inf)
+    shortest = np.empty(count)
     wrapped = np.empty(3)
     low = np.empty(3, dtype=np.int64)
     high = np.empty(3, dtype=np.int64)
     for n in range(count):
         basis, first, sites = lattice[n], offsets[n], offsets[n + 1] - offsets[n]
-        widest, close = reach[n].min() + 1e-9, 0
+        shortest[n] = np.inf
+        widest, close = min(reach[n, 0], reach[n, 1], reach[n, 2]) + 1e-9, 0
         for i in range(sites):
             for step in range(sites):
                 j = (i + step) % sites
