@@ -96,6 +96,7 @@ def main() -> None:
             output, _ = call(*words, cwd=folder)
             seconds = time.perf_counter() - start
             times[command] = round(seconds, 1)
+            print(f"{seconds:6.0f} s  {command}", flush=True)
             text = shown(output.replace(str(folder), "."))
             pieces.append(f"```console\n$ {command}\n{text}\n```\n\n{seconds:.0f} seconds.\n")
         files = sorted(
