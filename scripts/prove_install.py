@@ -32,7 +32,7 @@ LARGEST_WHEEL = 34_000_000
 LABELLED = (
     "from crystalssl.datasets.bundled import load_bundled; "
     "from crystalssl.structures.table import write_table; "
-    "write_table(load_bundled().take(range(0, 400, 8)), 'labelled.parquet')"
+    "write_table(load_bundled().take(range(0, 6000, 100)), 'labelled.parquet')"
 )
 CIF = """data_NaCl
 _cell_length_a 5.64
