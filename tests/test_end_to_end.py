@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from crystalssl.errors import InputError
 from crystalssl.evaluation.results import Results
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
+from crystalssl.properties import cross_validation
+from crystalssl.properties.candidates import Plan
 from crystalssl.structures.table import read_table, write_table
 
 COUNT = 64
@@ -46,9 +50,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Folder and screen of a run."""
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    return out, crystalssl("run", table, *LITTLE, "--out", out)
+    """Folder and screen of a run; its model has two candidates, tests/properties fits them all."""
+    out, whole = tmp_path_factory.mktemp("runs") / "tiny", cross_validation.build_plan
+
+    def build(*words: Any, **options: Any) -> Plan:
+        plan = whole(*words, **options)
+        return replace(plan, candidates=plan.candidates[:2], repeats=1, clusters=2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_validation, "build_plan", build)
+        return out, crystalssl("run", table, *LITTLE, "--out", out)
 
 
 def test_a_run_leaves_features_of_every_crystal_in_input_order(

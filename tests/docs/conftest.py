@@ -12,15 +12,16 @@ import pytest
 @pytest.fixture
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """One candidate and one repeat: the same files in a fraction of the time."""
-    from crystalssl.properties import candidates
+    from crystalssl.properties import cross_validation
+    from crystalssl.properties.candidates import Plan
 
-    whole = candidates.build_plan
+    whole = cross_validation.build_plan
 
-    def build(*words: Any, **options: Any) -> candidates.Plan:
+    def build(*words: Any, **options: Any) -> Plan:
         plan = whole(*words, **options)
         return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
 
-    monkeypatch.setattr(candidates, "build_plan", build)
+    monkeypatch.setattr(cross_validation, "build_plan", build)
 
 
 @pytest.fixture

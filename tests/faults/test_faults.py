@@ -14,8 +14,8 @@ from .harness import sample
 
 ROOT = Path(__file__).parents[2]
 SAMPLED = (
-    "convert", "extract to npy, int8", "streamed to parquet", "streamed to npy, float16",
-    "pretrain", "featurize-corpus", "predict", "panel",
+    "convert", "extract to npy, int8", "streamed to parquet", "pretrain", "featurize-corpus",
+    "predict",
 )  # fmt: skip
 """Commands that are killed at one point; the whole kills all of them at many."""
 
