@@ -225,15 +225,16 @@ def make_map(inputs: Path, out: Path) -> None:
 
 def _few_candidates() -> None:
     """Property models of one candidate and one repeat: what is written is the same files."""
-    from crystalssl.properties import candidates
+    from crystalssl.properties import cross_validation
+    from crystalssl.properties.candidates import Plan
 
-    whole = candidates.build_plan
+    whole = cross_validation.build_plan
 
-    def build(*words: Any, **options: Any) -> candidates.Plan:
+    def build(*words: Any, **options: Any) -> Plan:
         plan = whole(*words, **options)
         return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
 
-    candidates.build_plan = build  # type: ignore[assignment]
+    cross_validation.build_plan = build  # type: ignore[assignment]
 
 
 def evaluate(scenario: str, *options: str) -> Callable[[Path, Path], None]:
