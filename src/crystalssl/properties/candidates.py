@@ -29,9 +29,9 @@ NETWORKS = 1_000
 MANY = 1_500
 """Labels from which only two Gaussian processes are tried, and trees on named physics alone."""
 LARGE = 3_000
-"""Labels from which there are four folds and three clusters: each fit is long, few are enough."""
+"""Labels from which there are four folds: each fit is long."""
 HUGE = 10_000
-"""Labels from which networks are wider."""
+"""Labels from which networks are wider, and three clusters are left out instead of five."""
 FEATURES, BOTH, VIEWS, ALL = "features", "both", "views", "all"
 """Names of what a candidate reads, beside ``physics``."""
 
@@ -125,7 +125,7 @@ def build_plan(
     folds, repeats = (5, 3) if labels < 1_000 else (5, 2) if labels < 2_000 else (5, 1)
     if labels >= LARGE:
         folds = 4
-    clusters = 5 if labels < LARGE else 3
+    clusters = 5 if labels < HUGE else 3
     return Plan(candidates=tuple(candidates), folds=folds, repeats=repeats, clusters=clusters)
 
 
