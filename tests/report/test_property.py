@@ -8,11 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from property_results import CLASSES, COUNT, FORMULAS, write_classes, write_property
 
+from crystalssl.maps.crystal_map import columns_of
+from crystalssl.pipeline.answers import with_predictions
 from crystalssl.report.html import write_report
 from crystalssl.report.parity import MOST_POINTS, WORST, Point, chosen_points, hover_parity
 from crystalssl.report.sections.property.classes import class_section
 from crystalssl.report.sections.property.data import chemistry_of, read_properties
 from crystalssl.report.sections.property.section import property_section
+from worlds import make_crystals
 
 
 @pytest.fixture
@@ -136,6 +139,26 @@ def test_classes_are_counted_by_what_they_are_and_what_was_predicted(tmp_path):
     page = write_report(tmp_path, umap=False).read_text(encoding="utf-8")
     assert "My property: Conducts" in page
     assert "Not shown" not in page
+
+
+@pytest.mark.parametrize("write", [write_property, write_classes])
+def test_labels_and_predictions_colour_the_map(write, tmp_path):
+    model = write(tmp_path)
+    crystals = make_crystals(3)
+    crystals = crystals.with_ids(np.array(["x-0", "elsewhere", "x-20"]))
+    coloured, names, _ = with_predictions(crystals, model)
+    label, predicted, error = (coloured.columns[name].to_pylist() for name in names)
+    assert label[1] is predicted[1] is error[1] is None
+    row = next(r for r in pq.read_table(model / "out_of_fold.parquet").to_pylist()
+               if r["immutable_id"] == "x-20")  # fmt: skip
+    assert label[2] == row["true"]
+    if write is write_classes:
+        assert label[0] != predicted[0] and label[2] == predicted[2]
+        assert error == [pytest.approx(0.99), None, pytest.approx(0.2)]
+    else:
+        assert error[2] == pytest.approx(abs(predicted[2] - label[2]))
+    shown = columns_of(coloured, None, np.arange(3), names)
+    assert [column.name for column in shown[:3]] == names
 
 
 def test_encoders_trained_on_with_labels_are_called_so(tmp_path):

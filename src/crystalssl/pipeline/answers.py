@@ -11,14 +11,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crystalssl.files import read_json, write_json, write_text
+from crystalssl.files import write_json, write_text
 from crystalssl.pipeline.progress import Progress, counted
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 MODELS, MAP, NEIGHBOURS = "models", "map.html", "neighbours.parquet"
 """Names in the folder of a run."""
-CURVE, OVERLAP, OUT_OF_FOLD, CARD = (
-    "learning_curve.parquet", "overlap.json", "out_of_fold.parquet", "card.json",
-)  # fmt: skip
+CURVE, OVERLAP, OUT_OF_FOLD = "learning_curve.parquet", "overlap.json", "out_of_fold.parquet"
 """Names in the folder of a model."""
 NEAREST = 10
 """Neighbours of each crystal in the table."""
@@ -256,35 +255,38 @@ def _first_repeat(folder: Path) -> pa.Table:
 def with_predictions(crystals: Crystals, model: Path) -> tuple[Crystals, list[str], str]:
     """Crystals with labels, out-of-fold predictions and their errors as columns.
 
+    Of classes the error is the probability that the model leaves to the wrong ones.
+
     Args:
         crystals: n crystals.
         model: folder of a property model.
 
     Returns:
-        The crystals, the names of the columns, and their unit.
+        The crystals, the names of the columns, and the unit of those with numbers.
     """
     from crystalssl.report.page import without_unit, words
+    from crystalssl.report.sections.property.data import ClassRun, read_property
 
-    card, table = read_json(model / CARD), pq.read_table(model / OUT_OF_FOLD)
-    target, unit = str(card["target"]), str(card.get("unit") or "")
-    row_of = {name: row for row, name in enumerate(crystals.ids.tolist())}
-    rows = np.array([row_of.get(name, -1) for name in table["immutable_id"].to_pylist()])
-    held = rows >= 0
-    count = np.bincount(rows[held], minlength=len(crystals))
-    with np.errstate(invalid="ignore"):  # 0 / 0 of crystals without a label
-        truth, mean = (
-            np.bincount(rows[held], table[name].to_numpy()[held], len(crystals)) / count
-            for name in ("true", "predicted")
-        )
-    name = words(without_unit(target))
-    columns = {name: truth, f"{name}, predicted": mean, f"{name}, error": np.abs(mean - truth)}
+    run = read_property(model)
+    position = {name: at for at, name in enumerate(run.ids.tolist())}
+    at = np.array([position.get(name, -1) for name in crystals.ids.tolist()], dtype=np.int64)
+    index = pa.array(at, mask=at < 0)  # (n,) row of each crystal in the run, null without a label
+    label: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
+    if isinstance(run, ClassRun):
+        label, predicted = run.classes[run.true], run.classes[run.predicted]
+        error = 1.0 - run.probabilities[np.arange(len(run)), run.true]
+    else:
+        label, predicted, error = run.true, run.predicted, np.abs(run.error)
+    name = words(without_unit(run.target))
+    columns = {name: label, f"{name}, predicted": predicted, f"{name}, error": error}
     carried = pa.table({}) if crystals.columns is None else crystals.columns
     if not carried.num_columns:
         carried = pa.table({"_": pa.nulls(len(crystals))})
     for name, values in columns.items():
         if name in carried.column_names:
             carried = carried.drop_columns([name])
-        carried = carried.append_column(name, pa.array(values, from_pandas=True))
+        carried = carried.append_column(name, pa.array(values.tolist()).take(index))
     if "_" in carried.column_names:
         carried = carried.drop_columns(["_"])
-    return crystals.with_columns(carried), list(columns), unit
+    return crystals.with_columns(carried), list(columns), run.unit

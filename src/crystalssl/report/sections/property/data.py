@@ -155,13 +155,26 @@ def read_properties(
 def _readable(folder: Path, structures: Path | None) -> PropertyRun | ClassRun | str | None:
     """A model, why it cannot be read, or None for a folder of something else."""
     try:
-        card = read_json(folder / CARD)
-        if card.get("kind") != KIND:
+        if read_json(folder / CARD).get("kind") != KIND:
             return None
-        classes = card.get("task") == "classification"
-        return (_read_classes if classes else _read)(folder, card, structures)
+        return read_property(folder, structures)
     except (InputError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         return f"{folder.name}: {error}"
+
+
+def read_property(folder: Path, structures: Path | None = None) -> PropertyRun | ClassRun:
+    """One property model.
+
+    Args:
+        folder: its folder.
+        structures: structure table whose text columns are families; or None.
+
+    Raises:
+        InputError: if its card cannot be read.
+    """
+    card = read_json(folder / CARD)
+    classes = card.get("task") == "classification"
+    return (_read_classes if classes else _read)(folder, card, structures)
 
 
 def _read(folder: Path, card: dict[str, Any], structures: Path | None) -> PropertyRun:
