@@ -141,6 +141,13 @@ def test_classes_are_counted_by_what_they_are_and_what_was_predicted(tmp_path):
     assert "Not shown" not in page
 
 
+def test_probabilities_that_are_not_how_often_it_is_right_are_called_so(tmp_path):
+    write_classes(tmp_path, wrong=70)  # each with a probability of 0.8
+    section = class_section(read_properties(tmp_path, None)[0][0])
+    assert section.checks[-1].outcome == "failed"
+    assert "5 fifths" in section.checks[-1].evidence
+
+
 @pytest.mark.parametrize("write", [write_property, write_classes])
 def test_labels_and_predictions_colour_the_map(write, tmp_path):
     model = write(tmp_path)

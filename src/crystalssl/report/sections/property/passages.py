@@ -131,9 +131,9 @@ def coverage_of(model: PropertyRun) -> Passage | None:
     )
 
 
-def wilson(held: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """A share with Wilson's 95 % interval; held is (n,) of shares."""
-    count, share, z = len(held), float(held.mean()), NORMAL
+def wilson(held: npt.NDArray[np.float64], z: float = NORMAL) -> tuple[float, float, float]:
+    """A share with Wilson's interval of z standard deviations; held is (n,) of shares."""
+    count, share = len(held), float(held.mean())
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     return share, float(middle - half), float(middle + half)
