@@ -51,15 +51,21 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder and screen of a run; its model has two candidates, tests/properties fits them all."""
-    out, whole = tmp_path_factory.mktemp("runs") / "tiny", cross_validation.build_plan
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        few_candidates(patch)
+        return out, crystalssl("run", table, *LITTLE, "--out", out)
+
+
+def few_candidates(patch: pytest.MonkeyPatch) -> None:
+    """Models of two candidates and one repeat."""
+    whole = cross_validation.build_plan
 
     def build(*words: Any, **options: Any) -> Plan:
         plan = whole(*words, **options)
         return replace(plan, candidates=plan.candidates[:2], repeats=1, clusters=2)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cross_validation, "build_plan", build)
-        return out, crystalssl("run", table, *LITTLE, "--out", out)
+    patch.setattr(cross_validation, "build_plan", build)
 
 
 def test_a_run_leaves_features_of_every_crystal_in_input_order(
@@ -174,3 +180,21 @@ def test_extract_takes_the_electrons_of_a_run_from_where_the_run_took_them(
 def test_a_unit_needs_one_target(table: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected one --target"):
         pipeline.run([table], tmp_path / "out", unit="eV")
+
+
+def test_a_run_with_classes_ends_with_map_and_report(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_candidates(monkeypatch)
+    crystals = read_table(table).crystals.take(range(24))
+    few = write_table(crystals, tmp_path / "few.parquet")
+    kinds = np.where(crystals.site_counts > np.median(crystals.site_counts), "large", "small")
+    lines = [f"{name},{kind}" for name, kind in zip(crystals.ids, kinds, strict=True)]
+    labels = tmp_path / "kinds.csv"
+    labels.write_text("\n".join(["name,kind", *lines]) + "\n")
+    words = ("--labels", labels, "--id", "name", "--target", "kind", "--weights", "tiny")
+    crystalssl("run", few, *words, "--out", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "My property: Kind" in page
+    assert "Not shown" not in page
+    assert "Kind, predicted" in (tmp_path / "run" / "map.html").read_text(encoding="utf-8")
