@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +18,8 @@ from crystalssl.errors import InputError
 from crystalssl.evaluation.results import Results
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features
-from crystalssl.properties import cross_validation
-from crystalssl.properties.candidates import Plan
 from crystalssl.structures.table import read_table, write_table
+from plans import few_candidates
 
 COUNT = 64
 LITTLE = (
@@ -53,19 +50,8 @@ def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """Folder and screen of a run; its model has two candidates, tests/properties fits them all."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        few_candidates(patch)
+        few_candidates(patch.setattr, count=2)
         return out, crystalssl("run", table, *LITTLE, "--out", out)
-
-
-def few_candidates(patch: pytest.MonkeyPatch) -> None:
-    """Models of two candidates and one repeat."""
-    whole = cross_validation.build_plan
-
-    def build(*words: Any, **options: Any) -> Plan:
-        plan = whole(*words, **options)
-        return replace(plan, candidates=plan.candidates[:2], repeats=1, clusters=2)
-
-    patch.setattr(cross_validation, "build_plan", build)
 
 
 def test_a_run_leaves_features_of_every_crystal_in_input_order(
@@ -185,7 +171,7 @@ def test_a_unit_needs_one_target(table: Path, tmp_path: Path) -> None:
 def test_a_run_with_classes_ends_with_map_and_report(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few_candidates(monkeypatch)
+    few_candidates(monkeypatch.setattr, count=2)
     crystals = read_table(table).crystals.take(range(24))
     few = write_table(crystals, tmp_path / "few.parquet")
     kinds = np.where(crystals.site_counts > np.median(crystals.site_counts), "large", "small")

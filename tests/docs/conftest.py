@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+import plans
 
 
 @pytest.fixture
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """One candidate and one repeat: the same files in a fraction of the time."""
-    from crystalssl.properties import cross_validation
-    from crystalssl.properties.candidates import Plan
-
-    whole = cross_validation.build_plan
-
-    def build(*words: Any, **options: Any) -> Plan:
-        plan = whole(*words, **options)
-        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
-
-    monkeypatch.setattr(cross_validation, "build_plan", build)
+    plans.few_candidates(monkeypatch.setattr)
 
 
 @pytest.fixture

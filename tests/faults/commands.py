@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -225,16 +225,9 @@ def make_map(inputs: Path, out: Path) -> None:
 
 def _few_candidates() -> None:
     """Property models of one candidate and one repeat: what is written is the same files."""
-    from crystalssl.properties import cross_validation
-    from crystalssl.properties.candidates import Plan
+    from tests.plans import few_candidates
 
-    whole = cross_validation.build_plan
-
-    def build(*words: Any, **options: Any) -> Plan:
-        plan = whole(*words, **options)
-        return replace(plan, candidates=plan.candidates[:1], repeats=1, clusters=2)
-
-    cross_validation.build_plan = build  # type: ignore[assignment]
+    few_candidates()
 
 
 def evaluate(scenario: str, *options: str) -> Callable[[Path, Path], None]:
