@@ -100,7 +100,7 @@ def main() -> None:
         watch=lambda name, epochs: print(f"{name}: {epochs} epochs", flush=True),
     )  # fmt: skip
     add_sources(blocks, [path.name for path in options.tables])
-    export_run(blocks, target)
+    export_run(blocks, target, rounded=True)
     card = teach_and_save(
         six_views(corpus, target, options.run),
         corpus.electrons.numpy(),

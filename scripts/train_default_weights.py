@@ -149,7 +149,7 @@ def main() -> None:
     if options.no_export:
         return
     target = BUNDLED / options.name
-    export_run(options.out, target)
+    export_run(options.out, target, rounded=True)
     add_sources(target, [path.name for path in options.tables])
     print(target)
 

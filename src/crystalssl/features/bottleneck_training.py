@@ -29,7 +29,8 @@ from crystalssl.features.bottleneck import (
     save_bottleneck,
 )
 from crystalssl.features.features import Features
-from crystalssl.features.networks import LIMIT, round_matrices
+from crystalssl.features.networks import LIMIT
+from crystalssl.hub.halves import round_matrices
 
 Index = npt.NDArray[np.int64]
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from crystalssl.errors import InputError
 from crystalssl.files import atomic_set, check_version, json_text, read_json
 from crystalssl.hub.card import record_of
+from crystalssl.hub.halves import halved
 from crystalssl.hub.tensors import pack_tensors, read_tensors
 
 LIMIT = 8.0
@@ -71,7 +72,7 @@ def save_network(network: nn.Module, folder: Path, card: Card, files: NetworkFil
     Returns:
         The card as written.
     """
-    content, checksum = pack_tensors(_halved(network.state_dict()))
+    content, checksum = pack_tensors(halved(network.state_dict()))
     card = replace(card, sha256=checksum)
     # a list: JSON objects have no order, and weights are read in that of the blocks
     fields = {**asdict(card), "widths": list(card.widths.items()), "format": files.version}
@@ -117,7 +118,7 @@ def load_network(make: Callable[[], Network], path: Path, sha256: str) -> Networ
         InputError: if the file is missing or damaged, or the weights are not those of the card.
     """
     with torch.device("meta"):  # shapes alone: nothing is allocated for what a card claims
-        expected = _halved(make().state_dict())
+        expected = halved(make().state_dict())
     state = read_tensors(path, sha256, expected)
     network = make()
     network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
@@ -170,16 +171,3 @@ def moments_of(
     mean, square = total / len(rows)
     std = ((square - mean**2).clamp_min(0) * len(rows) / max(len(rows) - 1, 1)).sqrt()
     return (mean + first).float(), std.float()
-
-
-@torch.no_grad()
-def round_matrices(network: nn.Module) -> None:
-    """Round matrices to float16, in which they are stored."""
-    for parameter in network.parameters():
-        if parameter.ndim > 1:
-            parameter.copy_(parameter.half().float())
-
-
-def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as float16, vectors as they are."""
-    return {name: t.half() if t.ndim > 1 else t for name, t in state.items()}

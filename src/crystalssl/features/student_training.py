@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from crystalssl.errors import InputError
 from crystalssl.features.features import Features
-from crystalssl.features.networks import LIMIT, round_matrices
+from crystalssl.features.networks import LIMIT
 from crystalssl.features.student import Student, StudentCard, save_student
+from crystalssl.hub.halves import round_matrices
 from crystalssl.representation.electronic.view import COMMON, QUANTITIES
 
 Index = npt.NDArray[np.int64]

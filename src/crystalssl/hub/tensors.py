@@ -23,6 +23,7 @@ from torch import Tensor
 from crystalssl.blocks.contract import Block
 from crystalssl.blocks.registry import build_block, get_block
 from crystalssl.errors import InputError
+from crystalssl.hub.halves import as_stored
 
 LARGEST_HEADER = 2**24
 """Bytes of the largest header that is read."""
@@ -157,7 +158,8 @@ def build_for(name: str, config: dict[str, Any], header: Header, path: Path) -> 
             warnings.simplefilter("ignore")  # of layers without a weight
             if not usual:  # shapes alone; tracing them takes seconds, so not for every block
                 with torch.device("meta"):
-                    check_header(header, build_block(name, dict(config)).state_dict(), path)
+                    state = build_block(name, dict(config)).state_dict()
+                    check_header(header, as_stored(header, state), path)
             return build_block(name, dict(config))
     except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:
         raise InputError(

@@ -19,6 +19,7 @@ from crystalssl.blocks.registry import known_blocks
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.files import atomic_set, remove, write_bytes
 from crystalssl.hub.card import CARD_FILE, ModelCard
+from crystalssl.hub.halves import as_stored, halved_if_exact, round_matrices
 from crystalssl.hub.remote import fetch_weights, is_address
 from crystalssl.hub.seen import SEEN_FILE, Seen
 from crystalssl.hub.tensors import build_for, pack_tensors, read_header, read_tensors
@@ -61,7 +62,7 @@ def save_weights(
         The card as written.
     """
     folder = Path(folder)
-    content, checksum = pack_tensors(block.state_dict())
+    content, checksum = pack_tensors(halved_if_exact(block.state_dict()))
     card = replace(card or new_card(block), sha256=checksum)
     data = {name: value for name, value in card.data.items() if name != "seen"}
     if seen is None:
@@ -103,7 +104,8 @@ def load_weights(folder: Path) -> Block:
     path = folder / WEIGHTS_FILE
     header = read_header(path)
     block = build_for(card.block, card.config, header, path)
-    block.load_state_dict(read_tensors(path, card.sha256, block.state_dict()))
+    expected = as_stored(header, block.state_dict())
+    block.load_state_dict(read_tensors(path, card.sha256, expected))  # float16 becomes float32
     return block.eval()
 
 
@@ -136,16 +138,24 @@ def save_run(blocks: Mapping[str, Block], folder: Path) -> Path:
     return Path(folder)
 
 
-def export_run(run: Path | str, folder: Path) -> Path:
+def export_run(run: Path | str, folder: Path, *, rounded: bool = False) -> Path:
     """Copy what is shared of a run (weights, cards, seen crystals; all checked), not logs.
 
     A list of seen crystals that several blocks have is kept once.
+
+    Args:
+        run: folder, name or address.
+        folder: gets the copy.
+        rounded: round matrices to float16, which halves the files. These are other weights, with
+            other checksums: what reads their features (bottleneck, student) is trained after it.
 
     Raises:
         InputError: as ``load_weights`` and ``load_seen``.
     """
     for name, source in run_folders(run).items():
         block, card, seen = load_weights(source), ModelCard.load(source), load_seen(source)
+        if rounded:
+            round_matrices(block)
         save_weights(block, Path(folder) / name, card, seen)
     share_seen(Path(folder))
     return Path(folder)
