@@ -68,6 +68,24 @@ def test_convert_and_extract_do_what_the_commands_do(
     assert capsys.readouterr().out == ""
 
 
+def test_pre_training_shows_a_bar_only_to_who_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    values = {"batch_size": 16, "monitor_crystals": 8, "tensorboard": False, "accelerator": "cpu"}
+    crystals = load_bundled().take(range(40))
+
+    def shown(progress: pipeline.Progress) -> str:
+        pipeline.pretrain(
+            crystals, tmp_path / type(progress).__name__, block="lattice", epochs=1, threads=1,
+            settings={"training": values}, progress=progress,
+        )  # fmt: skip
+        return capfd.readouterr().out
+
+    assert shown(pipeline.SILENT) == ""
+    told = shown(pipeline.Screen())
+    assert "best epoch 1" in told and "block: lattice" in told
+
+
 def test_errors_are_those_of_the_package(tmp_path: Path, table: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         crystalssl.convert(tmp_path / "nowhere.cif")
