@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from crystalssl.errors import InputError, UnknownNameError
+from crystalssl.features.axes import turned_axes
 from crystalssl.features.bottleneck import (
     BOTTLENECK,
     CARD_FILE,
@@ -30,7 +31,7 @@ from crystalssl.features.bottleneck_training import (
 from crystalssl.features.features import Features
 from crystalssl.files import read_json, write_json
 
-CONFIG = BottleneckConfig(width=32, epochs=30, batch_size=50, least_steps=1)
+CONFIG = BottleneckConfig(width=32, epochs=45, batch_size=50, least_steps=1)
 TRAIN, VAL = np.arange(300), np.arange(300, 400)
 
 
@@ -72,13 +73,43 @@ def test_the_same_seed_gives_the_same_features_and_another_others(views, trained
     assert not np.array_equal(other.apply_to(views[0]).matrix, again)
 
 
-def test_a_quarter_of_the_features_is_linear(views, trained):
+def test_half_of_the_features_is_linear(views, trained):
     bottleneck = trained.bottleneck
     rows = bottleneck.standardise(torch.from_numpy(views[0].matrix[:50])) * 0.1
     once, twice = bottleneck.units(rows).detach(), bottleneck.units(2 * rows).detach()
     offset = bottleneck.units(torch.zeros_like(rows)).detach()
     doubled = torch.isclose(twice - offset, 2 * (once - offset), atol=1e-4).all(0)
-    assert doubled[:8].all() and not doubled[8:].any()
+    assert doubled[:16].all() and not doubled[16:].any()
+
+
+def test_linear_units_hold_the_leading_principal_axes_and_training_leaves_them_alone(
+    views, trained
+):
+    inputs = trained.bottleneck.standardise(torch.from_numpy(views[0].matrix))
+    weight, bias = turned_axes(inputs, TRAIN, 16, CONFIG.seed)
+    stored = trained.bottleneck.mix.weight[:16], trained.bottleneck.mix.bias[:16]
+    torch.testing.assert_close(stored[0], weight, rtol=2**-10, atol=1e-6)  # stored as float16
+    torch.testing.assert_close(stored[1], bias)
+    rows = inputs[TRAIN].numpy().astype(np.float64)
+    values, vectors = np.linalg.eigh(np.cov(rows.T))
+    held = weight.numpy() @ vectors[:, -16:]  # (unit, axis): nothing beside the leading ones
+    np.testing.assert_allclose((held**2).sum(), (weight.numpy() ** 2).sum(), rtol=1e-5)
+    units = rows @ weight.numpy().T + bias.numpy()
+    np.testing.assert_allclose(units.mean(0), 0, atol=1e-4)
+    spectrum, leading = np.linalg.eigvalsh(np.cov(units.T)), values[-16:]
+    np.testing.assert_allclose(spectrum / spectrum.sum(), leading / leading.sum(), atol=1e-4)
+    unlike = np.sqrt(leading[-1] / leading[0])  # of the axes; turned, they vary alike
+    assert units.std(0).max() / units.std(0).min() < unlike / 2
+
+
+def test_more_linear_units_than_features_repeat_what_the_first_ones_hold(views):
+    inputs = torch.from_numpy(views[0].matrix)
+    weight, bias = turned_axes(inputs, TRAIN, 30, 0)
+    assert weight.shape == (30, 20) and bias.shape == (30,)
+    back, *_ = np.linalg.lstsq(weight.numpy().T @ weight.numpy(), np.eye(20), rcond=None)
+    units = inputs.numpy() @ weight.numpy().T + bias.numpy()
+    again = (units - bias.numpy()) @ weight.numpy() @ back
+    np.testing.assert_allclose(again, inputs.numpy(), atol=1e-2)
 
 
 def test_features_are_bounded_whatever_comes_in(views, trained):
@@ -218,7 +249,7 @@ def test_a_bottleneck_goes_on_from_one_of_fewer_blocks() -> None:
     ).bottleneck
     both = many.mix.weight[:, :12], few.mix.weight
     np.testing.assert_allclose(*(weight.detach().numpy() for weight in both), atol=1e-4)
-    with pytest.raises(InputError, match="expected 16 and 4"):
+    with pytest.raises(InputError, match="expected 16 and 8"):
         wider = replace(config, width=16)
         train_bottleneck(Features(ids=ids, blocks=more), None, rows, rows, wider, init=few)
 

@@ -1,7 +1,7 @@
 """Features of all blocks -> as many, or fewer, that mix the views non-linearly.
 
 One wide layer, trained without labels by ``bottleneck_training.py``: some of its units are linear,
-so that nothing a linear model could read is lost, the others are not, so that it can read more. It
+so that little a linear model could read is lost, the others are not, so that it can read more. It
 knows the blocks, and the weights of theirs, that it was trained with. Stands behind ``extract.py``:
 what that gives goes in, features of one block named ``bottleneck`` come out.
 """

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from crystalssl.blocks._clipping import SoftClip
 from crystalssl.errors import InputError
+from crystalssl.features.axes import turned_axes
 from crystalssl.features.bottleneck import (
     MIX_ROWS,
     Bottleneck,
@@ -41,9 +42,10 @@ class BottleneckConfig:
 
     width: int = 2048
     """Number of features."""
-    linear_share: float = 0.25
-    """Share of the features that are linear; see docs/experiments.md."""
-    limit: float = 4.0
+    linear_share: float = 0.5
+    """Share of the features that are linear, on the leading principal axes; see
+    docs/experiments.md."""
+    limit: float = 8.0
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
     rotated: bool = True
     """Whether clipped features are mixed where their number is a power of two."""
@@ -138,9 +140,15 @@ def train_bottleneck(
     if init is not None:
         _begin_with(bottleneck, init)
     inputs = bottleneck.fit(matrix, torch.from_numpy(train))
+    fixed = 0  # linear units of a bottleneck to go on from are trained on
+    if init is None and linear:
+        fixed = linear
+        weight, bias = turned_axes(inputs, train, linear, config.seed)
+        with torch.no_grad():
+            bottleneck.mix.weight[:linear], bottleneck.mix.bias[:linear] = weight, bias
     truth = None if not targets else _standardised(np.concatenate(targets, axis=1), train)
     heads = _Heads(config.width, inputs.shape[1], [kind.shape[1] for kind in targets or ()])
-    losses = _fit(bottleneck, heads, inputs, truth, train, config, progress)
+    losses = _fit(bottleneck, fixed, heads, inputs, truth, train, config, progress)
     round_matrices(bottleneck)
     _settle(bottleneck, inputs, train)
     figures = {"losses": losses, **_figures(bottleneck.eval(), heads, inputs, truth, val)}
@@ -191,6 +199,7 @@ def _standardised(targets: npt.NDArray[np.float32], train: Index) -> Tensor:
 
 def _fit(
     bottleneck: Bottleneck,
+    fixed: int,
     heads: _Heads,
     inputs: Tensor,
     truth: Tensor | None,
@@ -198,7 +207,7 @@ def _fit(
     config: BottleneckConfig,
     progress: Callable[[int, int], None] | None,
 ) -> list[float]:
-    """Train in place; mean loss of every epoch."""
+    """Train in place, but for the first ``fixed`` units; mean loss of every epoch."""
     rows = torch.from_numpy(np.asarray(train, np.int64))
     generator = torch.Generator().manual_seed(config.seed)
     owner = _owners(list(bottleneck.widths.values()))
@@ -212,6 +221,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=max(2, epochs * batches + 1)
     )
+    held = [parameter[:fixed].detach().clone() for parameter in bottleneck.mix.parameters()]
     losses = []
     for epoch in range(epochs):
         order = rows[torch.randperm(len(rows), generator=generator)]
@@ -225,6 +235,9 @@ def _fit(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            with torch.no_grad():  # weight decay would move them too
+                for parameter, axes in zip(bottleneck.mix.parameters(), held, strict=True):
+                    parameter[:fixed] = axes
             schedule.step()
             total += float(loss.detach())
         losses.append(total / batches)
