@@ -285,15 +285,13 @@ def train_blocks(
     from crystalssl.pretraining.parallel import default_workers, pretrain_blocks
 
     folder, names = out / "blocks", [block.name for block in plan.blocks]
-    config = plan.config
-    if progress is SILENT:  # Lightning has a bar of its own
-        config = config.updated({"progress": False})
+    quiet = {"progress": False} if progress is SILENT else {}  # Lightning has a bar of its own
     with progress.step("Epochs", names) as advance:
         summaries = pretrain_blocks(
-            corpus, names, split.train, split.val, config, folder,
+            corpus, names, split.train, split.val, plan.config.updated(quiet), folder,
             configs=plan.configs, init=plan.init, resume=names if resume else (), force=force,
-            workers=default_workers(config),
-            watch=lambda name, epochs: advance(epochs, config.epochs, name),
+            workers=default_workers(plan.config),
+            watch=lambda name, epochs: advance(epochs, plan.config.epochs, name),
         )  # fmt: skip
     for block in plan.blocks:
         done = summaries[block.name]
