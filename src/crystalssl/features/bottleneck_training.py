@@ -140,9 +140,8 @@ def train_bottleneck(
     if init is not None:
         _begin_with(bottleneck, init)
     inputs = bottleneck.fit(matrix, torch.from_numpy(train))
-    fixed = 0  # linear units of a bottleneck to go on from are trained on
-    if init is None and linear:
-        fixed = linear
+    fixed = linear if init is None else 0  # those of a bottleneck to go on from are trained on
+    if fixed:
         weight, bias = turned_axes(inputs, train, linear, config.seed)
         with torch.no_grad():
             bottleneck.mix.weight[:linear], bottleneck.mix.bias[:linear] = weight, bias
