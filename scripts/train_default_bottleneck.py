@@ -28,7 +28,8 @@ from crystalssl.features.bottleneck import (
     load_card,
     save_bottleneck,
 )
-from crystalssl.features.bottleneck_training import BottleneckConfig, train_bottleneck
+from crystalssl.features.bottleneck_objective import BottleneckConfig
+from crystalssl.features.bottleneck_training import train_bottleneck
 from crystalssl.features.features import Features
 from crystalssl.features.student import STUDENT, load_student
 from crystalssl.hub.card import ModelCard

@@ -25,7 +25,8 @@ from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.splits import find_split
 from crystalssl.features.bottleneck import BLOCKS, BOTTLENECK
-from crystalssl.features.bottleneck_training import BottleneckConfig, train_and_save
+from crystalssl.features.bottleneck_objective import BottleneckConfig
+from crystalssl.features.bottleneck_training import train_and_save
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import save_parquet
 from crystalssl.hub.weights import export_run

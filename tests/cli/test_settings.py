@@ -15,7 +15,7 @@ import torch
 from crystalssl.blocks.registry import known_blocks
 from crystalssl.config import TrainConfig, configured, read_settings
 from crystalssl.errors import CrystalSSLError
-from crystalssl.features.bottleneck_training import BottleneckConfig
+from crystalssl.features.bottleneck_objective import BottleneckConfig
 from crystalssl.hub.weights import load_weights, save_run
 from crystalssl.pipeline.training import plan_training
 

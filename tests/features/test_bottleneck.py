@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 
 from crystalssl.errors import InputError, UnknownNameError
-from crystalssl.features.axes import turned_axes
+from crystalssl.features.axes import turned_axes, view_weights
 from crystalssl.features.bottleneck import (
     BOTTLENECK,
     CARD_FILE,
@@ -20,15 +21,15 @@ from crystalssl.features.bottleneck import (
     load_bottleneck,
     save_bottleneck,
 )
-from crystalssl.features.bottleneck_extension import extended
-from crystalssl.features.bottleneck_training import (
+from crystalssl.features.bottleneck_objective import (
     BottleneckConfig,
-    _Heads,
+    Heads,
     bottleneck_loss,
     keep_some,
-    train_bottleneck,
 )
+from crystalssl.features.bottleneck_training import train_bottleneck
 from crystalssl.features.features import Features
+from crystalssl.features.kernel_units import KernelUnits
 from crystalssl.files import read_json, write_json
 
 CONFIG = BottleneckConfig(width=32, epochs=45, batch_size=50, least_steps=1)
@@ -73,7 +74,7 @@ def test_the_same_seed_gives_the_same_features_and_another_others(views, trained
     assert not np.array_equal(other.apply_to(views[0]).matrix, again)
 
 
-def test_half_of_the_features_is_linear(views, trained):
+def test_the_first_half_of_the_features_is_linear_and_no_other(views, trained):
     bottleneck = trained.bottleneck
     rows = bottleneck.standardise(torch.from_numpy(views[0].matrix[:50])) * 0.1
     once, twice = bottleneck.units(rows).detach(), bottleneck.units(2 * rows).detach()
@@ -86,7 +87,7 @@ def test_linear_units_hold_the_leading_principal_axes_and_training_leaves_them_a
     views, trained
 ):
     inputs = trained.bottleneck.standardise(torch.from_numpy(views[0].matrix))
-    weight, bias = turned_axes(inputs, TRAIN, 16, CONFIG.seed)
+    weight, bias = turned_axes(inputs, torch.ones(20), TRAIN, 16, CONFIG.seed)
     stored = trained.bottleneck.mix.weight[:16], trained.bottleneck.mix.bias[:16]
     torch.testing.assert_close(stored[0], weight, rtol=2**-10, atol=1e-6)  # stored as float16
     torch.testing.assert_close(stored[1], bias)
@@ -104,7 +105,7 @@ def test_linear_units_hold_the_leading_principal_axes_and_training_leaves_them_a
 
 def test_more_linear_units_than_features_repeat_what_the_first_ones_hold(views):
     inputs = torch.from_numpy(views[0].matrix)
-    weight, bias = turned_axes(inputs, TRAIN, 30, 0)
+    weight, bias = turned_axes(inputs, torch.ones(20), TRAIN, 30, 0)
     assert weight.shape == (30, 20) and bias.shape == (30,)
     back, *_ = np.linalg.lstsq(weight.numpy().T @ weight.numpy(), np.eye(20), rcond=None)
     units = inputs.numpy() @ weight.numpy().T + bias.numpy()
@@ -150,7 +151,7 @@ def test_one_block_always_stays():
 def test_loss_equals_its_plain_sum():
     torch.manual_seed(0)
     heads, config = (
-        _Heads(6, 5, [1, 3]),
+        Heads(6, 5, [1, 3]),
         BottleneckConfig(decorrelation_weight=2.0, kept_weight=0.25),
     )
     mixed, inputs, truth = torch.randn(7, 6), torch.randn(7, 5), 3 * torch.randn(7, 4)
@@ -237,42 +238,79 @@ def test_the_output_is_chosen_by_name_or_by_what_the_run_has(views, trained, tmp
         find_output(tmp_path, "bottelneck", ["one", "two"])
 
 
-def test_a_bottleneck_goes_on_from_one_of_fewer_blocks() -> None:
+def test_the_trained_units_of_a_bottleneck_go_on_from_one_of_fewer_blocks() -> None:
     rng = np.random.default_rng(0)
     blocks = {n: rng.normal(size=(40, 6)).astype(np.float32) for n in ("sites", "lattice")}
     more = {**blocks, "occupancy": rng.normal(size=(40, 4)).astype(np.float32)}
     ids, rows = np.arange(40).astype(np.str_), np.arange(40)
-    config = BottleneckConfig(width=8, epochs=1, least_steps=1, learning_rate=1e-12)
+    config = BottleneckConfig(
+        width=8, epochs=1, least_steps=1, learning_rate=1e-12, kernel_share=0.25
+    )
     few = train_bottleneck(Features(ids=ids, blocks=blocks), None, rows, rows, config).bottleneck
-    many = train_bottleneck(
-        Features(ids=ids, blocks=more), None, rows, rows, config, init=few
-    ).bottleneck
-    both = many.mix.weight[:, :12], few.mix.weight
+    wide = Features(ids=ids, blocks=more)
+    many = train_bottleneck(wide, None, rows, rows, config, init=few).bottleneck
+    both = many.mix.weight[4:, :12], few.mix.weight[4:]
     np.testing.assert_allclose(*(weight.detach().numpy() for weight in both), atol=1e-4)
-    with pytest.raises(InputError, match="expected 16 and 8"):
+    alone = train_bottleneck(wide, None, rows, rows, config).bottleneck
+    assert torch.equal(many.mix.weight[:4], alone.mix.weight[:4])  # computed, not learnt
+    with pytest.raises(InputError, match="expected 12 and 8"):
         wider = replace(config, width=16)
-        train_bottleneck(Features(ids=ids, blocks=more), None, rows, rows, wider, init=few)
+        train_bottleneck(wide, None, rows, rows, wider, init=few)
 
 
-def test_a_bottleneck_is_extended_by_a_block_that_a_linear_model_can_read(
-    views: tuple[Features, np.ndarray],
-) -> None:
-    features, _ = views
-    plain = replace(CONFIG, epochs=1, limit=0.0, rotated=False)
-    old = train_bottleneck(features, None, TRAIN, VAL, plain).bottleneck
-    new = np.random.default_rng(1).normal(size=(len(features), 6)).astype(np.float32)
-    more = replace(features, blocks={**features.blocks, "occupancy": new}, names=())
-    for room in (6, 3):
-        wider = extended(old, more, room)
-        assert (wider.mix.out_features, wider.linear) == (32, old.linear + room)
-        mixed, before = wider.apply_to(more).matrix, old.apply_to(features).matrix
-        np.testing.assert_allclose(mixed[:, : old.linear], before[:, : old.linear], atol=2e-3)
-        for column in mixed[:, wider.linear :].T:  # units that were there before
-            assert np.abs(before - column[:, None]).max(axis=0).min() < 5e-3
-        design = np.column_stack([mixed, np.ones(len(mixed))])
-        residual = new - design @ np.linalg.lstsq(design, new, rcond=None)[0]
-        assert (residual.var() < 1e-3) == (room == 6)
-    with pytest.raises(InputError, match="room for 7 units"):
-        extended(old, more, 7)
-    with pytest.raises(InputError, match="one more block"):
-        extended(old, features, 2)
+def test_views_count_as_their_blocks_say():
+    factors = view_weights({"composition": 2, "lattice": 1, "mine": 2})
+    assert factors.tolist() == [4.0, 4.0, 0.5, 1.0, 1.0]
+    rng = np.random.default_rng(0)
+    inputs = torch.from_numpy(rng.normal(size=(500, 4)).astype(np.float32))
+    factors = torch.tensor([2.0, 2.0, 1.0, 1.0])
+    weight, _ = turned_axes(inputs, factors, np.arange(500), 2, 0)
+    share = weight.square().sum(0)
+    assert share[:2].sum() > 0.98 * share.sum()  # leading axes are those of what counts more
+    whole, _ = turned_axes(inputs, factors, np.arange(500), 4, 0)
+    units = inputs @ whole.T
+    apart = (units[0] - units[1]).square().sum()  # turned, distances are those of weighted views
+    expected = ((inputs[0] - inputs[1]) * factors).square().sum()
+    scale = 4 / (inputs.double() * factors).var(0, correction=0).sum()
+    assert float(apart) == pytest.approx(float(scale * expected), rel=1e-3)
+
+
+def test_kernel_units_are_those_of_an_rbf_kernel():
+    rng = np.random.default_rng(0)
+    landmarks = torch.from_numpy(rng.normal(size=(12, 5)).astype(np.float32)).half().float()
+    crystals = torch.from_numpy(rng.normal(size=(30, 5)).astype(np.float32))
+    units = KernelUnits(5, 12, 12)
+    units.fit(landmarks, 0.7, seed=0)
+    median = np.median(euclidean_distances(landmarks, landmarks, squared=True))
+    gamma = 0.5 / (0.7**2 * median)
+    assert float(units.gamma) == pytest.approx(gamma, rel=0.1)  # of an even number: the lower one
+    here, all_ = (rbf_kernel(x, landmarks, gamma=float(units.gamma)) for x in (landmarks, crystals))
+    nystroem = all_ @ np.linalg.inv(here) @ all_.T
+    made = units(crystals).numpy()
+    factor = 144 / np.trace(here)
+    np.testing.assert_allclose(made @ made.T, factor * nystroem, rtol=0.02, atol=0.05)
+
+
+def test_few_kernel_units_keep_the_leading_components():
+    rng = np.random.default_rng(0)
+    landmarks = torch.from_numpy(rng.normal(size=(40, 3)).astype(np.float32)).half().float()
+    few = KernelUnits(3, 40, 6)
+    few.fit(landmarks, 0.7, seed=0)
+    here = rbf_kernel(landmarks, gamma=float(few.gamma))
+    values, vectors = np.linalg.eigh(here)
+    best = vectors[:, -6:] @ np.diag(values[-6:]) @ vectors[:, -6:].T
+    made = few(landmarks).numpy()
+    best *= np.trace(made @ made.T) / np.trace(best)
+    np.testing.assert_allclose(made @ made.T, best, rtol=0.02, atol=0.05)
+    assert torch.equal(few(torch.full((1, 3), 1e3)), torch.zeros(1, 6))  # unlike all of them
+
+
+def test_fewer_crystals_than_landmarks_are_all_landmarks(views, trained):
+    shape = trained.bottleneck.shape
+    assert (shape["width"], shape["linear"], shape["kernel"], shape["landmarks"]) == (
+        32, 16, 14, 300,
+    )  # fmt: skip
+    rows = np.arange(6)
+    few = train_bottleneck(*views, rows, VAL, replace(CONFIG, epochs=1)).bottleneck
+    assert (few.shape["width"], few.shape["kernel"], few.shape["landmarks"]) == (32, 6, 6)
+    assert np.isfinite(few.apply_to(views[0]).matrix).all()

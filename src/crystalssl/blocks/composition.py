@@ -98,6 +98,7 @@ class Composition(Block):
     number: ClassVar[int] = 1
     group: ClassVar[str] = "composition"
     width: ClassVar[int] = 256
+    mix_weight: ClassVar[float] = 4.0
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = (
         "1-D convolution over the periodic table and attention over the present elements"

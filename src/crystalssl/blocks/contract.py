@@ -113,6 +113,8 @@ class Block(nn.Module, ABC):
     """Its frozen configuration class."""
     has_site_states: ClassVar[bool] = False
     """Whether its tokens are the sites, in their order."""
+    mix_weight: ClassVar[float] = 1.0
+    """How much its standardised features count where a bottleneck takes principal axes of all."""
     replaces: ClassVar[str | None] = None
     """Name of the block it takes the place of; None for a block beside the others."""
 

@@ -103,6 +103,7 @@ class Electronic(Block):
     number: ClassVar[int] = 7
     group: ClassVar[str] = ELECTRONIC
     width: ClassVar[int] = 256
+    mix_weight: ClassVar[float] = 4.0
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = (
         "multilayer perceptron over electronic numbers of a tight binding without fitted numbers"

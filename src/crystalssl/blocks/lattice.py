@@ -76,6 +76,7 @@ class Lattice(Block):
     number: ClassVar[int] = 2
     group: ClassVar[str] = "lattice"
     width: ClassVar[int] = 256
+    mix_weight: ClassVar[float] = 0.5
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = (
         "Transformer over lattice vectors, attention biased by angles and length ratios"

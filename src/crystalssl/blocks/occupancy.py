@@ -156,6 +156,7 @@ class Occupancy(Block):
     number: ClassVar[int] = 4
     group: ClassVar[str] = "occupancy"
     width: ClassVar[int] = 256
+    mix_weight: ClassVar[float] = 4.0
     has_site_states: ClassVar[bool] = True
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = (

@@ -105,6 +105,7 @@ class Reciprocal(Block):
     number: ClassVar[int] = 5
     group: ClassVar[str] = "reciprocal"
     width: ClassVar[int] = 512
+    mix_weight: ClassVar[float] = 0.5
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = (
         "Transformer with reciprocal-space attention, biased by g differences and angles"

@@ -115,6 +115,7 @@ class Sites(Block):
     number: ClassVar[int] = 3
     group: ClassVar[str] = "sites"
     width: ClassVar[int] = 512
+    mix_weight: ClassVar[float] = 2.0
     has_site_states: ClassVar[bool] = True
     uses_graph: ClassVar[bool] = True
     summary: ClassVar[str] = "equivariant graph network on the periodic graph, geometry only"

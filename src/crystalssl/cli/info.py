@@ -278,7 +278,7 @@ def show(preset: PRESET = "quick", block: BLOCK = "all") -> None:
     """Show every setting by its section: value and meaning; for --config and --set."""
     from crystalssl.blocks.registry import resolve_blocks
     from crystalssl.config import get_preset
-    from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.bottleneck_objective import BottleneckConfig
     from crystalssl.features.student_training import StudentConfig
 
     show_config(f"[training], preset {preset}", get_preset(preset))

@@ -1,8 +1,9 @@
 """Features of all blocks -> as many, or fewer, that mix the views non-linearly.
 
-One wide layer, trained without labels by ``bottleneck_training.py``: some of its units are linear,
-so that little a linear model could read is lost, the others are not, so that it can read more. It
-knows the blocks, and the weights of theirs, that it was trained with. Stands behind ``extract.py``:
+Trained without labels by ``bottleneck_training.py``: some of its units are linear, so that little a
+linear model could read is lost, the others are not, so that it can read more: mixtures through a
+GELU, and kernel principal components of the linear ones. It knows the blocks, and the weights of
+theirs, that it was trained with. Stands behind ``extract.py``:
 what that gives goes in, features of one block named ``bottleneck`` come out.
 """
 
@@ -24,6 +25,7 @@ from crystalssl.blocks._clipping import bounded
 from crystalssl.errors import InputError, unknown_name
 from crystalssl.features.extract import one_thread_each
 from crystalssl.features.features import PHYSICS, Features
+from crystalssl.features.kernel_units import KernelUnits
 from crystalssl.features.networks import (
     WIDEST,
     NetworkCard,
@@ -46,8 +48,8 @@ BLOCKS: str = "blocks"
 """Outputs that can be asked for beside the names of bottlenecks."""
 MIX_ROWS = 1024
 """Rows mixed at a time."""
-FILES = NetworkFiles(CARD_FILE, WEIGHTS_FILE, version=2)
-"""Cards of version 1 know no bounds; those from before have no version."""
+FILES = NetworkFiles(CARD_FILE, WEIGHTS_FILE, version=3)
+"""Cards of version 2 know no kernel, of version 1 no bounds; those from before have no version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,22 +59,27 @@ class BottleneckCard(NetworkCard):
     Attributes:
         width: number of features it gives.
         linear: how many units are linear.
+        kernel: how many units are kernel principal components of the linear ones.
+        landmarks: crystals that the kernel is taken with.
         limit: where features are softly clipped, in standard deviations; 0 for nowhere.
         rotated: whether clipped features are mixed once more.
     """
 
     width: int
     linear: int
+    kernel: int = 0
+    landmarks: int = 0
     limit: float = 0.0
     rotated: bool = False
 
 
 class Bottleneck(Standardised):
-    """Standardised features -> mixtures of them, and GELU of mixtures; bounded.
+    """Standardised features -> mixtures of them, GELU of mixtures, kernel components; bounded.
 
     Attributes:
         widths: number of features of each block it reads, in order.
         linear: how many units are linear; they come first.
+        kernel: gives the last units from the linear ones; None if there are none.
         clip: soft clip of the features, statistics those of training crystals.
         rotate: mixes clipped features, so that none is constant for a class of crystals.
     """
@@ -83,6 +90,8 @@ class Bottleneck(Standardised):
         width: int,
         linear: int,
         *,
+        kernel: int = 0,
+        landmarks: int = 0,
         limit: float = 0.0,
         rotated: bool = False,
     ) -> None:
@@ -92,21 +101,27 @@ class Bottleneck(Standardised):
             widths: number of features of each block.
             width: number of features to give.
             linear: how many units are linear.
+            kernel: how many are kernel principal components of these.
+            landmarks: crystals that the kernel is taken with.
             limit: where features are softly clipped, in standard deviations; 0 for nowhere.
             rotated: whether clipped features are mixed; their number is a power of two then.
         """
         super().__init__(widths)
         self.linear = linear
-        self.mix = nn.Linear(sum(self.widths.values()), width)
+        self.mix = nn.Linear(sum(self.widths.values()), width - kernel)
+        self.kernel = KernelUnits(linear, landmarks, kernel) if kernel else None
         self.clip, self.rotate = bounded(width, limit, rotated)
 
     @property
     def shape(self) -> dict[str, Any]:
         """The fields of its card that say how it is made."""
+        landmarks, kernel = (0, 0) if self.kernel is None else self.kernel.project.shape
         return {
             "widths": self.widths,
-            "width": self.mix.out_features,
+            "width": self.mix.out_features + kernel,
             "linear": self.linear,
+            "kernel": kernel,
+            "landmarks": landmarks,
             "limit": getattr(self.clip, "limit", 0.0),
             "rotated": not isinstance(self.rotate, nn.Identity),
         }
@@ -115,7 +130,10 @@ class Bottleneck(Standardised):
         """Units of standardised features, as training reads them."""
         mixed = self.mix(standardised)  # (crystal, mixed): linear ones first
         linear, others = mixed[:, : self.linear], mixed[:, self.linear :]
-        return torch.cat([linear, functional.gelu(others)], dim=1)
+        units = [linear, functional.gelu(others)]
+        if self.kernel is not None:
+            units.append(self.kernel(linear.detach()))  # landmarks stay where they are
+        return torch.cat(units, dim=1)
 
     def forward(self, standardised: Float[Tensor, "crystal feature"]) -> Tensor:
         """Mixed features of standardised ones."""
@@ -132,7 +150,7 @@ class Bottleneck(Standardised):
             InputError: if the features are not those of the blocks it was trained with.
         """
         check_blocks(self.widths, features)
-        mixed = np.full((len(features), self.mix.out_features), np.nan, np.float32)
+        mixed = np.full((len(features), self.shape["width"]), np.nan, np.float32)
         finite = [np.isfinite(values).all(axis=1) for values in features.blocks.values()]
         index = np.flatnonzero(np.logical_and.reduce(finite))
 
@@ -176,7 +194,8 @@ def load_card(folder: Path) -> BottleneckCard:
     card = read_card(BottleneckCard, path, FILES.version)
     if not (
         all(width > 0 for width in card.widths.values())
-        and 0 <= card.linear <= card.width
+        and 0 <= card.linear <= card.linear + card.kernel <= card.width
+        and (card.kernel == 0 or 0 < card.kernel <= card.landmarks <= WIDEST)
         and 0 < max(sum(card.widths.values()), card.width) <= WIDEST
         and 0 <= card.limit < math.inf
         and (not card.rotated or card.width & (card.width - 1) == 0)
@@ -198,7 +217,13 @@ def load_bottleneck(folder: Path) -> Bottleneck:
 
     def make() -> Bottleneck:
         return Bottleneck(
-            card.widths, card.width, card.linear, limit=card.limit, rotated=card.rotated
+            card.widths,
+            card.width,
+            card.linear,
+            kernel=card.kernel,
+            landmarks=card.landmarks,
+            limit=card.limit,
+            rotated=card.rotated,
         )
 
     return load_network(make, Path(folder) / WEIGHTS_FILE, card.sha256)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from crystalssl.datasets.load import Structures
     from crystalssl.datasets.shards import ShardedCorpus
     from crystalssl.datasets.splits import Split
-    from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.bottleneck_objective import BottleneckConfig
     from crystalssl.features.student_training import StudentConfig
     from crystalssl.hub.card import TaskFigure
     from crystalssl.structures.crystals import Crystals
@@ -86,7 +86,7 @@ def plan_training(
     """
     require("pytorch_lightning", "train", "Pre-training")
     from crystalssl.blocks.registry import known_blocks, resolve_blocks
-    from crystalssl.features.bottleneck_training import BottleneckConfig
+    from crystalssl.features.bottleneck_objective import BottleneckConfig
     from crystalssl.features.student_training import StudentConfig
     from crystalssl.hub.weights import load_cards
 
