@@ -113,6 +113,13 @@ def test_more_linear_units_than_features_repeat_what_the_first_ones_hold(views):
     np.testing.assert_allclose(again, inputs.numpy(), atol=1e-2)
 
 
+def test_it_says_how_many_features_it_gives_kernel_components_among_them():
+    encoder = BlockEncoder(
+        encoders={}, bottleneck=Bottleneck({"one": 3}, 8, 2, kernel=3, landmarks=5),
+    )  # fmt: skip
+    assert encoder.widths == {BOTTLENECK: 8} and len(encoder.names) == 8
+
+
 def test_features_are_bounded_whatever_comes_in(views, trained):
     wild = {name: 1e4 * values for name, values in views[0].blocks.items()}
     made = trained.bottleneck.apply_to(replace(views[0], blocks=wild)).matrix

@@ -78,6 +78,7 @@ class Bottleneck(Standardised):
 
     Attributes:
         widths: number of features of each block it reads, in order.
+        width: number of features it gives.
         linear: how many units are linear; they come first.
         kernel: gives the last units from the linear ones; None if there are none.
         clip: soft clip of the features, statistics those of training crystals.
@@ -107,7 +108,7 @@ class Bottleneck(Standardised):
             rotated: whether clipped features are mixed; their number is a power of two then.
         """
         super().__init__(widths)
-        self.linear = linear
+        self.width, self.linear = width, linear
         self.mix = nn.Linear(sum(self.widths.values()), width - kernel)
         self.kernel = KernelUnits(linear, landmarks, kernel) if kernel else None
         self.clip, self.rotate = bounded(width, limit, rotated)
@@ -118,7 +119,7 @@ class Bottleneck(Standardised):
         landmarks, kernel = (0, 0) if self.kernel is None else self.kernel.project.shape
         return {
             "widths": self.widths,
-            "width": self.mix.out_features + kernel,
+            "width": self.width,
             "linear": self.linear,
             "kernel": kernel,
             "landmarks": landmarks,
@@ -150,7 +151,7 @@ class Bottleneck(Standardised):
             InputError: if the features are not those of the blocks it was trained with.
         """
         check_blocks(self.widths, features)
-        mixed = np.full((len(features), self.shape["width"]), np.nan, np.float32)
+        mixed = np.full((len(features), self.width), np.nan, np.float32)
         finite = [np.isfinite(values).all(axis=1) for values in features.blocks.values()]
         index = np.flatnonzero(np.logical_and.reduce(finite))
 

@@ -167,7 +167,7 @@ def _settle(bottleneck: Bottleneck, inputs: Tensor, train: Index) -> None:
     """Let the soft clip take mean and standard deviation of the units over training crystals."""
     if not isinstance(bottleneck.clip, SoftClip):
         return
-    total = torch.zeros(2, bottleneck.shape["width"], dtype=torch.float64)
+    total = torch.zeros(2, bottleneck.width, dtype=torch.float64)
     for start in range(0, len(train), MIX_ROWS):
         units = bottleneck.units(inputs[train[start : start + MIX_ROWS]]).double()
         total += torch.stack([units.sum(0), units.square().sum(0)])

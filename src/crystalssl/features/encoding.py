@@ -58,7 +58,7 @@ class Extractor:
         if self.physics is not None:
             return {PHYSICS: len(physics_names(self.physics))}
         if self.bottleneck is not None:
-            return {BOTTLENECK: self.bottleneck.mix.out_features}
+            return {BOTTLENECK: self.bottleneck.width}
         if self.pool is not None:
             return {name: len(names) for name, names in self._pooled_names().items()}
         return {name: block.width for name, block in self.encoders.items()}
