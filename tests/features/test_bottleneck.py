@@ -28,6 +28,7 @@ from crystalssl.features.bottleneck_objective import (
     keep_some,
 )
 from crystalssl.features.bottleneck_training import train_bottleneck
+from crystalssl.features.encoding import Extractor
 from crystalssl.features.features import Features
 from crystalssl.features.kernel_units import KernelUnits
 from crystalssl.files import read_json, write_json
@@ -114,9 +115,8 @@ def test_more_linear_units_than_features_repeat_what_the_first_ones_hold(views):
 
 
 def test_it_says_how_many_features_it_gives_kernel_components_among_them():
-    encoder = BlockEncoder(
-        encoders={}, bottleneck=Bottleneck({"one": 3}, 8, 2, kernel=3, landmarks=5),
-    )  # fmt: skip
+    bottleneck = Bottleneck({"one": 3}, 8, 2, kernel=3, landmarks=5)
+    encoder = Extractor(encoders={}, bottleneck=bottleneck, electrons=None, origins=(), device=None)
     assert encoder.widths == {BOTTLENECK: 8} and len(encoder.names) == 8
 
 
