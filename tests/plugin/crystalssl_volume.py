@@ -32,6 +32,7 @@ class VolumeBlock(Block):
     number: ClassVar[int] = 8
     group: ClassVar[str] = "lattice"
     width: ClassVar[int] = 64
+    mix_weight: ClassVar[float] = 0.5  # little follows from a volume alone; 1 if left out
     uses_graph: ClassVar[bool] = False
     summary: ClassVar[str] = "Multilayer perceptron over vector lengths (example)"
     tasks: ClassVar[tuple[TaskInfo, ...]] = (
