@@ -321,3 +321,12 @@ def test_fewer_crystals_than_landmarks_are_all_landmarks(views, trained):
     few = train_bottleneck(*views, rows, VAL, replace(CONFIG, epochs=1)).bottleneck
     assert (few.shape["width"], few.shape["kernel"], few.shape["landmarks"]) == (32, 6, 6)
     assert np.isfinite(few.apply_to(views[0]).matrix).all()
+
+
+@pytest.mark.parametrize(("linear", "kernel"), [(0.0, 0), (0.75, 8), (1.0, 0)])
+def test_the_kernel_takes_the_room_that_linear_units_leave(views, linear, kernel):
+    config = replace(CONFIG, linear_share=linear, epochs=1)
+    made = train_bottleneck(*views, TRAIN, VAL, config).bottleneck
+    assert made.shape["kernel"] == kernel
+    features = made.apply_to(views[0]).matrix
+    assert features.shape == (400, 32) and np.isfinite(features).all()

@@ -112,11 +112,15 @@ def train_bottleneck(
 def _empty(widths: dict[str, int], crystals: int, config: BottleneckConfig) -> Bottleneck:
     """A bottleneck as the settings, and the number of training crystals, ask for."""
     landmarks = min(config.landmarks, crystals)
+    linear, kernel = (
+        round(share * config.width) for share in (config.linear_share, config.kernel_share)
+    )
     return Bottleneck(
         widths,
         config.width,
-        round(config.linear_share * config.width),
-        kernel=min(round(config.kernel_share * config.width), landmarks),
+        linear,
+        # the kernel reads the linear units and takes the room that these leave
+        kernel=min(kernel, landmarks, config.width - linear) if linear else 0,
         landmarks=landmarks,
         limit=config.limit,
         rotated=config.rotated and config.width & (config.width - 1) == 0,
@@ -129,6 +133,8 @@ def _compute(
 ) -> None:
     """Fill in the units that are not trained, rounded as they will be stored."""
     linear, mix = bottleneck.linear, bottleneck.mix
+    if not linear:
+        return
     factors = view_weights(bottleneck.widths)
     weight, bias = turned_axes(inputs, factors, train, linear, config.seed)
     mix.weight[:linear], mix.bias[:linear] = weight.half().float(), bias
