@@ -94,7 +94,10 @@ def add_spectra(
     end = 0
     while end < len(source):
         site = source[end]
-        sums[:], bare[:] = np.float32(0), np.float32(0)
+        for m in range(HARMONICS):  # loops: ``sums[:] = 0`` takes a second to compile
+            bare[m] = np.float32(0)
+            for k in range(width):
+                sums[m, k] = np.float32(0)
         share = _ONE / max(coordination[site], np.float32(1e-6))
         while end < len(source) and source[end] == site:
             fill_harmonics(unit[end, 0], unit[end, 1], unit[end, 2], angular)

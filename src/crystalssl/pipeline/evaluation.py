@@ -318,7 +318,7 @@ def probe_run(
         progress: told what is done.
     """
     from crystalssl.evaluation.cache import FOLDER, Cache, code_digest
-    from crystalssl.evaluation.data import labelled
+    from crystalssl.evaluation.data import BOTTLENECK, labelled
     from crystalssl.evaluation.protocols import run_protocol
     from crystalssl.evaluation.results import Results
     from crystalssl.evaluation.scenarios import linear_probe
@@ -327,7 +327,9 @@ def probe_run(
 
     def work() -> list[Path]:
         chosen = labelled(crystals, targets)
-        proposed = [key for key in features if key != UNTRAINED]
+        trained = [key for key in features if key != UNTRAINED]
+        # The features that a run gives are judged first: its bottleneck, where it has one.
+        proposed = sorted(trained, key=lambda key: key != BOTTLENECK)
         overlap = overlap_of([features[key] for key in proposed], chosen, None, progress)
         cache = Cache(folder / FOLDER)
         dataset = _dataset(LinearProbe(), chosen, targets, features, cache, progress)
