@@ -5,7 +5,8 @@
 LightGBM, settings as everywhere, mean absolute errors. Properties of TABLE are fitted on ``train``
 and scored on ``--split``; refractive index and shear modulus of the bundled table in five folds
 with formulas kept together. Sets: Magpie, Magpie with plain numbers of geometry, named physics,
-named physics with the features; ridge on the features, and on those of ``--also``, stand beside.
+named physics with the features, and with few axes and a cross-fitted ridge of them
+(models/linear_boosting.py); ridge on the features, and on those of ``--also``, stand beside.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.models.boosting import LightGBM
 from crystalssl.models.linear import Ridge
+from crystalssl.models.linear_boosting import LinearBoosting
 from crystalssl.representation.physics.named_numbers import GROUPS
 from crystalssl.structures.canonical import canonicalize
 from crystalssl.structures.crystals import Crystals
@@ -72,11 +74,13 @@ def sets_of(
     assert len(crystals) == len(physics)
     magpie = magpie_statistics(crystals, Cache(folder / "magpie"))
     geometry = physics[:, geometry_columns()]
+    both, beside = np.hstack([physics, features]), LinearBoosting(named=physics.shape[1])
     sets: dict[str, tuple[object, np.ndarray]] = {
         "LightGBM, Magpie": (LightGBM(), magpie),
         "LightGBM, Magpie + geometry": (LightGBM(), np.hstack([magpie, geometry])),
         "LightGBM, physics": (LightGBM(), physics),
-        "LightGBM, physics + features": (LightGBM(), np.hstack([physics, features])),
+        "LightGBM, physics + features": (LightGBM(), both),
+        "LightGBM, physics + axes and ridge of features": (beside, both),
         "ridge, features": (Ridge(), features),
     }
     for name, path in also.items():

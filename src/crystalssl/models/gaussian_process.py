@@ -19,12 +19,16 @@ from scipy.optimize import minimize
 
 from crystalssl.models.arrays import Features, Floats, Index, chunks
 from crystalssl.models.contract import Fitted, Head, Training
+from crystalssl.models.principal_axes import (
+    columns_between,
+    fit_axes,
+    sample_rows,
+    scores_along,
+)
 from crystalssl.models.scaling import Scaler, fit_scaler
 
 JITTER = 1e-6
 """Added to the noise variance, for a Cholesky factor that exists."""
-AXES_ROWS = 6_000
-"""Rows from which principal axes are made at most; no label is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,16 +106,14 @@ class GaussianProcess(Head):
 
     def _axes(self, data: Training) -> tuple[list[Scaler], list[Floats], list[Floats]]:
         """Scaler, (p_v, d_v) axes and (d_v,) their variances, of each view that varies."""
-        rows = _sample(data.rows, AXES_ROWS, data.seed)
         edges = np.cumsum([0, *(self.widths or (data.matrix.shape[1],))])
         scalers, axes, variances = [], [], []
         scaler = fit_scaler(data.matrix, data.rows).clipped(self.widest)
         for low, high in pairwise(edges.tolist()):
-            view = _columns_between(scaler, low, high)
+            view = columns_between(scaler, low, high)
             if not len(view.columns):
                 continue
-            inputs = view.transform(data.matrix, rows, np.float64)  # (s, p_v)
-            kept, variance = _principal_axes(inputs - inputs.mean(axis=0), self.axes)
+            kept, variance = fit_axes(data.matrix, data.rows, view, self.axes, data.seed)
             scalers.append(view)
             axes.append(kept)
             variances.append(variance)
@@ -121,7 +123,7 @@ class GaussianProcess(Head):
         """Positions among the training rows that kernel functions sit at."""
         count = len(data.rows)
         everything = np.arange(count, dtype=np.int64)
-        return everything if count <= self.exact else _sample(everything, self.inducing, data.seed)
+        return everything if count <= self.exact else sample_rows(everything, self.inducing, data.seed)
 
     def _fit_label(
         self, scores: Floats, target: Floats, points: Index, variances: list[Floats], seed: int
@@ -133,7 +135,7 @@ class GaussianProcess(Head):
         # most steps on a quarter of the rows, which cost a sixtieth each; then a few on all
         for share, steps in ((4, self.steps), (1, self.steps // 3)):
             rows = max(min(200, self.likelihood_rows), self.likelihood_rows // share)
-            few = _sample(np.arange(len(labels), dtype=np.int64), rows, seed)
+            few = sample_rows(np.arange(len(labels), dtype=np.int64), rows, seed)
             start = _maximise(scores[few], labels[few], variances, steps, start)
         scale, amplitude, noise = _hyperparameters(start, variances)
         scaled = scores * scale
@@ -163,14 +165,10 @@ class _Label:
 
 def project(matrix: Features, rows: Index, scalers: list[Scaler], axes: list[Floats]) -> Floats:
     """(m, d) scores of some rows along the axes of every view, side by side."""
-    blocks = []
-    for scaler, turned in zip(scalers, axes, strict=True):
-        scores = np.empty((len(rows), turned.shape[1]))
-        for chunk in chunks(len(rows), len(turned)):
-            scores[chunk] = scaler.transform(matrix, rows[chunk], np.float32) @ turned.astype(
-                np.float32
-            )
-        blocks.append(scores)
+    blocks = [
+        scores_along(matrix, rows, scaler, turned)
+        for scaler, turned in zip(scalers, axes, strict=True)
+    ]
     return np.concatenate(blocks, axis=1)
 
 
@@ -293,31 +291,3 @@ def _likelihood(
         2.0 * float((by_kernel * kernel).sum()),
         2.0 * noise**2 * float(np.trace(by_kernel)),
     )
-
-
-def _principal_axes(inputs: Floats, most: int) -> tuple[Floats, Floats]:
-    """(p, d) leading axes and (d,) variances of centred inputs (s, p)."""
-    rows, columns = inputs.shape
-    small = inputs @ inputs.T if rows < columns else inputs.T @ inputs
-    values, vectors = np.linalg.eigh(small / rows)
-    order = np.argsort(-values, kind="stable")[:most]
-    order = order[values[order] > 1e-6 * max(float(values[order[0]]), 1e-12)]
-    values, vectors = values[order], vectors[:, order]
-    if rows < columns:
-        vectors = inputs.T @ vectors / np.sqrt(values * rows)
-    sign = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
-    return vectors * sign, values
-
-
-def _columns_between(scaler: Scaler, low: int, high: int) -> Scaler:
-    """The part of a scaler for columns low to high of the matrix."""
-    kept = (scaler.columns >= low) & (scaler.columns < high)
-    names = ("centre", "scale", "low", "high", "columns")
-    return Scaler(**{name: getattr(scaler, name)[kept] for name in names})
-
-
-def _sample(rows: Index, most: int, seed: int) -> Index:
-    """At most so many of the rows, in their order."""
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])

@@ -19,6 +19,7 @@ from crystalssl.models.contract import Head, Kind
 from crystalssl.models.ensemble import Ensemble
 from crystalssl.models.gaussian_process import GaussianProcess
 from crystalssl.models.linear import Logistic, Ridge
+from crystalssl.models.linear_boosting import LinearBoosting
 from crystalssl.models.mlp import MLP
 from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, Inputs
 
@@ -27,7 +28,7 @@ FEW = 500
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
 MANY = 1_500
-"""Labels from which only two Gaussian processes are tried, and trees on named physics alone."""
+"""Labels from which only two Gaussian processes are tried."""
 LARGE = 3_000
 """Labels from which there are four folds: each fit is long."""
 HUGE = 10_000
@@ -115,8 +116,12 @@ def build_plan(
         if name in gaussians:
             gaussian = gaussian_process(labels, kind, widths)
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
-        if name == PHYSICS or widest == FEATURES or (name == BOTH and FEW <= labels < MANY):
+        if name == PHYSICS or widest == FEATURES:
             candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
+        if name == BOTH and labels >= FEW:
+            named = inputs.columns([k for k in (PHYSICS, ALSO) if k in there])[1]
+            trees = LinearBoosting(kind=kind, named=sum(named), trees=boosting(labels, kind))
+            candidates.append(_candidate("boosting", name, trees, kinds))
         if piled and name == PHYSICS:
             median = replace(boosting(labels, kind), absolute=True)
             candidates.append(_candidate("boosting of medians", name, median, kinds))

@@ -20,6 +20,7 @@ from crystalssl.models.contract import Fitted, Kind
 from crystalssl.models.ensemble import FittedEnsemble
 from crystalssl.models.gaussian_process import FittedGaussianProcess
 from crystalssl.models.linear import FittedLogistic
+from crystalssl.models.linear_boosting import FittedLinearBoosting
 from crystalssl.models.mlp import FittedMLP
 from crystalssl.models.ridge import LinearModel
 from crystalssl.models.scaling import Scaler
@@ -59,6 +60,11 @@ def pack(model: Fitted, name: str) -> tuple[str, Arrays, Texts]:
             for label, booster in enumerate(model.boosters)
         }
         return "lightgbm", {f"{name}.rounds": np.array(model.rounds)}, texts
+    if isinstance(model, FittedLinearBoosting):
+        arrays = {"named": np.array([model.named]), "axes": model.axes}
+        arrays |= pack_scaler(model.scaler, "scaler") | pack(model.linear, "linear")[1]
+        _, trees, texts = pack(model.trees, f"{name}.trees")
+        return "lightgbm_linear", _prefixed(arrays, name) | trees, texts
     if isinstance(model, FittedLogistic):
         arrays = {
             "coefficients": np.stack([m.coef_[0] for m in model.models]),
@@ -120,6 +126,8 @@ def _unpack(
         except lightgbm.basic.LightGBMError as error:
             raise ValueError(str(error)) from error
         return FittedLightGBM(boosters=boosters, rounds=rounds, label_shape=(len(rounds),))
+    if kind == "lightgbm_linear":
+        return _linear_boosting(own, texts, name)
     if kind == "logistic":
         return _logistic(own)
     if kind == "mlp":
@@ -194,6 +202,26 @@ def _gaussian_process(own: Mapping[str, npt.NDArray[Any]]) -> FittedGaussianProc
         axes=axes,
         **{field: own[field] for field in fields},
         label_shape=(labels,),
+    )
+
+
+def _linear_boosting(
+    own: Mapping[str, npt.NDArray[Any]], texts: Texts | Any, name: str
+) -> FittedLinearBoosting:
+    """Ridge, principal axes, and trees on both."""
+    scaler, axes = unpack_scaler(own, "scaler"), own["axes"]
+    linear = _unpack("linear", below(own, "linear"), texts, name)
+    trees = _unpack("lightgbm", below(own, "trees"), texts, f"{name}.trees")
+    if not isinstance(linear, LinearModel) or not isinstance(trees, FittedLightGBM):
+        raise ValueError("expected a linear model and trees")
+    labels = len(trees.boosters)
+    named, scores = int(own["named"][0]), axes.shape[1] if axes.ndim == 2 else 0
+    shape_of(axes, len(scaler.columns), scores)
+    shape_of(linear.coefficients, len(linear.scaler.columns), labels)
+    if any(booster.num_feature() != named + scores + labels for booster in trees.boosters):
+        raise ValueError("trees read other columns than there are")
+    return FittedLinearBoosting(
+        named=named, scaler=scaler, axes=axes, linear=linear, trees=trees, label_shape=(labels,)
     )
 
 
