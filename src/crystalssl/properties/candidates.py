@@ -28,7 +28,7 @@ FEW = 500
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
 MANY = 1_500
-"""Labels from which only two Gaussian processes are tried."""
+"""Labels from which only two Gaussian processes are tried, and trees on named physics alone."""
 LARGE = 3_000
 """Labels from which there are four folds: each fit is long."""
 HUGE = 10_000
@@ -118,7 +118,7 @@ def build_plan(
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
         if name == PHYSICS or widest == FEATURES:
             candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
-        if name == BOTH and labels >= FEW:
+        if name == BOTH and FEW <= labels < MANY:
             named = inputs.columns([k for k in (PHYSICS, ALSO) if k in there])[1]
             trees = LinearBoosting(kind=kind, named=sum(named), trees=boosting(labels, kind))
             candidates.append(_candidate("boosting", name, trees, kinds))
