@@ -1,4 +1,4 @@
-"""Trees beside a linear reading: what they gain, what they must not see, and edges of the columns."""
+"""Trees beside a linear reading: what they gain, and what they must not see."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_trees_read_of_a_training_row_knows_no_label_of_its_group(
 ) -> None:
     matrix, labels = world
     other = labels.copy()
-    other[GROUPS == GROUPS[30]] += 100.0
+    other[GROUPS[30] == GROUPS] += 100.0
     before, after = (
         HEAD._cross_fitted(Training(matrix, TRAIN, y, GROUPS, 0)) for y in (labels, other)
     )

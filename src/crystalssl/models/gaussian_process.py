@@ -123,7 +123,9 @@ class GaussianProcess(Head):
         """Positions among the training rows that kernel functions sit at."""
         count = len(data.rows)
         everything = np.arange(count, dtype=np.int64)
-        return everything if count <= self.exact else sample_rows(everything, self.inducing, data.seed)
+        return (
+            everything if count <= self.exact else sample_rows(everything, self.inducing, data.seed)
+        )
 
     def _fit_label(
         self, scores: Floats, target: Floats, points: Index, variances: list[Floats], seed: int

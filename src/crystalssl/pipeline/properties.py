@@ -226,7 +226,7 @@ def _fit_folder(
     return PropertyModel.load(folder, options.device)
 
 
-def _familiar(weights: str, crystals: Crystals, progress: Progress) -> list[str]:
+def _familiar(weights: str | Path, crystals: Crystals, progress: Progress) -> list[str]:
     """What to mind where most labelled crystals were in pre-training: intervals for others.
 
     Features of a crystal that was seen are more exact, those of its electrons above all, which the
@@ -241,8 +241,8 @@ def _familiar(weights: str, crystals: Crystals, progress: Progress) -> list[str]
     if overlap.unknown or seen < MOSTLY_SEEN * len(crystals):
         return []
     text = (
-        f"{seen:,} of {counted(len(crystals), 'labelled crystal')} were in pre-training: errors and "
-        "intervals are too hopeful for crystals that were not (docs/property_models.md)"
+        f"{seen:,} of {counted(len(crystals), 'labelled crystal')} were in pre-training: errors "
+        "and intervals are too hopeful for crystals that were not (docs/property_models.md)"
     )
     progress.note(text, warning=True)
     return [text]
