@@ -7,8 +7,7 @@ import numpy as np
 from crystalssl.evaluation.overlap import find_overlap
 from crystalssl.features.features import origin_of
 from crystalssl.hub.weights import run_folders
-from crystalssl.pipeline.progress import SILENT
-from crystalssl.pipeline.properties import _familiar
+from crystalssl.properties.overlap import notes_of_overlap
 from small_properties import labelled
 
 
@@ -18,6 +17,6 @@ def test_the_user_is_told_where_most_labelled_crystals_were_in_pre_training() ->
     seen, new = np.flatnonzero(overlap.structures), np.flatnonzero(~overlap.structures)
     assert len(seen) > len(new) > 5
     some = crystals.take(np.concatenate([seen[:6], new[:5]]))
-    (note,) = _familiar("default", some, SILENT)
+    (note,) = notes_of_overlap("default", some)
     assert note.startswith("6 of 11 labelled crystals were in pre-training")
-    assert not _familiar("default", crystals.take(np.concatenate([seen[:4], new[:5]])), SILENT)
+    assert not notes_of_overlap("default", crystals.take(np.concatenate([seen[:4], new[:5]])))

@@ -10,6 +10,7 @@ too much. Source of cross-fitting: Wolpert, Neural Networks 5 (1992) 241.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
@@ -82,13 +83,12 @@ class LinearBoosting(Head):
         everything = np.arange(len(data.rows), dtype=np.int64)
         trees = self.trees.fit(read, everything, data.labels[data.rows], groups, data.seed)
         linear = Ridge().fit(learned, data.rows, data.labels, data.groups, data.seed)
-        assert isinstance(trees, FittedLightGBM) and isinstance(linear, LinearModel)
         return FittedLinearBoosting(
             named=self.named,
             scaler=scaler,
             axes=axes,
-            linear=linear,
-            trees=trees,
+            linear=cast(LinearModel, linear),
+            trees=cast(FittedLightGBM, trees),
             label_shape=data.label_shape,
         )
 

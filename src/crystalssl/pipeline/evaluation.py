@@ -327,9 +327,8 @@ def probe_run(
 
     def work() -> list[Path]:
         chosen = labelled(crystals, targets)
-        trained = [key for key in features if key != UNTRAINED]
-        # The features that a run gives are judged first: its bottleneck, where it has one.
-        proposed = sorted(trained, key=lambda key: key != BOTTLENECK)
+        # what a run gives is judged first: its bottleneck, where it has one
+        proposed = sorted(set(features) - {UNTRAINED}, key=lambda key: (key != BOTTLENECK, key))
         overlap = overlap_of([features[key] for key in proposed], chosen, None, progress)
         cache = Cache(folder / FOLDER)
         dataset = _dataset(LinearProbe(), chosen, targets, features, cache, progress)

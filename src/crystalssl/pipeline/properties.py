@@ -34,14 +34,11 @@ if TYPE_CHECKING:
     from crystalssl.properties.labels import Labels, LabelSource
     from crystalssl.properties.property_model import PropertyModel
     from crystalssl.structures.canonical import CanonicalResult
-    from crystalssl.structures.crystals import Crystals
 
 SHARE_OF_TRIAL = 0.3
 """Share of the time left in which candidates are tried once to know how long they take."""
 LEAST_LABELS = 20
 """Labelled crystals below which no model is fitted."""
-MOSTLY_SEEN = 0.5
-"""Share of labelled crystals seen in pre-training from which the user is told."""
 AUTO, NEVER, ALWAYS = "auto", "never", "always"
 FINETUNE = (AUTO, NEVER, ALWAYS)
 """Whether encoders are trained on with labels."""
@@ -163,6 +160,7 @@ def _fit_folder(
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
     from crystalssl.properties.matching import joined_groups
+    from crystalssl.properties.overlap import notes_of_overlap
     from crystalssl.properties.property_model import ENCODERS, PropertyModel, copy_encoders
     from crystalssl.properties.report import score_cards
     from crystalssl.properties.summary import summary
@@ -181,7 +179,8 @@ def _fit_folder(
     kept = np.array([position[name] for name in inputs.ids.tolist()], dtype=np.int64)
     if lost := len(rows) - len(kept):
         progress.note(f"{counted(lost, 'crystal')} without finite features left out", warning=True)
-    familiar = _familiar(options.weights, labelled.crystals.take(kept), progress)
+    for note in (familiar := notes_of_overlap(options.weights, labelled.crystals.take(kept))):
+        progress.note(note, warning=True)
     groups = inputs.formulas
     if len(labels.groups):
         groups = joined_groups(groups, labels.groups[rows][kept])
@@ -220,32 +219,9 @@ def _fit_folder(
         copy_encoders(options.weights, folder / ENCODERS)
     card = write_model(folder, fitted, experiment, described)
     remove(folder / CACHE)
-    for line in summary(card):
+    for line in (*summary(card), f"Model: {folder}"):
         progress.note(line)
-    progress.note(f"Model: {folder}")
     return PropertyModel.load(folder, options.device)
-
-
-def _familiar(weights: str | Path, crystals: Crystals, progress: Progress) -> list[str]:
-    """What to mind where most labelled crystals were in pre-training: intervals for others.
-
-    Features of a crystal that was seen are more exact, those of its electrons above all, which the
-    student was taught on it. Cross-validation among such crystals is too hopeful about others.
-    """
-    from crystalssl.evaluation.overlap import find_overlap
-    from crystalssl.features.features import origin_of
-    from crystalssl.hub.weights import run_folders
-
-    overlap = find_overlap([origin_of(weights, run_folders(weights))], crystals)
-    seen = int(overlap.structures.sum())
-    if overlap.unknown or seen < MOSTLY_SEEN * len(crystals):
-        return []
-    text = (
-        f"{seen:,} of {counted(len(crystals), 'labelled crystal')} were in pre-training: errors "
-        "and intervals are too hopeful for crystals that were not (docs/property_models.md)"
-    )
-    progress.note(text, warning=True)
-    return [text]
 
 
 def _inputs(
