@@ -13,6 +13,7 @@ from crystalssl.models.boosting import LightGBM
 from crystalssl.models.contract import Training
 from crystalssl.models.linear import Ridge
 from crystalssl.models.linear_boosting import LinearBoosting
+from crystalssl.properties.storage import pack, unpack
 
 NAMED, LEARNED, N = 6, 150, 600
 GROUPS = np.repeat([f"A{i}B" for i in range(N // 3)], 3)
@@ -84,3 +85,18 @@ def test_several_labels_and_classes_keep_their_shapes(world: tuple[Matrix, Float
     predicted = head.fit(matrix, TRAIN, classes, GROUPS, 0).predict(matrix, TEST)
     assert 0.0 <= predicted.min() < 0.5 < predicted.max() <= 1.0
     assert ((predicted > 0.5) == (classes[TEST] > 0.5)).mean() > 0.8
+
+
+@pytest.mark.parametrize("labels_of_each", [1, 2])
+def test_what_is_stored_predicts_the_same(
+    world: tuple[Matrix, Floats], labels_of_each: int
+) -> None:
+    matrix, labels = world
+    many = np.stack([labels, -labels], axis=1)[:, :labels_of_each]
+    fitted = HEAD.fit(matrix, TRAIN, many, GROUPS, 0)
+    kind, arrays, texts = pack(fitted, "candidate_1")
+    read = unpack(kind, "candidate_1", arrays, texts)
+    np.testing.assert_array_equal(read.predict(matrix, TEST), fitted.predict(matrix, TEST))
+    arrays["candidate_1.named"] = np.array([NAMED - 1])
+    with pytest.raises(InputError, match="trees read other columns"):
+        unpack(kind, "candidate_1", arrays, texts)

@@ -16,14 +16,13 @@ from torch import Tensor
 from crystalssl.representation._compiled import compiled
 
 Floats = npt.NDArray[np.float64]
-Vector = npt.NDArray[np.float64]
 
 _SYSTEM_OF_ORDER = {1: 0, 2: 1, 4: 2, 8: 3, 6: 4, 12: 5, 24: 6}
 _MOST = 24  # rotations of a lattice
 
 
 @compiled
-def _product(a: Vector, g: Floats, b: Vector) -> float:
+def _product(a: Floats, g: Floats, b: Floats) -> float:
     """``a @ g @ b``; written out, since products of arrays take seconds to compile."""
     total = 0.0
     for i in range(3):

@@ -16,7 +16,7 @@ import numpy as np
 
 from crystalssl.datasets.splits import grouped_folds
 from crystalssl.errors import InputError
-from crystalssl.models.arrays import Features, Floats, Index, chunks
+from crystalssl.models.arrays import Features, Floats, Index
 from crystalssl.models.boosting import FittedLightGBM, LightGBM
 from crystalssl.models.contract import Fitted, Head, Training
 from crystalssl.models.linear import Ridge
@@ -107,9 +107,4 @@ class LinearBoosting(Head):
 
 def beside(matrix: Features, rows: Index, named: int, scores: Floats, linear: Floats) -> Features:
     """(m, named + d + t) columns that trees read, float32."""
-    width = named + scores.shape[1] + linear.shape[1]
-    read = np.empty((len(rows), width), np.float32)
-    for chunk in chunks(len(rows), width):
-        read[chunk, :named] = matrix[rows[chunk], :named]
-    read[:, named:] = np.concatenate([scores, linear], axis=1)
-    return read
+    return np.hstack([matrix[rows, :named], scores, linear], dtype=np.float32)
