@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from crystalssl.report.html import write_report
 from crystalssl.report.parity import MOST_POINTS, WORST, Point, chosen_points, hover_parity
 from crystalssl.report.sections.property.classes import class_section
 from crystalssl.report.sections.property.data import chemistry_of, read_properties
+from crystalssl.report.sections.property.judgement import overlap
 from crystalssl.report.sections.property.section import property_section
 from worlds import make_crystals
 
@@ -62,6 +64,13 @@ def test_the_section_says_error_baselines_coverage_and_the_worst_crystal(model):
     errors = [float(row.cells[1].text) for row in families]
     assert errors == sorted(errors, reverse=True)
     assert "every doubling" in section.detail
+
+
+@pytest.mark.parametrize(("seen", "told"), [(7, False), (COUNT, True)])
+def test_it_is_said_where_most_labelled_crystals_were_in_pre_training(model, seen, told):
+    counts = {**model.overlap["counts"], "tested structures seen": seen}
+    passage = overlap(replace(model, overlap={**model.overlap, "counts": counts}))
+    assert ("expect larger errors" in passage.words) is told
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crystalssl.properties.overlap import MOSTLY
 from crystalssl.report.page import (
     Passage,
     Table,
@@ -133,6 +134,8 @@ def overlap(model: LabelledRun) -> Passage | None:
         "label can have leaked; a crystal that was among them may still be described a little "
         "better than a new one."
     )
+    if int(counts.get("tested structures seen", 0)) >= MOSTLY * whole:
+        text += " Most were: expect larger errors, and intervals to hold fewer, for new crystals."
     return Passage(title=title, words=text, facts=(("", tuple(facts)),))
 
 
