@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--split", default="val", help="rows that are scored")
     parser.add_argument("--labels", type=int, default=0, help="labels to fit to; all if 0")
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--electronic", default="auto", help="taught, exact, full or off")
     parser.add_argument("--ftcp", action="store_true", help="compare with raw FTCP too")
     parser.add_argument("--cache", type=Path, default=Path("property_models.cache"))
     parser.add_argument("--workers", type=int, default=1)
@@ -66,7 +67,8 @@ def main() -> None:
         mixed = np.random.default_rng(0).permutation(chosen[0])
         chosen[0] = np.sort(mixed[: asked.labels])
     rows = np.concatenate(chosen)
-    inputs, kept = describe(crystals.take(rows), asked.weights, cache)
+    config = ExtractorConfig.of(asked.weights, electronic=asked.electronic)
+    inputs, kept = describe(crystals.take(rows), config, cache)
     values, count = labels.values[rows][kept], int((kept < len(chosen[0])).sum())
     train, test = np.arange(count), np.arange(count, len(kept))
     experiment = Experiment(
@@ -95,10 +97,10 @@ def main() -> None:
         print(f"outside of the domain {(~domain).mean():.3f}, error there {ratio:.2f} times inside")
 
 
-def describe(crystals: Crystals, weights: str, cache: Cache) -> tuple[Inputs, Rows]:
+def describe(crystals: Crystals, config: ExtractorConfig, cache: Cache) -> tuple[Inputs, Rows]:
     """Inputs of crystals and the rows that could be described, from the cache or made."""
-    config = ExtractorConfig.of(weights)
-    key = cache.key("inputs", {"sha256": config.checksums()}, data=[crystals.digest()])
+    settings = {"sha256": config.checksums(), "electrons_from": config.electronic}
+    key = cache.key("inputs", settings, data=[crystals.digest()])
     arrays = cache.get(key)
     if arrays is None:
         canonical = canonicalize(crystals)

@@ -218,3 +218,22 @@ def test_an_unknown_way_to_the_electrons_is_refused(structures: Path, tmp_path: 
         pipeline.fit(
             [structures], tmp_path / "model", target=TARGET, weights="tiny", electronic="exactly"
         )
+
+
+def test_a_model_on_computed_electrons_computes_them_for_new_crystals(
+    structures: Path, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "exact"
+    exact = pipeline.fit(
+        [structures], folder, target=TARGET, weights="tiny", electronic="exact", repeats=1,
+        threads=1,
+    )  # fmt: skip
+    named = next(section for section in exact.stacked.sections if section.name == "physics")
+    assert "gap_tight_binding_eV" in named.columns
+    assert exact.describer().electrons
+    assert not PropertyModel.load(model).describer().electrons
+    one = labelled(60).take(np.array([3]))
+    [lower, value, upper] = (
+        exact.predict(one)[f"{TARGET}{end}"].to_pylist()[0] for end in ("_lower", "", "_upper")
+    )
+    assert lower < value < upper

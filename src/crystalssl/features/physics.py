@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from crystalssl.features.features import PHYSICS, Features
 from crystalssl.representation.physics import compute_physics, physics_columns
-from crystalssl.representation.physics.electron_numbers import OFF
+from crystalssl.representation.physics.electron_numbers import EXACT, OFF
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 
@@ -28,7 +28,7 @@ def physics_names(electronic: str = OFF) -> tuple[str, ...]:
     Args:
         electronic: way to the numbers of the electrons; predicted ones are those of ``exact``.
     """
-    level = "exact" if electronic == TAUGHT else electronic
+    level = EXACT if electronic == TAUGHT else electronic
     return tuple(column.name for column in physics_columns(level))
 
 

@@ -22,8 +22,10 @@ from crystalssl.properties.inputs import (
     build_inputs,
     frozen_columns,
 )
+from crystalssl.properties.physics import way_of
 from crystalssl.properties.tuned_encoders import TunedEncoders
 from crystalssl.representation.graph import PeriodicGraph, periodic_graph
+from crystalssl.representation.physics.electron_numbers import OFF
 from crystalssl.structures.canonical import CanonicalResult
 
 
@@ -34,11 +36,16 @@ class Describer:
     Attributes:
         extractor: encoders and what mixes their features.
         physics: way to named physics; see ``inputs.py``.
+        electrons: whether numbers of the electrons stand among named physics where they are
+            computed; older models have none. Predicted ones are left to the features: beside
+            these they won nothing and made intervals narrow, since a student knows the crystals
+            that it was taught on better than new ones.
         tuned: encoders trained on with labels, or None.
     """
 
     extractor: Extractor
     physics: str = COMPUTED
+    electrons: bool = True
     tuned: TunedEncoders | None = None
 
     def describe(
@@ -55,10 +62,12 @@ class Describer:
             advance: told how many are done.
         """
         graph: PeriodicGraph | None = periodic_graph(canonical.crystals)
-        source: CanonicalResult | Corpus = canonical
-        if len(canonical.crystals):
-            source = Corpus.from_crystals(canonical, targets=False, graph=graph)
-        blocks, odd = self.extractor.encode(source, advance).finite()
+        extractor, level = self.extractor, self.level
+        source = Corpus.from_crystals(canonical, targets=False, graph=graph)
+        if level is not None:  # once, for the block and for named physics
+            source = source.with_electrons(level)
+            extractor = replace(extractor, electrons=None)
+        blocks, odd = extractor.encode(source, advance).finite()
         kept = canonical
         if odd:
             lost = {skip.id for skip in odd}
@@ -66,17 +75,23 @@ class Describer:
             rows = np.array([at for at, n in enumerate(names) if n not in lost], dtype=np.int64)
             described = replace(described, values=described.values[rows])
             kept, graph = take(canonical, rows), None
-            source = source.take(rows) if isinstance(source, Corpus) else source
+            source = source.take(rows)
+        named = self.electrons and level is not None
         inputs = build_inputs(
-            kept, blocks, self.extractor, described, physics=self.physics, graph=graph
-        )
+            kept, blocks, self.extractor, described, physics=self.physics, graph=graph,
+            electronic=way_of(level) if named else OFF,
+            electrons=source.electrons_of(np.arange(len(source))).numpy() if named else None,
+        )  # fmt: skip
         if self.tuned is None:
             return inputs, odd
-        predicted = np.zeros((0, len(self.tuned.centre)))
-        if isinstance(source, Corpus):
-            frozen = inputs.matrix[:, frozen_columns(inputs)]
-            predicted = self.tuned.predict(source, frozen)
-        return replace(inputs, tuned=predicted), odd
+        frozen = inputs.matrix[:, frozen_columns(inputs)]
+        return replace(inputs, tuned=self.tuned.predict(source, frozen)), odd
+
+    @property
+    def level(self) -> str | None:
+        """Level of the tight binding that is run; None where a student predicts, or none reads."""
+        electrons = self.extractor.electrons
+        return electrons if isinstance(electrons, str) else None
 
 
 def take(canonical: CanonicalResult, rows: Any) -> CanonicalResult:

@@ -18,6 +18,7 @@ from crystalssl.features.encoding import Extractor
 from crystalssl.features.features import Features
 from crystalssl.properties.physics import named_physics, physics_names
 from crystalssl.representation.graph import PeriodicGraph
+from crystalssl.representation.physics.electron_numbers import OFF
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
@@ -105,6 +106,8 @@ def build_inputs(
     *,
     physics: str = COMPUTED,
     graph: PeriodicGraph | None = None,
+    electronic: str = OFF,
+    electrons: Matrix | None = None,
 ) -> Inputs:
     """Columns of crystals whose features are there.
 
@@ -116,12 +119,14 @@ def build_inputs(
         physics: whether named numbers are computed, stand as zeros that nothing reads, or are
             left out.
         graph: periodic graph of the crystals, where it is there already.
+        electronic: way to the numbers of the electrons among the named ones.
+        electrons: (n, row) these as ``Corpus.electrons`` has them; None if they are off or idle.
 
     Raises:
         InputError: if numbers of rows differ.
     """
     crystals = canonical.crystals
-    sections, matrices = _physics_section(canonical, physics, graph)
+    sections, matrices = _physics_section(canonical, physics, graph, electronic, electrons)
     mixed = None if extractor.bottleneck is None else extractor.mix(blocks)
     learned = [
         (Section(name=name, kind=BLOCKS, columns=_numbered(name, block)), block)
@@ -152,16 +157,20 @@ def build_inputs(
 
 
 def _physics_section(
-    canonical: CanonicalResult, physics: str, graph: PeriodicGraph | None
+    canonical: CanonicalResult,
+    physics: str,
+    graph: PeriodicGraph | None,
+    electronic: str,
+    electrons: Matrix | None,
 ) -> tuple[list[Section], list[Matrix]]:
     """Named numbers as they are asked for."""
     if physics == ABSENT:
         return [], []
     if physics == IDLE:
-        names = physics_names()
+        names = physics_names(electronic)
         values = np.zeros((len(canonical.crystals), len(names)), np.float32)
     else:
-        values, names = named_physics(canonical, graph)
+        values, names = named_physics(canonical, graph, electronic, electrons)
     return [Section(name=PHYSICS, kind=PHYSICS, columns=names)], [values]
 
 

@@ -44,6 +44,7 @@ from crystalssl.properties.descriptors import DescriptorPlan, describe_crystals
 from crystalssl.properties.inputs import ABSENT, COMPUTED, IDLE, PHYSICS, Inputs
 from crystalssl.properties.intervals import LEVEL
 from crystalssl.properties.model import Predictions, StackedModel, load_model
+from crystalssl.properties.physics import physics_names
 from crystalssl.properties.tables import Table
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.table import from_arrow
@@ -100,7 +101,11 @@ class PropertyModel:
         tuned = self.stacked.tuned
         if tuned is not None and physics == IDLE:
             physics = COMPUTED
-        return Describer(extractor=self.config.extractor(), physics=physics, tuned=tuned)
+        columns = next((s.columns for s in self.stacked.sections if s.kind == PHYSICS), ())
+        return Describer(
+            extractor=self.config.extractor(), physics=physics,
+            electrons=len(columns) > len(physics_names()), tuned=tuned,
+        )  # fmt: skip
 
     def predict(
         self, structures: Any, *, also: Table | None = None, level: float = LEVEL

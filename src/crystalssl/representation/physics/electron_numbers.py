@@ -17,8 +17,8 @@ from crystalssl.representation.electronic.shells import HEAVIEST
 from crystalssl.representation.physics.columns import Column, number
 from crystalssl.structures.crystals import Crystals
 
-OFF = "off"
-LEVELS = {OFF: None, "exact": "fast", "full": "full"}
+OFF, EXACT = "off", "exact"
+LEVELS = {OFF: None, EXACT: "fast", "full": "full"}
 """Ways to the numbers of the electrons, and the level of the tight binding that each runs."""
 MISSING = f"disorder, Z above {HEAVIEST}, more than {MOST_SITES} sites, or no finite solution"
 """When there are none."""
