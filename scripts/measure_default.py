@@ -95,13 +95,13 @@ def corpus_elements(crystals: Crystals) -> np.ndarray:
     return np.bincount(pairs[0][pairs[1] > 0], minlength=len(crystals))
 
 
-def views(weights: str, source: object, cache: Path) -> dict[str, Features]:
+def views(weights: str, source: object, cache: Path, electronic: str) -> dict[str, Features]:
     """Features of the blocks and of every bottleneck of some weights."""
     made: dict[str, Features] = {}
-    base = ExtractorConfig.of(weights, output="blocks")
+    base = ExtractorConfig.of(weights, output="blocks", electronic=electronic)
     for output in ("blocks", "bottleneck", "bottleneck_512"):
-        config = ExtractorConfig.of(weights, output=output)
-        sums = "".join(config.checksums()) + str(len(source.crystals))
+        config = ExtractorConfig.of(weights, output=output, electronic=electronic)
+        sums = "".join(config.checksums()) + config.electronic + str(len(source.crystals))
         path = cache / f"{output}-{hashlib.sha256(sums.encode()).hexdigest()[:12]}.parquet"
         if not path.is_file():
             extractor = config.extractor()
@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--weights", nargs="+", default=["default"], help="names or folders")
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--electronic", default="auto", help="taught, exact, full or off")
     parser.add_argument("--split", choices=["val", "test"], default="val")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -192,7 +193,8 @@ def main() -> None:
     some = data.train[:: max(1, len(data.train) // RANK_ROWS)]
     columns: dict[str, dict[str, float]] = {}
     for weights in options.weights:
-        for output, features in views(weights, source, options.cache).items():
+        made = views(weights, source, options.cache, options.electronic)
+        for output, features in made.items():
             figures = {**measure(features.matrix, data), **health(features, some)}
             columns[f"{Path(weights).name}/{output}"] = figures
             print(f"{weights} {output} done", flush=True)

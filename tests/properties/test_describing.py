@@ -83,3 +83,13 @@ def test_a_crystal_without_electrons_has_zeros_there(canonical: CanonicalResult)
     values = np.stack([named[name] for name in named if ELECTRONS in name], 1)
     assert not values[0].any()
     assert values[1:].any(axis=1).all()
+
+
+def test_progress_tells_of_electrons_and_of_features(canonical: CanonicalResult) -> None:
+    told: list[tuple[int, int]] = []
+    config = ExtractorConfig.of("default", electronic="exact")
+    none = Descriptors.none(len(canonical.crystals))
+    Describer(extractor=config.extractor()).describe(
+        canonical, none, lambda done, total: told.append((done, total))
+    )
+    assert told.count((8, 8)) == 2, "once for the electrons, once for the features"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import Skip
@@ -27,6 +28,9 @@ from crystalssl.properties.tuned_encoders import TunedEncoders
 from crystalssl.representation.graph import PeriodicGraph, periodic_graph
 from crystalssl.representation.physics.electron_numbers import OFF
 from crystalssl.structures.canonical import CanonicalResult
+
+REPORTED = 1024
+"""Crystals whose electrons are computed between two reports of progress."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +63,13 @@ class Describer:
         Args:
             canonical: crystals.
             described: the user's own columns of the same crystals.
-            advance: told how many are done.
+            advance: told how many are done; of their electrons first, where these are computed.
         """
         graph: PeriodicGraph | None = periodic_graph(canonical.crystals)
         extractor, level = self.extractor, self.level
         source = Corpus.from_crystals(canonical, targets=False, graph=graph)
         if level is not None:  # once, for the block and for named physics
-            source = source.with_electrons(level)
+            source = _with_electrons(source, level, advance)
             extractor = replace(extractor, electrons=None)
         blocks, odd = extractor.encode(source, advance).finite()
         kept = canonical
@@ -92,6 +96,19 @@ class Describer:
         """Level of the tight binding that is run; None where a student predicts, or none reads."""
         electrons = self.extractor.electrons
         return electrons if isinstance(electrons, str) else None
+
+
+def _with_electrons(
+    corpus: Corpus, level: str, advance: Callable[[int, int], None] | None
+) -> Corpus:
+    """The corpus with computed numbers of the electrons, which take longer than features."""
+    made = []
+    for start in range(0, max(len(corpus), 1), REPORTED):
+        rows = np.arange(start, min(start + REPORTED, len(corpus)))
+        made.append(corpus.electrons_of(rows, level))
+        if advance is not None:
+            advance(start + len(rows), len(corpus))
+    return replace(corpus, electrons=torch.cat(made))
 
 
 def take(canonical: CanonicalResult, rows: Any) -> CanonicalResult:
