@@ -184,3 +184,20 @@ def test_a_run_with_classes_ends_with_map_and_report(
     assert "My property: Kind" in page
     assert "Not shown" not in page
     assert "Kind, predicted" in (tmp_path / "run" / "map.html").read_text(encoding="utf-8")
+
+
+def test_a_run_on_weights_that_are_there_takes_the_electrons_that_are_asked_for(
+    table: Path, tmp_path: Path
+) -> None:
+    few = write_table(read_table(table).crystals.take(range(4)), tmp_path / "few.parquet")
+    outs = {way: tmp_path / way for way in ("taught", "exact")}
+    for way, out in outs.items():
+        result = pipeline.run([few], out, electronic=way)
+        expected = pipeline.extract([few], electronic=way)
+        np.testing.assert_array_equal(result.features.matrix, expected.matrix)
+    taught, exact = (load_features(out / "features.parquet").matrix for out in outs.values())
+    assert np.abs(taught - exact).max() > 0.01
+    again = pipeline.run([few], outs["taught"], electronic="exact")  # another way: made anew
+    np.testing.assert_array_equal(again.features.matrix, exact)
+    with pytest.raises(InputError, match="Leave it out"):
+        pipeline.run([few], tmp_path / "own", electronic="exact", pretrain=True)

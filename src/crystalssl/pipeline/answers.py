@@ -86,6 +86,7 @@ class Answers:
         table: structure table of the run.
         weights: weights that the features of the run come from, as ``fit`` takes them.
         inputs: digests of the stages that made table and features.
+        electronic: where numbers of the electrons come from, as ``fit`` takes it.
         symprec: tolerance of the symmetry search in angstrom.
         seed: seed of everything.
         threads: threads to use; all cores if None.
@@ -96,6 +97,7 @@ class Answers:
     table: Path
     weights: str | Path
     inputs: Sequence[str]
+    electronic: str
     symprec: float
     seed: int
     threads: int | None
@@ -160,8 +162,8 @@ class Answers:
             fit(
                 self.table, folder, target=target, labels=labels.path,
                 id_column=labels.id_column, unit=labels.unit, budget=budget, weights=self.weights,
-                symprec=self.symprec, seed=self.seed, threads=self.threads, progress=self.progress,
-                finetune="never",
+                electronic=self.electronic, symprec=self.symprec, seed=self.seed,
+                threads=self.threads, progress=self.progress, finetune="never",
             )  # fmt: skip
             self._curve(features, folder)
             self._overlap(features, folder)

@@ -22,6 +22,7 @@ from crystalssl.pipeline.progress import SILENT, Once, Progress
 from crystalssl.pipeline.report_page import report, require_report
 from crystalssl.pipeline.run_features import TABLE, Described, Wanted, use_weights
 from crystalssl.pipeline.run_training import PretrainedRun, pretrain_first
+from crystalssl.pipeline.stages import Stages
 from crystalssl.pipeline.training import Plan, plan_training
 from crystalssl.processes import limited_threads
 
@@ -64,6 +65,7 @@ def run(
     id_column: str | None = None,
     unit: str | None = None,
     weights: str | Path = "default",
+    electronic: str = "auto",
     pretrain: bool = False,
     preset: str = "quick",
     block: str | Sequence[str | int] = "all",
@@ -90,6 +92,7 @@ def run(
         id_column: its column of ids or file names.
         unit: unit of the label; None to read it from the column's name.
         weights: folder of a run, or a name, where nothing is pre-trained.
+        electronic: where numbers of the electrons come from, where nothing is pre-trained.
         pretrain: train encoders on the structures first, instead of using ``weights``.
         preset: of pre-training: quick, paper or large.
         block: of pre-training: all, or names and numbers.
@@ -109,17 +112,16 @@ def run(
         MissingExtraError: if a package that the run needs is not installed.
     """
     from crystalssl.pipeline.answers import Answers
-    from crystalssl.pipeline.stages import Stages
 
     plan, progress = None, Once(progress)
     if structures is None or pretrain:
-        plan = _plan(block, preset, settings, epochs, seed, threads)
+        plan = _plan(block, preset, settings, epochs, seed, threads, electronic)
     else:
         _refuse_training_options(preset, block, epochs, settings, force)
-    file = _label_file(labels, id_column, unit, targets)
     wanted = Wanted(
-        targets=targets, labels=file, preset=preset, symprec=symprec, strict=strict, force=force
-    )
+        targets=targets, labels=_label_file(labels, id_column, unit, targets),
+        electronic=electronic, preset=preset, symprec=symprec, strict=strict, force=force,
+    )  # fmt: skip
     folder = _checked(out, with_model=structures is None or bool(targets))
     with exclusive(folder), limited_threads(threads):
         stages = Stages(folder)
@@ -128,12 +130,11 @@ def run(
             made = pretrain_first(at, structures, wanted)
         else:
             made = use_weights(stages, structures or [], weights, wanted, progress)
-        answers = Answers(
+        Answers(
             stages=stages, table=folder / TABLE, weights=made.weights,
-            inputs=[stages.outcome(name) for name in made.stages], symprec=symprec, seed=seed,
-            threads=threads, progress=progress,
-        )  # fmt: skip
-        answers.all(made.described, made.targets, file, budget)
+            inputs=[stages.outcome(name) for name in made.stages], electronic=electronic,
+            symprec=symprec, seed=seed, threads=threads, progress=progress,
+        ).all(made.described, made.targets, wanted.labels, budget)  # fmt: skip
         return _result(folder, made)
 
 
@@ -219,8 +220,18 @@ def _plan(
     epochs: int | None,
     seed: int,
     threads: int | None,
+    electronic: str,
 ) -> Plan:
-    """Blocks and settings of pre-training."""
+    """Blocks and settings of pre-training.
+
+    Raises:
+        InputError: if electrons are to come from anywhere else than the crystals of the run.
+    """
+    if electronic != "auto":
+        raise InputError(
+            f"Got --electronic {electronic}, which is for weights that are there: a run that "
+            "pre-trains computes the electrons of its crystals and uses them. Leave it out."
+        )
     chosen = dict(settings or {})
     chosen["bottleneck"] = {"seed": seed, **chosen.get("bottleneck", {})}
     return plan_training(block, preset, chosen, epochs=epochs, seed=seed, threads=threads)

@@ -32,6 +32,7 @@ class Wanted:
     Attributes:
         targets: label columns, or None for what is usual.
         labels: where labels are.
+        electronic: where numbers of the electrons come from, where nothing is pre-trained.
         preset: preset of pre-training.
         symprec: tolerance of the symmetry search in angstrom.
         strict: whether a structure that cannot be used is an error.
@@ -40,6 +41,7 @@ class Wanted:
 
     targets: Sequence[str] | None
     labels: LabelFile
+    electronic: str = "auto"
     preset: str = "quick"
     symprec: float = 0.01
     strict: bool = False
@@ -89,9 +91,10 @@ def use_weights(
 
     Raises:
         InputError: if structures, labels or weights cannot be used.
-        UnknownNameError: if there is no such label or weights.
+        UnknownNameError: if there is no such label, weights or way to the electrons.
     """
     from crystalssl.datasets.load import load_valid
+    from crystalssl.features.block_choice import CONFIG, ELECTRONS_FROM
     from crystalssl.features.extractor import ExtractorConfig
     from crystalssl.features.store import load_features, save_npy
     from crystalssl.pipeline.answers import check_property
@@ -101,7 +104,8 @@ def use_weights(
     folder, targets = stages.folder, wanted.targets or ()
     strict, symprec = wanted.strict, wanted.symprec
     table, file, array = (folder / name for name in (TABLE, FEATURES, ARRAY))
-    made_with = ExtractorConfig.of(weights, symprec=symprec).checksums()
+    electronic = wanted.electronic
+    config = ExtractorConfig.of(weights, symprec=symprec, electronic=electronic)
     with progress.step("Reading structures"):
         loaded = load_valid(structures)
     for target in targets:
@@ -113,7 +117,8 @@ def use_weights(
 
     def describe() -> list[Path]:
         extract_to(
-            table, file, weights=weights, strict=strict, symprec=symprec, progress=progress
+            table, file, weights=weights, electronic=electronic, strict=strict, symprec=symprec,
+            progress=progress,
         )  # fmt: skip
         save_npy(load_features(file), array)
         return [file, *sorted(folder.glob(f"{array.stem}*"))]
@@ -122,11 +127,12 @@ def use_weights(
     shaping: dict[str, Any] = {"strict": strict, "skipped": len(loaded.skipped)}
     if stages.once("structures", shaping, [digest], convert):
         progress.note(f"{counted(len(loaded.crystals), 'structure')}, as before")
-    shaping = {"symprec": symprec, "strict": strict, "weights": made_with}
+    shaping = {"symprec": symprec, "strict": strict, "weights": config.checksums()}
+    shaping[ELECTRONS_FROM] = config.electronic
     if stages.once("features", shaping, [stages.outcome("structures")], describe):
         progress.note(f"Features, as before: {file}")
     effective = {"weights": str(weights), "symprec": symprec, "targets": list(targets)}
-    write_json(effective, folder / "config.json")
+    write_json({**effective, ELECTRONS_FROM: config.electronic}, folder / CONFIG)
     if not targets:
         progress.note(
             "No --target: features, neighbours and map. Name a measured column for a model of it."
