@@ -168,11 +168,18 @@ def _children() -> float:
 
 
 def _commit() -> str:
+    """What is checked out; records of proofs, which are tracked and written here, do not count."""
+    commit = _git("describe", "--always")
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    tracked = [line for line in changed.splitlines() if not line.startswith("??")]
+    return f"{commit}-dirty" if tracked else commit
+
+
+def _git(*words: str) -> str:
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )  # fmt: skip
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def _version(name: str) -> str | None:

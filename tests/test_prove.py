@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,27 @@ def test_every_proof_names_files_that_are_there(script: dict[str, Any]) -> None:
         for word in command[1:]:
             if word.endswith(".py") or word.startswith("tests/"):
                 assert (ROOT / word).exists(), word
+
+
+def test_the_record_itself_does_not_make_a_commit_dirty(
+    script: dict[str, Any], tmp_path: Path
+) -> None:
+    def git(*words: str) -> None:
+        named = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *named, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    record, source = tmp_path / "benchmarks" / "results" / "prove.json", tmp_path / "source.py"
+    record.parent.mkdir(parents=True)
+    for path in (record, source):
+        path.write_text("before")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    commit = script["_commit"]
+    commit.__globals__["ROOT"] = tmp_path
+    clean = commit()
+    assert clean and not clean.endswith("-dirty")
+    record.write_text("after")
+    assert commit() == clean
+    source.write_text("after")
+    assert commit() == f"{clean}-dirty"

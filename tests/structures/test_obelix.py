@@ -85,6 +85,8 @@ def figures() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    counted = figures() if ARCHIVE.exists() else {"files": 0}
+    if not ARCHIVE.exists():
+        sys.exit(f"Nothing was proved: {ARCHIVE.name} is not there; --only names proofs")
+    counted = figures()
     sys.stdout.write(json.dumps(counted) + "\n")
-    sys.exit(counted["files"] != 0 and int(str(counted["with_features"])) < 235)
+    sys.exit(int(str(counted["with_features"])) < 235)
