@@ -5,8 +5,9 @@
 Tables and RUN are those of ``train_default_weights.py``; NUMBERS, block 7 and the student are those
 of ``teach_electronic.py``. A bottleneck of each width is trained, without labels, on features of
 the same structures: the block of the electrons reads what the student predicts of most crystals and
-what the tight binding gave of the others, so that both ways work. It must also predict what the
-tight binding gave. One that is of these very encoders already is left as it is.
+what the tight binding gave of the others, so that both ways work. Named physics is one more view.
+It must also predict what the tight binding gave. One that is of these very encoders already is left
+as it is.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from crystalssl.features.bottleneck import (
 )
 from crystalssl.features.bottleneck_objective import BottleneckConfig
 from crystalssl.features.bottleneck_training import train_bottleneck
-from crystalssl.features.features import Features
+from crystalssl.features.features import PHYSICS, Features
+from crystalssl.features.physics import with_view
 from crystalssl.features.student import STUDENT, load_student
 from crystalssl.hub.card import ModelCard
 from crystalssl.hub.weights import load_weights, run_folders
 from crystalssl.representation import layout
 from crystalssl.representation.electronic.view import COMMON
+from crystalssl.representation.physics.view import view_checksum
 from crystalssl.representation.targets import by_kind
 
 COMPUTED = 0.25
@@ -60,12 +63,18 @@ def seven_views(
     return {**six.blocks, reader.name: made}
 
 
+def sums_of(features: Features, target: Path) -> dict[str, str]:
+    """Checksum of what made each view."""
+    names = [name for name in features.blocks if name != PHYSICS]
+    sums = {name: ModelCard.load(target / name).sha256 for name in names}
+    return {**sums, PHYSICS: view_checksum()}
+
+
 def is_current(folder: Path, features: Features, target: Path) -> bool:
     """Whether a bottleneck of these very encoders is there already."""
     if not (folder / CARD_FILE).is_file():
         return False
-    sums = {name: ModelCard.load(target / name).sha256 for name in features.blocks}
-    return load_card(folder).encoders == sums
+    return load_card(folder).encoders == sums_of(features, target)
 
 
 def main() -> None:
@@ -87,6 +96,7 @@ def main() -> None:
     train, val = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
     computed = (np.random.default_rng(0).random(len(six)) < COMPUTED) & (parts == "train")
     features = replace(six, blocks=dict(seven_views(six, corpus, computed, target)), names=())
+    features = with_view(features, corpus)
     del six
     targets = [*by_kind(corpus.values.numpy()), corpus.electrons[:, :COMMON].numpy()]
     for width in options.widths:
@@ -106,7 +116,7 @@ def main() -> None:
         )
         card = BottleneckCard(
             **outcome.bottleneck.shape,
-            encoders={name: ModelCard.load(target / name).sha256 for name in features.blocks},
+            encoders=sums_of(features, target),
             training={**asdict(config), "computed_electrons": COMPUTED},
             data={
                 "train_crystals": len(train),

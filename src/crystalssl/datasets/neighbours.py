@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from crystalssl.representation.batch import Edges, arrows
+from crystalssl.representation.graph import PeriodicGraph
 from crystalssl.representation.panel_source import PanelSource
 
 
@@ -50,6 +51,16 @@ class Neighbours:
             target=self.target[edge],
             image=self.image[edge],
             distance=self.distance[edge],
+        )
+
+    def graph(self) -> PeriodicGraph:
+        """The graph that these are of."""
+        ends = torch.nn.functional.pad(self.degree.cumsum(0, dtype=torch.int64), (1, 0))
+        return PeriodicGraph(
+            edge_offsets=ends.numpy(force=True),
+            target=self.target.to(torch.int32).numpy(force=True),
+            image=self.image.numpy(force=True),
+            distance=self.distance.numpy(force=True),
         )
 
 

@@ -18,7 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crystalssl.blocks.registry import known_blocks
+from crystalssl.features.features import PHYSICS
 
+NAMED_WEIGHT = 4.0
+"""Factor of named physics, which is no block."""
 ROWS = 8192
 """Rows whose products are added up at a time."""
 
@@ -31,7 +34,7 @@ def view_weights(widths: Mapping[str, int]) -> Float[Tensor, "feature"]:
     Args:
         widths: number of features of each view, in order.
     """
-    known = {block.name: block.mix_weight for block in known_blocks()}
+    known = {block.name: block.mix_weight for block in known_blocks()} | {PHYSICS: NAMED_WEIGHT}
     factors = torch.tensor([known.get(name, 1.0) for name in widths])
     return torch.repeat_interleave(factors, torch.tensor(list(widths.values())))
 

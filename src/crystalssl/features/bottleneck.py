@@ -3,8 +3,8 @@
 Trained without labels by ``bottleneck_training.py``: some of its units are linear, so that little a
 linear model could read is lost, the others are not, so that it can read more: mixtures through a
 GELU, and kernel principal components of the linear ones. It knows the blocks, and the weights of
-theirs, that it was trained with. Stands behind ``extract.py``:
-what that gives goes in, features of one block named ``bottleneck`` come out.
+theirs, that it was trained with; named physics is one more view of most. Stands behind
+``extract.py``: what that gives goes in, features of one block named ``bottleneck`` come out.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ BLOCKS: str = "blocks"
 """Outputs that can be asked for beside the names of bottlenecks."""
 MIX_ROWS = 1024
 """Rows mixed at a time."""
-FILES = NetworkFiles(CARD_FILE, WEIGHTS_FILE, version=3)
-"""Cards of version 2 know no kernel, of version 1 no bounds; those from before have no version."""
+FILES = NetworkFiles(CARD_FILE, WEIGHTS_FILE, version=4)
+"""Cards of version 3 know no named physics, of version 2 no kernel, of version 1 no bounds; those
+from before have no version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ class Bottleneck(Standardised):
     """Standardised features -> mixtures of them, GELU of mixtures, kernel components; bounded.
 
     Attributes:
-        widths: number of features of each block it reads, in order.
+        widths: number of features of each view it reads, in order: blocks, then named physics.
         width: number of features it gives.
         linear: how many units are linear; they come first.
         kernel: gives the last units from the linear ones; None if there are none.
@@ -112,6 +113,11 @@ class Bottleneck(Standardised):
         self.mix = nn.Linear(sum(self.widths.values()), width - kernel)
         self.kernel = KernelUnits(linear, landmarks, kernel) if kernel else None
         self.clip, self.rotate = bounded(width, limit, rotated)
+
+    @property
+    def reads_physics(self) -> bool:
+        """Whether named physics is one of its views."""
+        return PHYSICS in self.widths
 
     @property
     def shape(self) -> dict[str, Any]:
@@ -174,7 +180,7 @@ def check_blocks(widths: Mapping[str, int], features: Features) -> None:
     """
     if dict(widths) != features.widths:
         raise InputError(
-            f"The bottleneck was trained on the blocks {_listed(widths)}, the features hold "
+            f"The bottleneck was trained on the views {_listed(widths)}, the features hold "
             f"{_listed(features.widths)}. Train another with `crystalssl bottleneck FEATURES`."
         )
 
@@ -212,9 +218,15 @@ def load_bottleneck(folder: Path) -> Bottleneck:
     """Read a bottleneck, in evaluation mode.
 
     Raises:
-        InputError: if a file is missing or damaged, or the weights are not those of the card.
+        InputError: if a file is missing or damaged, the weights are not those of the card, or the
+            named physics is not that of this version.
     """
     card = load_card(folder)
+    if PHYSICS in card.widths and not _is_current(card.encoders.get(PHYSICS)):
+        raise InputError(
+            f"{folder} mixes other named physics than this version computes. Train another with "
+            "`crystalssl bottleneck FEATURES`."
+        )
 
     def make() -> Bottleneck:
         return Bottleneck(
@@ -230,6 +242,13 @@ def load_bottleneck(folder: Path) -> Bottleneck:
     return load_network(make, Path(folder) / WEIGHTS_FILE, card.sha256)
 
 
+def _is_current(checksum: str | None) -> bool:
+    """Whether a view of named physics is that of this version."""
+    from crystalssl.representation.physics.view import view_checksum  # compiled code
+
+    return checksum == view_checksum()
+
+
 def find_bottlenecks(run: Path) -> dict[str, Path]:
     """Folders of the bottlenecks of a run, by name; none if it was trained without."""
     folders = [card.parent for card in sorted(Path(run).glob(f"*/{CARD_FILE}"))]
@@ -238,6 +257,11 @@ def find_bottlenecks(run: Path) -> dict[str, Path]:
 
 def _listed(widths: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({width})" for name, width in widths.items())
+
+
+def mixed_blocks(folder: Path) -> list[str]:
+    """Names of the blocks that a bottleneck mixes, in order."""
+    return [name for name in load_card(folder).widths if name != PHYSICS]
 
 
 def find_output(run: Path | str, output: str, blocks: Iterable[str]) -> Path | None:
@@ -258,12 +282,12 @@ def find_output(run: Path | str, output: str, blocks: Iterable[str]) -> Path | N
     there = find_bottlenecks(find_run(run))
     if output == AUTO:
         folder = there.get(BOTTLENECK)
-        return folder if folder and list(load_card(folder).widths) == list(blocks) else None
+        return folder if folder and mixed_blocks(folder) == list(blocks) else None
     if output not in there:
         raise unknown_name(
             "output", output, [AUTO, BLOCKS, PHYSICS, *there], "crystalssl info weights"
         )
-    needed = list(load_card(there[output]).widths)
+    needed = mixed_blocks(there[output])
     if needed != list(blocks):
         raise InputError(
             f"Output {output!r} mixes the blocks {', '.join(needed)}, in use are "
@@ -288,7 +312,7 @@ def unused_bottleneck(run: Path | str, output: str, blocks: Iterable[str]) -> st
     if folder is None or find_output(run, AUTO, names) is not None:
         return ""
     return (
-        f"Not mixed: the bottleneck of {run} reads {', '.join(load_card(folder).widths)}, in use "
+        f"Not mixed: the bottleneck of {run} reads {', '.join(mixed_blocks(folder))}, in use "
         f"are {', '.join(names)}. For one of these blocks: crystalssl bottleneck FEATURES "
         "--structures STRUCTURES --out RUN --name NAME, then --output NAME."
     )

@@ -39,6 +39,9 @@ class BottleneckConfig:
     """Where features are softly clipped, in standard deviations; 0 for nowhere."""
     rotated: bool = True
     """Whether clipped features are mixed where their number is a power of two."""
+    named_physics: bool = True
+    """Whether named physics (``--output physics``, without charges and symmetry) is mixed in as one
+    more view."""
     epochs: int = 8
     """Passes over the training crystals."""
     least_steps: int = 300

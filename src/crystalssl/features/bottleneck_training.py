@@ -37,9 +37,10 @@ from crystalssl.features.bottleneck_objective import (
     keep_some,
     owners_of,
 )
-from crystalssl.features.features import Features
+from crystalssl.features.features import PHYSICS, Features
 from crystalssl.features.networks import LIMIT
 from crystalssl.hub.halves import round_matrices
+from crystalssl.representation.physics.view import view_checksum
 
 Index = npt.NDArray[np.int64]
 
@@ -238,6 +239,12 @@ def _fit(
     return losses
 
 
+def views_of(features: Features) -> dict[str, str]:
+    """Checksum of what made each view, where it is known."""
+    sums = dict(features.origins[0].sha256) if len(features.origins) == 1 else {}
+    return sums | ({PHYSICS: view_checksum()} if PHYSICS in features.blocks else {})
+
+
 def train_and_save(
     features: Features,
     targets: Sequence[npt.NDArray[np.float32]],
@@ -261,7 +268,7 @@ def train_and_save(
     outcome = train_bottleneck(features, targets, train, val, config, progress=progress)
     card = BottleneckCard(
         **outcome.bottleneck.shape,
-        encoders=features.origins[0].sha256 if len(features.origins) == 1 else {},
+        encoders=views_of(features),
         training=asdict(config),
         data={"train_crystals": len(train), "val_crystals": len(val)},
         figures=outcome.figures,

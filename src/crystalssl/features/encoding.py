@@ -92,7 +92,7 @@ class Extractor:
         progress: Callable[[int, int], None] | None = None,
         max_crystals: int | None = None,
     ) -> Features:
-        """Features of the blocks, not mixed.
+        """Features of the blocks, not mixed; with named physics where the bottleneck reads it.
 
         Raises:
             InputError: if named physics is asked for of a corpus, which lacks space groups.
@@ -127,6 +127,7 @@ class Extractor:
             electrons=self.electrons,
             origins=self.origins,
             progress=progress,
+            named=self.bottleneck is not None and self.bottleneck.reads_physics,
         )
 
     def sites_of(

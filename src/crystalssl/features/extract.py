@@ -25,9 +25,11 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.samplers import Index, pack
 from crystalssl.datasets.shards import joined
 from crystalssl.devices import choose_device
-from crystalssl.features.features import UNTRAINED, Features, Origin, feature_names
+from crystalssl.features.features import PHYSICS, UNTRAINED, Features, Origin, feature_names
+from crystalssl.features.physics import view_of
 from crystalssl.features.student import Student
 from crystalssl.representation import layout
+from crystalssl.representation.physics.view import view_names
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.validity import MAX_SITES
@@ -56,6 +58,7 @@ def extract(
     electrons: Student | str | None = None,
     origins: Sequence[Origin] = (),
     progress: Callable[[int, int], None] | None = None,
+    named: bool = False,
 ) -> Features:
     """Compute features.
 
@@ -75,6 +78,7 @@ def extract(
             what the corpus holds, and level ``fast`` where it holds none.
         origins: the weights of the encoders, remembered with the features.
         progress: called with the number of crystals done and the number of all.
+        named: whether named physics is one more block, as a bottleneck reads it.
 
     Returns:
         One row for each crystal, in input order. A crystal whose numbers are not finite keeps its
@@ -91,12 +95,16 @@ def extract(
     there = choose_device(device)
     crystals = source.crystals if isinstance(source, CanonicalResult) else source
     total = len(crystals)
-    blocks = {name: np.empty((total, block.width), np.float32) for name, block in encoders.items()}
+    widths = {name: block.width for name, block in encoders.items()}
+    widths |= {PHYSICS: len(view_names())} if named else {}
+    blocks = {name: np.empty((total, width), np.float32) for name, width in widths.items()}
     done = 0
     with ExitStack() as stack:
         for block in encoders.values():
             stack.enter_context(ready(block, there))
-        pool = stack.enter_context(one_thread_each(there))
+        pool = cores = stack.enter_context(one_thread_each(there))
+        if there.type != "cpu":
+            cores = stack.enter_context(ThreadPoolExecutor(torch.get_num_threads()))
         stack.enter_context(_exact_convolutions(there))
         student = electrons if isinstance(electrons, Student) else None
         if student is not None:
@@ -106,6 +114,10 @@ def extract(
             if reads and student is None:  # on all cores, and not once a batch
                 level = electrons if isinstance(electrons, str) else None
                 corpus = corpus.with_electrons(level)
+            if named:  # of the crystals of a batch at a time: see ``view_numbers``
+                made = cores.map(partial(view_of, corpus), plan)
+                for rows, numbers in zip(plan, made, strict=True):
+                    blocks[PHYSICS][first + rows] = numbers
             encode = partial(_encode, corpus.to(there), encoders, student, blocks, first)
             for count in pool.map(encode, plan):
                 done += count

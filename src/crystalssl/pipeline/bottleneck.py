@@ -63,6 +63,7 @@ def train_bottleneck(
     from crystalssl.datasets.splits import find_split
     from crystalssl.features.bottleneck_training import train_and_save
     from crystalssl.features.features import Features
+    from crystalssl.features.physics import with_view
     from crystalssl.features.store import load_features
     from crystalssl.representation.targets import by_kind
 
@@ -78,7 +79,10 @@ def train_bottleneck(
         split = find_split(canonical.crystals, config.seed)
         table = table.take(rows_of(table, canonical.crystals))
         with progress.step("Building neighbour graphs and lattice points"):
-            targets = by_kind(Corpus.from_crystals(canonical).values.numpy())
+            corpus = Corpus.from_crystals(canonical)
+            targets = by_kind(corpus.values.numpy())
+            if config.named_physics:
+                table = with_view(table, corpus)
         with progress.step("Bottleneck") as advance:
             rows = split.train, split.val
             card = train_and_save(table, targets, rows, config, folder / name, progress=advance)

@@ -298,6 +298,7 @@ class PretrainedRun:
         from crystalssl.datasets.splits import find_split
         from crystalssl.features.bottleneck import load_bottleneck
         from crystalssl.features.bottleneck_training import train_and_save
+        from crystalssl.features.physics import with_view
         from crystalssl.features.store import save_npy, save_parquet
         from crystalssl.representation.targets import by_kind
 
@@ -306,10 +307,11 @@ class PretrainedRun:
 
         def work() -> list[Path]:
             split, targets = find_split(crystals, self.seed), by_kind(corpus.values.numpy())
+            views = with_view(features, corpus) if config.named_physics else features
             with self.progress.step("Bottleneck") as advance:
                 rows = split.train, split.val
-                train_and_save(features, targets, rows, config, folder, progress=advance)
-            mixed = load_bottleneck(folder).apply_to(features)
+                train_and_save(views, targets, rows, config, folder, progress=advance)
+            mixed = load_bottleneck(folder).apply_to(views)
             save_parquet(mixed, table)
             if self._taught:
                 save_npy(mixed, array)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from crystalssl.features.encoding import Extractor
 from crystalssl.features.features import Features
 from crystalssl.properties.describing import take
-from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, Inputs
+from crystalssl.properties.inputs import ALSO, BLOCKS, MIXED, PHYSICS, VIEW, Inputs
 from crystalssl.properties.model import StackedModel
 from crystalssl.properties.property_model import PropertyModel, describe
 from crystalssl.properties.shapley import Mask, explained_outputs, outputs_of, shapley
@@ -146,7 +146,7 @@ def share_by_view(
         outputs: (m,) class that is explained of each; None for the predicted one.
     """
     chosen = explained_outputs(model, inputs) if outputs is None else outputs
-    views = [section.name for section in inputs.sections if section.kind != MIXED]
+    views = list(dict.fromkeys(s.name for s in inputs.sections if s.kind != MIXED))
     has_blocks = any(section.kind == BLOCKS for section in inputs.sections)
     if not has_blocks and MIXED in inputs.kinds():  # a matrix of features alone
         views += [section.name for section in inputs.sections if section.kind == MIXED]
@@ -174,12 +174,13 @@ def _masked(
         start = columns.stop
         if section.kind != MIXED and section.name not in present:
             matrix[:, columns] = reference[columns]
-        if section.kind == BLOCKS:
+        if section.kind in (BLOCKS, VIEW):
             blocks[section.name] = matrix[:, columns]
         if section.kind == MIXED:
             mixed = columns
     if blocks and mixed.stop and extractor is not None:
-        matrix[:, mixed] = extractor.mix(Features(ids=inputs.ids, blocks=blocks)).matrix
+        ordered = dict(sorted(blocks.items(), key=lambda item: item[0] == PHYSICS))  # as mixed
+        matrix[:, mixed] = extractor.mix(Features(ids=inputs.ids, blocks=ordered)).matrix
     elif mixed.stop and not any(s.kind == MIXED and s.name in present for s in inputs.sections):
         matrix[:, mixed] = reference[mixed]
     return replace(inputs, matrix=matrix)

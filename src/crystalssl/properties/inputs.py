@@ -19,6 +19,7 @@ from crystalssl.features.features import Features
 from crystalssl.properties.physics import named_physics, physics_names
 from crystalssl.representation.graph import PeriodicGraph
 from crystalssl.representation.physics.electron_numbers import OFF
+from crystalssl.representation.physics.view import view_names
 from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.elements import SYMBOLS
@@ -26,8 +27,9 @@ from crystalssl.structures.formulas import reduced_formulas
 
 Matrix = npt.NDArray[np.float32]
 
-BLOCKS, PHYSICS, ALSO, MIXED = "blocks", "physics", "also", "mixed"
-"""Kinds of section: a block's features, named physics, the user's descriptors, the bottleneck."""
+BLOCKS, PHYSICS, ALSO, MIXED, VIEW = "blocks", "physics", "also", "mixed", "view"
+"""Kinds of section: a block's features, named physics, the user's descriptors, the bottleneck; and
+named physics that the bottleneck alone reads."""
 
 
 COMPUTED, IDLE, ABSENT = "computed", "idle", "absent"
@@ -40,7 +42,7 @@ class Section:
 
     Attributes:
         name: block, ``physics``, ``also`` or ``bottleneck``.
-        kind: one of the four kinds.
+        kind: one of the five kinds.
         columns: names of the columns.
     """
 
@@ -131,10 +133,17 @@ def build_inputs(
     learned = [
         (Section(name=name, kind=BLOCKS, columns=_numbered(name, block)), block)
         for name, block in blocks.blocks.items()
+        if name != PHYSICS
     ]
-    if mixed is not None:  # blocks | physics | also | mixed: what is read together is together
-        sections = [*(section for section, _ in learned), *sections]
-        matrices = [*(block for _, block in learned), *matrices]
+    # view | blocks | physics | also | mixed: what is read together lies together
+    if mixed is not None:
+        viewed = [
+            (Section(name=name, kind=VIEW, columns=view_names()), block)
+            for name, block in blocks.blocks.items()
+            if name == PHYSICS
+        ]
+        sections = [*(section for section, _ in [*viewed, *learned]), *sections]
+        matrices = [*(block for _, block in [*viewed, *learned]), *matrices]
         learned = [
             (Section(name=name, kind=MIXED, columns=_numbered(name, block)), block)
             for name, block in mixed.blocks.items()

@@ -55,14 +55,18 @@ def _cell(environment: Environment) -> Array:
         lengths[:, 1] / lengths[:, 0], lengths[:, 2] / lengths[:, 0],
         lengths[:, 2] / crystals.volumes ** (1 / 3), lengths[:, 0],
         polarizability / volume, dense,
-        environment.symmetry.space_group, environment.symmetry.crystal_system,
-        crystal_class(environment.symmetry.space_group),
     ])  # fmt: skip
+
+
+def _symmetry(environment: Environment) -> Array:
+    assert environment.symmetry is not None  # ``view.py`` leaves this group out
+    group = environment.symmetry.space_group
+    return np.column_stack([group, environment.symmetry.crystal_system, crystal_class(group)])
 
 
 CELL = Group(
     name="cell",
-    title="Cell, density and symmetry",
+    title="Cell and density",
     columns=(
         number("volume_per_atom", "angstrom^3", "volume of the cell over its atoms"),
         number("log_volume_per_atom", "1", "its natural logarithm"),
@@ -82,15 +86,24 @@ CELL = Group(
         number("cell_shortest", "angstrom", "shortest length of the reduced cell"),
         number("polarizability_density", "1", "free-atom polarizabilities per volume"),
         number("clausius_mossotti", "1", "4 pi / 3 of it; (n^2 - 1) / (n^2 + 2) of the index n"),
+    ),
+    compute=_cell,
+)
+"""What needs neither neighbours nor bonds nor symmetry."""
+
+SYMMETRY = Group(
+    name="symmetry",
+    title="Symmetry",
+    columns=(
         number("space_group", "1", "number of the space group, 1 to 230"),
         number("crystal_system", "1", "0 triclinic, 1 monoclinic, up to 6 cubic"),
         number("point_group_order", "1", "operations of the crystal class, 1 to 48"),
         number("centrosymmetric", "1", "1 with a centre of inversion, else 0"),
         number("polar", "1", "1 with a polar axis, else 0"),
     ),
-    compute=_cell,
+    compute=_symmetry,
 )
-"""What needs neither neighbours nor bonds."""
+"""What the search for symmetry gave."""
 
-CELL_GROUPS: tuple[Group, ...] = (CELL,)
+CELL_GROUPS: tuple[Group, ...] = (CELL, SYMMETRY)
 """Groups of this file."""

@@ -32,7 +32,7 @@ class Environment:
 
     Attributes:
         crystals: the canonical crystals.
-        symmetry: their symmetry.
+        symmetry: their symmetry; None where no number that needs it is asked for.
         fractions: (n, 104) share of each atomic number among the atoms.
         atoms: (n,) atoms in the cell, vacancies not counted.
         owner: (s,) crystal of each site.
@@ -49,7 +49,7 @@ class Environment:
     """
 
     crystals: Crystals
-    symmetry: Symmetry
+    symmetry: Symmetry | None
     fractions: Array
     atoms: Array
     owner: Index
@@ -81,12 +81,14 @@ def site_mean(crystals: Crystals, table: Array) -> Array:
     return mean
 
 
-def surroundings(crystals: Crystals, symmetry: Symmetry, graph: PeriodicGraph) -> Environment:
+def surroundings(
+    crystals: Crystals, symmetry: Symmetry | None, graph: PeriodicGraph
+) -> Environment:
     """Everything that the groups read of some crystals.
 
     Args:
         crystals: n canonical crystals.
-        symmetry: their symmetry.
+        symmetry: their symmetry, or None.
         graph: their periodic graph.
     """
     owner = crystals.crystal_of_site
