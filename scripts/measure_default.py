@@ -23,11 +23,12 @@ from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.load import load_crystals
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.features.features import Features
+from crystalssl.features.physics import with_view
 from crystalssl.features.store import load_features, save_parquet
 from crystalssl.models.linear import LeastSquares, Ridge
 from crystalssl.pretraining.monitors import feature_health
 from crystalssl.representation.targets import TARGET_NAMES
-from crystalssl.structures.canonical import canonicalize
+from crystalssl.structures.canonical import CanonicalResult, canonicalize
 from crystalssl.structures.crystals import Crystals
 from crystalssl.structures.formulas import reduced_formulas
 
@@ -95,7 +96,9 @@ def corpus_elements(crystals: Crystals) -> np.ndarray:
     return np.bincount(pairs[0][pairs[1] > 0], minlength=len(crystals))
 
 
-def views(weights: str, source: object, cache: Path, electronic: str) -> dict[str, Features]:
+def views(
+    weights: str, source: CanonicalResult, corpus: Corpus, cache: Path, electronic: str
+) -> dict[str, Features]:
     """Features of the blocks and of every bottleneck of some weights."""
     made: dict[str, Features] = {}
     base = ExtractorConfig.of(weights, output="blocks", electronic=electronic)
@@ -106,7 +109,9 @@ def views(weights: str, source: object, cache: Path, electronic: str) -> dict[st
         if not path.is_file():
             extractor = config.extractor()
             features = made["blocks"] if output != "blocks" else base.extractor().encode(source)
-            save_parquet(features if output == "blocks" else extractor.mix(features), path)
+            if extractor.bottleneck is not None and extractor.bottleneck.reads_physics:
+                features = with_view(features, corpus)
+            save_parquet(extractor.mix(features), path)
         made[output] = load_features(path)
     return made
 
@@ -189,11 +194,12 @@ def main() -> None:
     crystals = load_crystals([options.table]).crystals
     part = np.asarray(crystals.column("split")).astype(str)
     source = canonicalize(crystals.take(np.isin(part, ["train", options.split])))
-    data = labelled(source.crystals, Corpus.from_crystals(source), options.split)
+    corpus = Corpus.from_crystals(source)
+    data = labelled(source.crystals, corpus, options.split)
     some = data.train[:: max(1, len(data.train) // RANK_ROWS)]
     columns: dict[str, dict[str, float]] = {}
     for weights in options.weights:
-        made = views(weights, source, options.cache, options.electronic)
+        made = views(weights, source, corpus, options.cache, options.electronic)
         for output, features in made.items():
             figures = {**measure(features.matrix, data), **health(features, some)}
             columns[f"{Path(weights).name}/{output}"] = figures

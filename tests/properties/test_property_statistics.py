@@ -68,6 +68,18 @@ def test_intervals_of_new_rows_hold_their_share_and_are_wider_where_errors_are()
     assert half[far].mean() > 2 * half[near].mean()
 
 
+def test_what_candidates_disagree_on_most_is_outside_of_the_domain() -> None:
+    rng = np.random.default_rng(5)
+    disagreement = rng.uniform(0, 3, size=2000)
+    residuals = rng.normal(size=2000) * (0.2 + disagreement)
+    fitted = fit_intervals(residuals[:1000], disagreement[:1000], np.zeros(1000))
+    usual = fitted.usual(fitted.expected(disagreement[1000:], np.zeros(1000)))
+    assert 0.92 < usual.mean() < 0.98
+    assert disagreement[1000:][~usual].min() > disagreement[1000:][usual].max()
+    alike = fit_intervals(residuals, np.zeros(2000), np.zeros(2000))  # nothing tells rows apart
+    assert alike.usual(alike.expected(np.zeros(7), np.zeros(7))).all()
+
+
 def test_one_fold_more_makes_intervals_smaller_but_never_larger_nor_nothing() -> None:
     assert learning_ratio(np.array([1.0, 3.0]), np.array([0.8, 2.8])) == pytest.approx(0.9)
     assert learning_ratio(np.array([1.0]), np.array([2.0])) == 1.0

@@ -2,7 +2,10 @@
 
 Distances are Euclidean on leading principal axes of standardised, clipped features, each axis
 divided by its standard deviation. A crystal is in the domain when it lies no farther than most
-labelled ones lie from those of other groups, and holds no element that no labelled one holds.
+labelled ones lie from those of other groups, and holds no element that no labelled one holds. A
+model adds what its candidates make of it: where they disagree more than on most labelled crystals,
+the crystal is outside too (``intervals.py``; disagreement as distance to a model: Tetko et al., J.
+Chem. Inf. Model. 48, 1733, 2008).
 """
 
 from __future__ import annotations

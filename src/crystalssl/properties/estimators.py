@@ -141,7 +141,7 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         return inputs, rows
 
     def predict_domain(self, X: Any) -> npt.NDArray[np.bool_]:
-        """(n,) whether each crystal lies in the region that labelled crystals cover."""
+        """(n,) whether each crystal is like labelled ones, and candidates agree on it."""
         predictions, rows, total = self._predictions(X)
         inside = np.zeros(total, bool)
         inside[rows] = predictions.placement.inside

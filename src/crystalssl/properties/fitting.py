@@ -28,6 +28,7 @@ from crystalssl.properties.cross_validation import (
 from crystalssl.properties.domain import (
     AXES,
     NEAREST,
+    PERCENTILE,
     Domain,
     fit_domain,
     nearest,
@@ -185,10 +186,12 @@ def _judged(experiment: Experiment, run: CrossValidation, points: Floats) -> Out
         learning[k] = learning_ratio(residuals, later)
         residuals *= learning[k]  # the models of k have seen one fold more than inner ones
         intervals = fit_intervals(residuals, stack.disagreement(inner), own)
-        half_width[test] = intervals.half_width(stack.disagreement(run.outer[test]), distance[test])
+        disagreement = stack.disagreement(run.outer[test])
+        half_width[test] = intervals.half_width(disagreement, distance[test])
         seen = experiment.inputs.elements[train].any(axis=0)
         unseen = (experiment.inputs.elements[test] & ~seen).any(axis=1)
-        inside[test] = (distance[test] <= np.percentile(own, 95.0)) & ~unseen
+        sure = intervals.usual(intervals.expected(disagreement, distance[test]))
+        inside[test] = (distance[test] <= np.percentile(own, PERCENTILE)) & ~unseen & sure
     return OutOfFold(
         folds=run.folds,
         predicted=predicted,

@@ -8,6 +8,7 @@ Sources: Barber et al., Annals of Statistics 49 (2021) 486; Papadopoulos et al.,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.9
 """Share of crystals that intervals are to hold."""
+PERCENTILE = 95.0
+"""Percentile of what was to be expected for labelled crystals that ends the domain."""
 FLOOR = 0.1
 """Smallest expected error, as a fraction of the mean absolute residual."""
 
@@ -31,17 +34,23 @@ class Intervals:
         floor: smallest expected residual.
         ratios: sorted ratios of absolute to expected residual, for any level.
         count: number of independent residuals that they come from.
+        limit: expected residual at which the domain ends (``domain.py``).
     """
 
     scale: Floats
     floor: float
     ratios: Floats
     count: int
+    limit: float = math.inf
 
     def expected(self, disagreement: Floats, distance: Floats) -> Floats:
         """(m,) absolute residual to be expected."""
         inputs = _inputs(disagreement, distance)
         return np.maximum(inputs @ self.scale, self.floor)
+
+    def usual(self, expected: Floats) -> npt.NDArray[np.bool_]:
+        """(m,) whether no larger residual is to be expected than for most labelled crystals."""
+        return np.asarray(expected <= self.limit * (1 + 1e-9))  # rounding decides nothing
 
     def half_width(self, disagreement: Floats, distance: Floats, level: float = LEVEL) -> Floats:
         """(m,) half width of intervals of a level; the largest ratio where residuals are few."""
@@ -78,6 +87,7 @@ def fit_intervals(
         floor=floor,
         ratios=np.sort(size / expected),
         count=len(size) if count is None else count,
+        limit=float(np.percentile(expected, PERCENTILE)),
     )
 
 

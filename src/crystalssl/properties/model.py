@@ -7,8 +7,9 @@ used. After fitting.py and storage.py; structures.py turns structures into input
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,14 +159,15 @@ class StackedModel:
         disagreement = self.stack.disagreement(candidates)
         values = self.combine(candidates)
         half = self.intervals.half_width(disagreement, placement.distance, level)
+        expected = self.intervals.expected(disagreement, placement.distance)
         lower, upper = self.stack.interval(values[:, 0], half)
         return Predictions(
             ids=inputs.ids,
             values=values,
             lower=lower,
             upper=upper,
-            expected_error=self.intervals.expected(disagreement, placement.distance),
-            placement=placement,
+            expected_error=expected,
+            placement=replace(placement, inside=placement.inside & self.intervals.usual(expected)),
             known_formula=np.isin(inputs.formulas, self.formulas),
         )
 
@@ -179,6 +181,7 @@ class StackedModel:
             "intervals.floor": np.array([self.intervals.floor]),
             "intervals.ratios": self.intervals.ratios,
             "intervals.count": np.array([self.intervals.count]),
+            "intervals.limit": np.array([self.intervals.limit]),
             "domain.axes": self.domain.axes,
             "domain.points": self.domain.points,
             "domain.elements": self.domain.elements,
@@ -263,6 +266,8 @@ def _unpacked(
             floor=float(arrays["intervals.floor"][0]),
             ratios=arrays["intervals.ratios"],
             count=int(arrays["intervals.count"][0]),
+            # models from before this rule know no limit
+            limit=float(arrays["intervals.limit"][0]) if "intervals.limit" in arrays else math.inf,
         ),
         domain=Domain(
             scaler=unpack_scaler(arrays, "domain.scaler"),

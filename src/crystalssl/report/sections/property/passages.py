@@ -77,7 +77,8 @@ def parity(model: PropertyRun, map_page: str) -> Passage:
     text = "Point at a crystal to read which it is"
     text += "; click it to see it on the map." if map_page else "."
     if not model.inside.all():
-        text += " Open red points are outside of the domain: unlike every other labelled crystal."
+        text += " Open red points are outside of the domain: unlike all other labelled crystals, or"
+        text += " such that candidates disagree on them."
     svg = hover_parity(points, label, name)
     return Passage(title="Every crystal", words=text, drawings=(Drawing(svg=svg),))
 
