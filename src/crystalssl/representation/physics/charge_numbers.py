@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.representation.charges import balanced_charges
 from crystalssl.representation.physics.columns import Group, number, statistics
 from crystalssl.representation.physics.element_table import (
     ELEMENTS,
@@ -33,7 +32,7 @@ _NO_BOND = "no bond"
 
 def _charges(environment: Environment) -> Array:
     crystals, offsets = environment.crystals, environment.crystals.offsets
-    targets, states = balanced_charges(crystals)
+    targets, states = environment.charges
     sites = _site_charges(environment, states.astype(np.float64))
     lasting = _last_electrons(environment, states)
     bonded = _bonded_charges(environment)
@@ -160,7 +159,7 @@ def _valences(environment: Environment) -> Array:
     valence *= np.minimum(environment.weight, 1.0)  # ions of the next shell are no bonds
     total = np.bincount(i, valence, minlength=count)
     signed = np.bincount(i, valence * np.sign(x[j] - x[i]), minlength=count)
-    states = balanced_charges(crystals)[1].astype(np.float64)
+    states = environment.charges[1].astype(np.float64)
     formal = _site_charges(environment, states) / environment.amount
     off = np.where(formal == 0, np.nan, np.abs(signed) - np.abs(formal))
     values = np.column_stack([total, np.abs(signed), off])
