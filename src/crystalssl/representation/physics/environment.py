@@ -45,7 +45,7 @@ class Environment:
         other: (e,) site at its end.
         distance: (e,) angstrom.
         image: (e, 3) int8, cell of its end, relative to that of its centre.
-        vector: (e, 3) from centre to end, angstrom.
+        direction: (3, e) from centre to end, of length one.
         weight: (e,) strength of the bond, 0 to e; 0 for sites that exclude each other.
         bond: (e,) ``weight`` times the occupancies of both ends; 0 below ``LEAST_BOND``.
     """
@@ -62,7 +62,7 @@ class Environment:
     other: Index
     distance: Array
     image: npt.NDArray[np.int8]
-    vector: Array
+    direction: Array
     weight: Array
     bond: Array
 
@@ -84,14 +84,27 @@ class Environment:
 
 def site_mean(crystals: Crystals, table: Array) -> Array:
     """(s,) values of a table (104,) averaged over the species of a site that have one, or NaN."""
-    known = ~np.isnan(table)
-    filled = np.where(known, table, 0.0)
-    numbers = np.minimum(crystals.numbers, ELEMENTS)
-    share = crystals.occupancy * known[numbers]  # (s, k)
-    total = share.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = (share * filled[numbers]).sum(axis=1) / total
+    mean = np.empty(len(crystals.numbers))
+    # a copy: columns of a larger, read-only table would be another kind of array to compile for
+    _species_mean(crystals.numbers, crystals.occupancy, np.array(table, np.float64), mean)
     return mean
+
+
+@compiled
+def _species_mean(
+    numbers: npt.NDArray[np.int16], occupancy: npt.NDArray[np.float32], table: Array, out: Array
+) -> None:
+    """Fill (s,) means of a table, weighted by occupancy; NaN without a known value."""
+    for site in range(len(out)):
+        total, mean = np.float32(0.0), 0.0
+        for slot in range(numbers.shape[1]):
+            share = occupancy[site, slot]
+            if share > 0.0:
+                value = table[min(numbers[site, slot], ELEMENTS)]
+                if not np.isnan(value):
+                    total += share
+                    mean += share * value
+        out[site] = mean / total
 
 
 def surroundings(crystals: Crystals, symmetry: Symmetry, graph: PeriodicGraph) -> Environment:
@@ -107,13 +120,13 @@ def surroundings(crystals: Crystals, symmetry: Symmetry, graph: PeriodicGraph) -
     atoms = np.bincount(owner, amount, minlength=len(crystals)).astype(np.float64)
     count = len(graph.distance)
     centre, other = np.empty(count, np.int64), np.empty(count, np.int64)
-    distance, vector, weight, bond = (
-        np.empty(shape) for shape in (count, (count, 3), count, count)
+    distance, direction, weight, bond = (
+        np.empty(shape) for shape in (count, (3, count), count, count)
     )
     _pairs_of(
         crystals.offsets, graph.edge_offsets, graph.target, graph.image, graph.distance,
         np.ascontiguousarray(crystals.frac_coords), np.ascontiguousarray(crystals.lattice), amount,
-        centre, other, distance, vector, weight, bond,
+        centre, other, distance, direction, weight, bond,
     )  # fmt: skip
     return Environment(
         crystals=crystals,
@@ -128,7 +141,7 @@ def surroundings(crystals: Crystals, symmetry: Symmetry, graph: PeriodicGraph) -
         other=other,
         distance=distance,
         image=graph.image,
-        vector=vector,
+        direction=direction,
         weight=weight,
         bond=bond,
     )
@@ -159,7 +172,7 @@ def _pairs_of(
     centre: Index,
     other: Index,
     distance: Array,
-    vector: Array,
+    direction: Array,
     weight: Array,
     bond: Array,
 ) -> None:
@@ -174,9 +187,8 @@ def _pairs_of(
                 d1 = frac[end, 1] + image[m, 1] - frac[site, 1]
                 d2 = frac[end, 2] + image[m, 2] - frac[site, 2]
                 for x in range(3):
-                    vector[m, x] = (
-                        d0 * lattice[n, 0, x] + d1 * lattice[n, 1, x] + d2 * lattice[n, 2, x]
-                    )
+                    step = d0 * lattice[n, 0, x] + d1 * lattice[n, 1, x] + d2 * lattice[n, 2, x]
+                    direction[x, m] = step / distance[m]
             _hoppe(start, stop, other, distance, amount, weight)
             for m in range(start, stop):
                 strong = weight[m] >= LEAST_BOND
