@@ -42,16 +42,17 @@ def _mean_differences(
     edge_offsets: Index, other: Index, weight: Array, of_sites: Array, out: Array
 ) -> None:
     """Fill (s, p) weighted means over the edges of a site of how much its ends differ."""
+    sums = np.empty(of_sites.shape[1])
     for site in range(len(edge_offsets) - 1):
-        out[site] = 0.0
-        total = 0.0
+        sums[:] = 0.0
+        here, total = of_sites[site], 0.0
         for m in range(edge_offsets[site], edge_offsets[site + 1]):
-            end = other[m]
-            total += weight[m]
-            for p in range(of_sites.shape[1]):
-                out[site, p] += weight[m] * abs(of_sites[site, p] - of_sites[end, p])
-        for p in range(of_sites.shape[1]):
-            out[site, p] /= max(total, 1e-12)
+            there, strength = of_sites[other[m]], weight[m]
+            total += strength
+            for p in range(len(sums)):
+                sums[p] += strength * abs(here[p] - there[p])
+        for p in range(len(sums)):
+            out[site, p] = sums[p] / max(total, 1e-12)
 
 
 _UNITS = {entry.name: (entry.unit, entry.meaning) for entry in PROPERTIES}
