@@ -94,7 +94,7 @@ def _angles_at(
 def _add_kinds(
     start: int, stop: int, bond: Array, metal: Array, angles: Array, both: Array, stats: Array
 ) -> None:
-    """Add a site's angles, in the order of ``_angles_at``, to all statistics and to their kinds'."""
+    """Add a site's angles, in the order of ``_angles_at``, to the statistics of all and kinds."""
     m = 0
     for i in range(start, stop):
         if bond[i] <= 0.0:
