@@ -25,7 +25,7 @@ COULOMB = 14.399645478
 """e^2 / (4 pi epsilon0) in eV angstrom."""
 REACH = 3.2
 """Sums end where exp(-x^2) has fallen to this x: about 3e-5 of the leading term."""
-_DEGREE = 20
+_DEGREE = 20  # a multiple of the four terms taken at a time
 _ROOM = 512  # distances screened together: they stay in the fastest memory
 
 
@@ -39,7 +39,7 @@ def _screening() -> Array:
     return np.ascontiguousarray(series[::-1], np.float64)
 
 
-@compiled
+@compiled_sums
 def _screen(
     squares: Array, n: int, split: float, series: Array, scaled: Array, sums: Array
 ) -> None:
@@ -51,10 +51,11 @@ def _screen(
     for m in range(n):
         scaled[m] = scale * squares[m] - 1.0
         sums[m] = series[0]
-    for k in range(1, len(series)):
-        term = series[k]
+    for k in range(1, len(series), 4):
+        p, q, r, s = series[k], series[k + 1], series[k + 2], series[k + 3]
         for m in range(n):
-            sums[m] = sums[m] * scaled[m] + term
+            u = scaled[m]
+            sums[m] = (((sums[m] * u + p) * u + q) * u + r) * u + s
     for m in range(n):
         square = squares[m]
         apart = square >= MIN_DISTANCE * MIN_DISTANCE
@@ -79,7 +80,7 @@ def _near(
     radius = REACH / split
     sites = len(frac)
     r0, r1, r2 = radius * norms[0], radius * norms[1], radius * norms[2]
-    room = _ROOM + 2 * math.ceil(r2) + 1  # one row of cells always fits
+    room = _ROOM + 2 * math.ceil(r0) + 1  # one row of cells always fits
     squares, scaled, sums = np.empty(room), np.empty(room), np.empty(room)
     partner, totals = np.empty(room, np.int64), np.empty(sites)
     own = 0.0  # of the images of a site, the same for all
@@ -88,22 +89,22 @@ def _near(
         found = 0
         for j in range(i if i == 0 else i + 1, sites):
             d0, d1, d2 = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
-            c_first, c_last = math.ceil(-r2 - d2), math.floor(r2 - d2)
-            for a in range(math.ceil(-r0 - d0), math.floor(r0 - d0) + 1):
+            a_first, a_last = math.ceil(-r0 - d0), math.floor(r0 - d0)
+            for c in range(math.ceil(-r2 - d2), math.floor(r2 - d2) + 1):
                 for b in range(math.ceil(-r1 - d1), math.floor(r1 - d1) + 1):
-                    x = (d0 + a) * lattice[0, 0] + (d1 + b) * lattice[1, 0]
-                    y = (d0 + a) * lattice[0, 1] + (d1 + b) * lattice[1, 1]
-                    z = (d0 + a) * lattice[0, 2] + (d1 + b) * lattice[1, 2]
-                    if found + c_last - c_first >= room:
+                    x = (d2 + c) * lattice[2, 0] + (d1 + b) * lattice[1, 0]
+                    y = (d2 + c) * lattice[2, 1] + (d1 + b) * lattice[1, 1]
+                    z = (d2 + c) * lattice[2, 2] + (d1 + b) * lattice[1, 2]
+                    if found + a_last - a_first >= room:
                         _screen(squares, found, split, series, scaled, sums)
                         for m in range(found):
                             totals[partner[m]] += squares[m]
                         found = 0
-                    for c in range(c_first, c_last + 1):
+                    for a in range(a_first, a_last + 1):
                         square = (
-                            (x + (d2 + c) * lattice[2, 0]) ** 2
-                            + (y + (d2 + c) * lattice[2, 1]) ** 2
-                            + (z + (d2 + c) * lattice[2, 2]) ** 2
+                            (x + (d0 + a) * lattice[0, 0]) ** 2
+                            + (y + (d0 + a) * lattice[0, 1]) ** 2
+                            + (z + (d0 + a) * lattice[0, 2]) ** 2
                         )
                         squares[found], partner[found] = square, j
                         found += square <= radius * radius  # no branch: half of the cells are out
