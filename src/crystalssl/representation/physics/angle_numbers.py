@@ -6,6 +6,8 @@ among these; a mixed site is both, by its shares.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,7 +41,8 @@ def _add(stats: Array, weight: float, angle: float) -> None:
 def _write(stats: Array, out: Array) -> None:
     """Mean, standard deviation, minimum, maximum; NaN without any angle."""
     if stats[0] <= 0.0 or stats[4] < stats[3]:
-        out[:] = np.nan
+        for x in range(4):
+            out[x] = np.nan
         return
     mean = stats[1] / stats[0]
     out[0] = min(max(mean, stats[3]), stats[4])
@@ -66,7 +69,7 @@ def _near_window(angles: Array, both: Array, n: int, window: float) -> float:
         term *= term
         term *= term
         total += both[m] * term if square < 16.0 else 0.0
-    return float(total * np.exp(-4.0))
+    return float(total * math.exp(-4.0))
 
 
 @compiled
@@ -84,7 +87,7 @@ def _angles_at(
         for j in range(i + 1, stop):
             if bond[j] > 0.0:
                 c = x * direction[0, j] + y * direction[1, j] + z * direction[2, j]
-                angles[found] = np.degrees(np.arccos(min(max(c, -1.0), 1.0)))
+                angles[found] = math.degrees(math.acos(min(max(c, -1.0), 1.0)))
                 both[found] = bond[i] * bond[j]
                 found += 1
     return found
@@ -137,9 +140,11 @@ def _angles_of(
     room = _ROOM + most * (most - 1) // 2
     angles, both = np.empty(room), np.empty(room)
     for n in range(len(crystal_sites) - 1):
-        stats[:, :3] = 0.0
-        stats[:, 3], stats[:, 4] = np.inf, -np.inf
-        out[n] = 0.0
+        for kind in range(5):
+            stats[kind, 0] = stats[kind, 1] = stats[kind, 2] = 0.0
+            stats[kind, 3], stats[kind, 4] = np.inf, -np.inf
+        for w in range(len(windows)):
+            out[n, 20 + w] = 0.0
         found = 0
         for site in range(crystal_sites[n], crystal_sites[n + 1]):
             start, stop = edge_offsets[site], edge_offsets[site + 1]
@@ -152,7 +157,8 @@ def _angles_of(
                 found = 0
         for kind in range(5):
             _write(stats[kind], out[n, 4 * kind : 4 * kind + 4])
-        out[n, 20:] /= stats[0, 0] if stats[0, 0] > 0.0 else np.nan
+        for w in range(len(windows)):
+            out[n, 20 + w] /= stats[0, 0] if stats[0, 0] > 0.0 else np.nan
 
 
 def _angles(environment: Environment) -> Array:

@@ -123,7 +123,8 @@ def _pairs_by_kind(
     A pair is of two kinds where it is so by more than half.
     """
     for n in range(len(crystal_edges) - 1):
-        out[n, :, :2], out[n, :, 2] = np.inf, 0.0
+        for p in range(len(pairs)):
+            out[n, p, 0], out[n, p, 1], out[n, p, 2] = np.inf, np.inf, 0.0
         bonds = 0.0
         for m in range(crystal_edges[n], crystal_edges[n + 1]):
             if weight[m] <= 0.0:

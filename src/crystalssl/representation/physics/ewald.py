@@ -85,7 +85,8 @@ def _near(
     partner, totals = np.empty(room, np.int64), np.empty(sites)
     own = 0.0  # of the images of a site, the same for all
     for i in range(sites):
-        totals[i:] = 0.0
+        for j in range(i, sites):
+            totals[j] = 0.0
         found = 0
         for j in range(i if i == 0 else i + 1, sites):
             d0, d1, d2 = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
@@ -129,9 +130,9 @@ def _waves(frac: Array, top: Index) -> Array:
     sites = len(frac)
     waves = np.empty((3, max(top[0], top[1], top[2]) + 1, 2, sites))
     for x in range(3):
-        waves[x, 0, 0], waves[x, 0, 1] = 1.0, 0.0
-        if top[x] > 0:
-            for i in range(sites):
+        for i in range(sites):
+            waves[x, 0, 0, i], waves[x, 0, 1, i] = 1.0, 0.0
+            if top[x] > 0:
                 angle = 2.0 * math.pi * frac[i, x]
                 waves[x, 1, 0, i], waves[x, 1, 1, i] = math.cos(angle), math.sin(angle)
         for h in range(2, top[x] + 1):

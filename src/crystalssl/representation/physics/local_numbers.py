@@ -44,7 +44,8 @@ def _mean_differences(
     """Fill (s, p) weighted means over the edges of a site of how much its ends differ."""
     sums = np.empty(of_sites.shape[1])
     for site in range(len(edge_offsets) - 1):
-        sums[:] = 0.0
+        for p in range(len(sums)):
+            sums[p] = 0.0
         here, total = of_sites[site], 0.0
         for m in range(edge_offsets[site], edge_offsets[site + 1]):
             there, strength = of_sites[other[m]], weight[m]

@@ -27,7 +27,8 @@ def _pool(offsets: npt.NDArray[np.int64], weights: Array, values: Array, out: Ar
     total, mean, square = np.empty(count), np.empty(count), np.empty(count)
     low, high = np.empty(count), np.empty(count)
     for n in range(len(offsets) - 1):
-        total[:], mean[:], square[:], low[:], high[:] = 0.0, 0.0, 0.0, np.inf, -np.inf
+        for q in range(count):
+            total[q], mean[q], square[q], low[q], high[q] = 0.0, 0.0, 0.0, np.inf, -np.inf
         for item in range(offsets[n], offsets[n + 1]):
             weight = weights[item]
             if weight > 0.0:
@@ -52,7 +53,7 @@ def _pool(offsets: npt.NDArray[np.int64], weights: Array, values: Array, out: Ar
             out[n, q, 1] = 0.0 if low[q] == high[q] else np.sqrt(square[q] / total[q])
             out[n, q, 2], out[n, q, 3] = low[q], high[q]
             if total[q] <= 0.0:
-                out[n, q, :] = np.nan
+                out[n, q, 0] = out[n, q, 1] = out[n, q, 2] = out[n, q, 3] = np.nan
 
 
 def pool(offsets: npt.NDArray[np.int64], weights: Array, values: Array) -> Array:
