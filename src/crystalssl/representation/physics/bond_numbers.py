@@ -9,28 +9,53 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.representation._compiled import compiled
 from crystalssl.representation.physics.columns import Group, number, statistics
 from crystalssl.representation.physics.element_table import metals
 from crystalssl.representation.physics.environment import Environment
 from crystalssl.representation.physics.pooling import pool
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 
 _NO_BOND = "no bond: all sites exclude each other"
 
 
+@compiled
+def _bond_values(
+    centre: Index, other: Index, distance: Array, bond: Array, of_sites: Array, out: Array
+) -> None:
+    """Fill (e, 11) where ``bond`` is above 0.
+
+    ``of_sites`` (s, 4) is covalent radius, van der Waals radius, mass and electronegativity.
+    """
+    for m in range(len(bond)):
+        if bond[m] <= 0.0:
+            continue
+        here, there, d = of_sites[centre[m]], of_sites[other[m]], distance[m]
+        reduced = here[2] * there[2] / (here[2] + there[2])
+        unlike = abs(here[3] - there[3])
+        out[m, 0] = d
+        out[m, 1] = d / (here[0] + there[0])
+        out[m, 2] = d / (here[1] + there[1])
+        out[m, 3] = 1.0 / (d * d)
+        out[m, 4] = reduced
+        out[m, 5] = 1.0 / (np.sqrt(reduced) * (d * d))
+        out[m, 6] = unlike
+        out[m, 7] = 1.0 - np.exp(-0.25 * (unlike * unlike))
+        out[m, 8] = unlike / d
+        out[m, 9] = abs(here[2] - there[2])
+        out[m, 10] = abs(here[0] - there[0])
+
+
 def _bonds(environment: Environment) -> Array:
-    i, j, d = environment.centre, environment.other, environment.distance
-    radius, mass = environment.of_sites("covalent_radius"), environment.of_sites("atomic_mass")
-    x = environment.of_sites("electronegativity_pauling")
-    atomic = environment.of_sites("van_der_waals_radius")
-    reduced = mass[i] * mass[j] / (mass[i] + mass[j])
-    unlike = np.abs(x[i] - x[j])
-    values = np.column_stack([
-        d, d / (radius[i] + radius[j]), d / (atomic[i] + atomic[j]), 1.0 / d**2, reduced,
-        1.0 / (np.sqrt(reduced) * d**2), unlike, 1.0 - np.exp(-0.25 * unlike**2), unlike / d,
-        np.abs(mass[i] - mass[j]), np.abs(radius[i] - radius[j]),
-    ])  # fmt: skip
+    names = "covalent_radius", "van_der_waals_radius", "atomic_mass", "electronegativity_pauling"
+    of_sites = np.column_stack([environment.of_sites(name) for name in names])
+    values = np.empty((len(environment.bond), 11))
+    _bond_values(
+        environment.centre, environment.other, environment.distance, environment.bond, of_sites,
+        values,
+    )  # fmt: skip
     return pool(environment.crystal_edges, environment.bond, values)
 
 
@@ -80,22 +105,59 @@ KINDS = ("metal", "nonmetal", "hydrogen")
 _PAIRS = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2))
 
 
+@compiled
+def _pairs_by_kind(
+    crystal_edges: Index,
+    centre: Index,
+    other: Index,
+    distance: Array,
+    weight: Array,
+    bond: Array,
+    radius: Array,
+    kinds: Array,
+    pairs: Index,
+    out: Array,
+) -> None:
+    """Fill (n, pairs, 3): least distance, least over the radii, share of the bonds.
+
+    A pair is of two kinds where it is so by more than half.
+    """
+    for n in range(len(crystal_edges) - 1):
+        for p in range(len(pairs)):
+            out[n, p, 0], out[n, p, 1], out[n, p, 2] = np.inf, np.inf, 0.0
+        bonds = 0.0
+        for m in range(crystal_edges[n], crystal_edges[n + 1]):
+            if weight[m] <= 0.0:
+                continue
+            i, j = centre[m], other[m]
+            relative = distance[m] / (radius[i] + radius[j])
+            bonds += bond[m]
+            for p in range(len(pairs)):
+                a, b = pairs[p, 0], pairs[p, 1]
+                share = kinds[i, a] * kinds[j, b]
+                if a != b:
+                    share += kinds[i, b] * kinds[j, a]
+                out[n, p, 2] += bond[m] * share
+                if share > 0.5:
+                    if distance[m] < out[n, p, 0]:
+                        out[n, p, 0] = distance[m]
+                    if relative < out[n, p, 1]:
+                        out[n, p, 1] = relative
+        for p in range(len(pairs)):
+            out[n, p, 2] /= bonds
+            for q in range(2):
+                if out[n, p, q] == np.inf:
+                    out[n, p, q] = np.nan
+
+
 def _pairs(environment: Environment) -> Array:
-    kinds = _kinds(environment)
-    i, j, d = environment.centre, environment.other, environment.distance
-    radius = environment.of_sites("covalent_radius")
-    relative = d / (radius[i] + radius[j])
-    values = np.column_stack([d, relative])
-    columns = []
-    both = environment.amount[i] * environment.amount[j] * (environment.weight > 0)
-    bonds = np.add.reduceat(np.append(environment.bond, 0.0), environment.crystal_edges[:-1])
-    for a, b in _PAIRS:
-        share = kinds[i, a] * kinds[j, b] + (kinds[i, b] * kinds[j, a] if a != b else 0.0)
-        near = pool(environment.crystal_edges, both * (share > 0.5), values)
-        strength = np.append(environment.bond * share, 0.0)
-        columns += [near[:, [2]], near[:, [6]]]
-        columns.append((np.add.reduceat(strength, environment.crystal_edges[:-1]) / bonds)[:, None])
-    return np.hstack(columns)
+    out = np.empty((len(environment.atoms), len(_PAIRS), 3))
+    _pairs_by_kind(
+        environment.crystal_edges, environment.centre, environment.other, environment.distance,
+        environment.weight, environment.bond, environment.of_sites("covalent_radius"),
+        _kinds(environment), np.array(_PAIRS), out,
+    )  # fmt: skip
+    return out.reshape(len(out), -1)
 
 
 PAIRS = Group(

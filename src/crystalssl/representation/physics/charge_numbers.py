@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.representation.charges import balanced_charges
+from crystalssl.representation._compiled import compiled
 from crystalssl.representation.physics.columns import Group, number, statistics
 from crystalssl.representation.physics.element_table import (
     ELEMENTS,
@@ -24,6 +24,7 @@ from crystalssl.representation.physics.ewald import potentials
 from crystalssl.representation.physics.pooling import pool, pool_max, pool_mean, pool_min
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 
 SOFTNESS = 0.37
 """Length in angstrom over which a bond valence falls by e."""
@@ -33,7 +34,7 @@ _NO_BOND = "no bond"
 
 def _charges(environment: Environment) -> Array:
     crystals, offsets = environment.crystals, environment.crystals.offsets
-    targets, states = balanced_charges(crystals)
+    targets, states = environment.charges
     sites = _site_charges(environment, states.astype(np.float64))
     lasting = _last_electrons(environment, states)
     bonded = _bonded_charges(environment)
@@ -148,19 +149,46 @@ CHARGES = Group(
 """Charges of the two kinds and what they do."""
 
 
+@compiled
+def _valence_sums(
+    edge_offsets: Index,
+    other: Index,
+    distance: Array,
+    weight: Array,
+    amount: Array,
+    of_sites: Array,
+    out: Array,
+) -> None:
+    """Fill (s, 2): sum of the valences of bonds, and with the sign of the charge they move.
+
+    ``of_sites`` (s, 4) is radius, softness, its square root, and electronegativity.
+    """
+    for site in range(len(edge_offsets) - 1):
+        total = signed = 0.0
+        here = of_sites[site]
+        for m in range(edge_offsets[site], edge_offsets[site + 1]):
+            there = of_sites[other[m]]
+            off = here[2] - there[2]
+            shorter = here[0] * there[0] * off * off / (here[1] * here[0] + there[1] * there[0])
+            length = here[0] + there[0] - shorter
+            valence = np.exp((length - distance[m]) / SOFTNESS) * amount[other[m]]
+            valence *= min(weight[m], 1.0)  # ions of the next shell are no bonds
+            total += valence
+            signed += valence * np.sign(there[3] - here[3])
+        out[site, 0], out[site, 1] = total, signed
+
+
 def _valences(environment: Environment) -> Array:
     crystals = environment.crystals
-    i, j, count = environment.centre, environment.other, len(environment.amount)
     radius, soft = (site_mean(crystals, table) for table in bond_valence_radii())
     x = environment.of_sites("electronegativity_pauling")
-    a, b = np.sqrt(soft[i]), np.sqrt(soft[j])
-    shorter = radius[i] * radius[j] * (a - b) ** 2 / (soft[i] * radius[i] + soft[j] * radius[j])
-    length = radius[i] + radius[j] - shorter
-    valence = np.exp((length - environment.distance) / SOFTNESS) * environment.amount[j]
-    valence *= np.minimum(environment.weight, 1.0)  # ions of the next shell are no bonds
-    total = np.bincount(i, valence, minlength=count)
-    signed = np.bincount(i, valence * np.sign(x[j] - x[i]), minlength=count)
-    states = balanced_charges(crystals)[1].astype(np.float64)
+    sums = np.empty((len(x), 2))
+    _valence_sums(
+        environment.edge_offsets, environment.other, environment.distance, environment.weight,
+        environment.amount, np.column_stack([radius, soft, np.sqrt(soft), x]), sums,
+    )  # fmt: skip
+    total, signed = sums.T
+    states = environment.charges[1].astype(np.float64)
     formal = _site_charges(environment, states) / environment.amount
     off = np.where(formal == 0, np.nan, np.abs(signed) - np.abs(formal))
     values = np.column_stack([total, np.abs(signed), off])

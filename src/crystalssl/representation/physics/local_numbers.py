@@ -18,6 +18,7 @@ from crystalssl.representation.physics.pooling import pool
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+Cells = npt.NDArray[np.int8]
 
 COMPARED = (
     "electronegativity_pauling", "mendeleev_number", "group", "valence_electrons", "s_electrons",
@@ -29,15 +30,30 @@ RADII = (1.1, 1.25, 1.45)
 
 
 def _differences(environment: Environment) -> Array:
-    i, j, count = environment.centre, environment.other, len(environment.amount)
-    weight = environment.weight * environment.amount[j]
-    total = np.maximum(np.bincount(i, weight, minlength=count), 1e-12)
-    values = np.empty((count, len(COMPARED)))
-    for place, name in enumerate(COMPARED):
-        of_site = environment.of_sites(name)
-        unlike = np.abs(of_site[i] - of_site[j])
-        values[:, place] = np.bincount(i, weight * unlike, minlength=count) / total
+    of_sites = np.column_stack([environment.of_sites(name) for name in COMPARED])
+    values = np.empty_like(of_sites)
+    weight = environment.weight * environment.amount[environment.other]
+    _mean_differences(environment.edge_offsets, environment.other, weight, of_sites, values)
     return pool(environment.crystals.offsets, environment.amount, values)
+
+
+@compiled
+def _mean_differences(
+    edge_offsets: Index, other: Index, weight: Array, of_sites: Array, out: Array
+) -> None:
+    """Fill (s, p) weighted means over the edges of a site of how much its ends differ."""
+    sums = np.empty(of_sites.shape[1])
+    for site in range(len(edge_offsets) - 1):
+        for p in range(len(sums)):
+            sums[p] = 0.0
+        here, total = of_sites[site], 0.0
+        for m in range(edge_offsets[site], edge_offsets[site + 1]):
+            there, strength = of_sites[other[m]], weight[m]
+            total += strength
+            for p in range(len(sums)):
+                sums[p] += strength * abs(here[p] - there[p])
+        for p in range(len(sums)):
+            out[site, p] = sums[p] / max(total, 1e-12)
 
 
 _UNITS = {entry.name: (entry.unit, entry.meaning) for entry in PROPERTIES}
@@ -59,34 +75,62 @@ LOCAL = Group(
 
 
 @compiled
-def _root(parent: Index, shift: Index, site: int, moved: Index) -> int:
-    """The root of a site, and in ``moved`` the cells from the root's copy to the site's."""
-    moved[:] = 0
-    while parent[site] != site:
-        moved += shift[site]
-        site = parent[site]
-    return site
+def _root(parent: Index, shift: Index, site: int) -> int:
+    """The root of a site; then the site hangs on it, with the cells from its copy to the site's."""
+    root, c0, c1, c2 = site, 0, 0, 0
+    while parent[root] != root:
+        c0, c1, c2 = c0 + shift[root, 0], c1 + shift[root, 1], c2 + shift[root, 2]
+        root = parent[root]
+    while parent[site] != root:  # the same for all on the way, as long as they hang on others
+        above, s0, s1, s2 = parent[site], shift[site, 0], shift[site, 1], shift[site, 2]
+        parent[site] = root
+        shift[site, 0], shift[site, 1], shift[site, 2] = c0, c1, c2
+        c0, c1, c2 = c0 - s0, c1 - s1, c2 - s2
+        site = above
+    return root
 
 
 @compiled
-def _rank(rows: Array) -> int:
-    """Rank of three integer rows by elimination."""
-    rank = 0
-    for column in range(3):
-        pivot = -1
-        for row in range(rank, 3):
-            if abs(rows[row, column]) > 1e-9:
-                pivot = row
-        if pivot < 0:
-            continue
-        for x in range(3):
-            rows[rank, x], rows[pivot, x] = rows[pivot, x], rows[rank, x]
-        for row in range(rank + 1, 3):
-            factor = rows[row, column] / rows[rank, column]
-            for x in range(3):
-                rows[row, x] -= factor * rows[rank, x]
-        rank += 1
-    return rank
+def _widen(around: Index, rank: int, c0: int, c1: int, c2: int) -> int:
+    """Put a translation behind the ``rank`` independent ones of ``around``, if it is another.
+
+    Returns how many there are then.
+    """
+    if rank == 3:
+        return 3
+    around[rank, 0], around[rank, 1], around[rank, 2] = c0, c1, c2
+    if rank == 0:
+        return 1 if c0 != 0 or c1 != 0 or c2 != 0 else 0
+    a0, a1, a2 = around[0, 0], around[0, 1], around[0, 2]
+    b0, b1, b2 = around[1, 0], around[1, 1], around[1, 2]
+    x, y, z = a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
+    if rank == 1:
+        return 2 if x != 0 or y != 0 or z != 0 else 1
+    return 3 if x * c0 + y * c1 + z * c2 != 0 else 2
+
+
+@compiled
+def _join(
+    parent: Index, shift: Index, around: Index, ranks: Index, i: int, j: int, image: Cells
+) -> int:
+    """Bond a site to one in another cell; returns by how much there are fewer networks.
+
+    Sites are joined as in union-find, each remembering its cell relative to its root; a bond
+    within a network whose cells do not add up leads around the crystal along their difference.
+    """
+    a, b = _root(parent, shift, i), _root(parent, shift, j)
+    c0 = image[0] - (shift[j, 0] if j != b else 0) + (shift[i, 0] if i != a else 0)
+    c1 = image[1] - (shift[j, 1] if j != b else 0) + (shift[i, 1] if i != a else 0)
+    c2 = image[2] - (shift[j, 2] if j != b else 0) + (shift[i, 2] if i != a else 0)
+    if a == b:
+        ranks[a] = _widen(around[a], ranks[a], c0, c1, c2)
+        return 0
+    parent[b] = a
+    shift[b, 0], shift[b, 1], shift[b, 2] = c0, c1, c2
+    for row in range(ranks[b]):
+        step = around[b, row]
+        ranks[a] = _widen(around[a], ranks[a], step[0], step[1], step[2])
+    return 1
 
 
 @compiled
@@ -94,62 +138,53 @@ def _networks(
     offsets: Index,
     edge_offsets: Index,
     other: Index,
-    image: Index,
-    holds: npt.NDArray[np.bool_],
+    image: Cells,
+    relative: Array,
+    limits: Array,
     out: Array,
 ) -> None:
-    """Fill (n, 3): highest dimension of a network, atoms in networks of none, networks per site.
+    """Fill (n, limits, 3): highest dimension of a network, atoms in networks of none, networks.
 
-    Sites are joined as in union-find, each remembering its cell relative to its root; a bond
-    within a network whose cells do not add up leads around the crystal along their difference.
-    ``other`` counts sites through the batch, ``image`` (e, 3) is the cell of the end of an edge.
+    The last two are per site. ``other`` counts sites through the batch, ``image`` (e, 3) is the
+    cell of the end of an edge, ``relative`` its length over the radii, NaN where there is no bond.
+    Each limit goes on from the networks of the last.
     """
+    most = 0
+    for n in range(len(offsets) - 1):
+        most = max(most, offsets[n + 1] - offsets[n])
+    parent, shift = np.empty(most, np.int64), np.empty((most, 3), np.int64)
+    around, ranks = np.empty((most, 3, 3), np.int64), np.empty(most, np.int64)
     for n in range(len(offsets) - 1):
         first, count = offsets[n], offsets[n + 1] - offsets[n]
-        parent, shift = np.arange(count), np.zeros((count, 3), np.int64)
-        here, there = np.empty(3, np.int64), np.empty(3, np.int64)
         for i in range(count):
-            for m in range(edge_offsets[first + i], edge_offsets[first + i + 1]):
-                if holds[m]:
-                    j = other[m] - first
-                    a, b = _root(parent, shift, i, here), _root(parent, shift, j, there)
-                    if a != b:  # cell(b) = cell(i) + image - cell(j) relative to a
-                        parent[b] = a
-                        shift[b] = here + image[m] - there
-        around = np.zeros((count, 3, 3))
-        ranks = np.zeros(count, np.int64)
-        trial = np.empty((3, 3))
-        for i in range(count):
-            for m in range(edge_offsets[first + i], edge_offsets[first + i + 1]):
-                if holds[m]:
-                    a = _root(parent, shift, i, here)
-                    _root(parent, shift, other[m] - first, there)
-                    if ranks[a] < 3:
-                        trial[:] = around[a]
-                        trial[ranks[a]] = here + image[m] - there
-                        if _rank(trial) > ranks[a]:
-                            around[a, ranks[a]] = here + image[m] - there
-                            ranks[a] += 1
-        high, free, roots = 0, 0.0, 0.0
-        for i in range(count):
-            a = _root(parent, shift, i, here)
-            high = max(high, ranks[a])
-            free += 1.0 if ranks[a] == 0 else 0.0
-            roots += 1.0 if a == i else 0.0
-        out[n, 0], out[n, 1], out[n, 2] = high, free / count, roots / count
+            parent[i], ranks[i] = i, 0
+        roots, beyond = count, -np.inf
+        for at in range(len(limits)):
+            for i in range(count):
+                for m in range(edge_offsets[first + i], edge_offsets[first + i + 1]):
+                    if beyond < relative[m] <= limits[at]:
+                        roots -= _join(parent, shift, around, ranks, i, other[m] - first, image[m])
+                if roots == 1 and ranks[_root(parent, shift, i)] == 3:
+                    break  # one framework: no further bond changes anything
+            beyond = limits[at]
+            high, free = 0, 0
+            for i in range(count):
+                rank = ranks[_root(parent, shift, i)]
+                high = max(high, rank)
+                free += rank == 0
+            out[n, at, 0], out[n, at, 1], out[n, at, 2] = high, free / count, roots / count
 
 
 def _dimensions(environment: Environment) -> Array:
     radius = environment.of_sites("covalent_radius")
-    i, j = environment.centre, environment.other
-    relative = environment.distance / (radius[i] + radius[j])
-    out = np.empty((len(RADII), len(environment.atoms), 3))
-    for place, limit in enumerate(RADII):
-        _networks(
-            environment.crystals.offsets, environment.edge_offsets, j, environment.image,
-            (relative <= limit) & (environment.weight > 0), out[place],
-        )  # fmt: skip
-    return out.transpose(1, 0, 2).reshape(len(environment.atoms), -1)
+    relative = environment.distance / (radius[environment.centre] + radius[environment.other])
+    relative[environment.weight <= 0] = np.nan
+    out = np.empty((len(environment.atoms), len(RADII), 3))
+    _networks(
+        environment.crystals.offsets, environment.edge_offsets, environment.other,
+        environment.image, relative, np.array(RADII), out,
+    )  # fmt: skip
+    return out.reshape(len(out), -1)
 
 
 NETWORKS = Group(

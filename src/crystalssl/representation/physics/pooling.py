@@ -19,29 +19,41 @@ STATISTICS = ("mean", "std", "min", "max")
 
 @compiled
 def _pool(offsets: npt.NDArray[np.int64], weights: Array, values: Array, out: Array) -> None:
-    """Fill ``out`` (n, q, 4) from ``values`` (items, q), items of crystal n in its offsets."""
+    """Fill ``out`` (n, q, 4) from ``values`` (items, q), items of crystal n in its offsets.
+
+    Quantities are the inner loop, without branches, so that it vectorises.
+    """
+    count = values.shape[1]
+    total, mean, square = np.empty(count), np.empty(count), np.empty(count)
+    low, high = np.empty(count), np.empty(count)
     for n in range(len(offsets) - 1):
-        for q in range(values.shape[1]):
-            total, mean, low, high = 0.0, 0.0, np.inf, -np.inf
-            for item in range(offsets[n], offsets[n + 1]):
-                value, weight = values[item, q], weights[item]
-                if weight > 0.0 and not np.isnan(value):
-                    total += weight
-                    mean += weight * value
-                    low, high = min(low, value), max(high, value)
-            if total <= 0.0:
-                out[n, q, :] = np.nan
-                continue
-            mean /= total
-            square = 0.0
-            for item in range(offsets[n], offsets[n + 1]):
-                value, weight = values[item, q], weights[item]
-                if weight > 0.0 and not np.isnan(value):
-                    square += weight * (value - mean) ** 2
+        for q in range(count):
+            total[q], mean[q], square[q], low[q], high[q] = 0.0, 0.0, 0.0, np.inf, -np.inf
+        for item in range(offsets[n], offsets[n + 1]):
+            weight = weights[item]
+            if weight > 0.0:
+                for q in range(count):
+                    value = values[item, q]
+                    known = value == value  # not NaN
+                    total[q] += weight if known else 0.0
+                    mean[q] += weight * value if known else 0.0
+                    low[q] = value if value < low[q] else low[q]
+                    high[q] = value if value > high[q] else high[q]
+        for q in range(count):
+            mean[q] /= total[q]
+        for item in range(offsets[n], offsets[n + 1]):
+            weight = weights[item]
+            if weight > 0.0:
+                for q in range(count):
+                    off = values[item, q] - mean[q]
+                    square[q] += weight * off * off if off == off else 0.0
+        for q in range(count):
             # rounding must not make a mean lie outside of its range, nor equal values differ
-            out[n, q, 0] = min(max(mean, low), high)
-            out[n, q, 1] = 0.0 if low == high else np.sqrt(square / total)
-            out[n, q, 2], out[n, q, 3] = low, high
+            out[n, q, 0] = min(max(mean[q], low[q]), high[q])
+            out[n, q, 1] = 0.0 if low[q] == high[q] else np.sqrt(square[q] / total[q])
+            out[n, q, 2], out[n, q, 3] = low[q], high[q]
+            if total[q] <= 0.0:
+                out[n, q, 0] = out[n, q, 1] = out[n, q, 2] = out[n, q, 3] = np.nan
 
 
 def pool(offsets: npt.NDArray[np.int64], weights: Array, values: Array) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from crystalssl.representation._compiled import compiled
+from crystalssl.representation._compiled import compiled, compiled_sums
 from crystalssl.representation.physics.columns import Group, statistics
 from crystalssl.representation.physics.environment import Environment
 from crystalssl.representation.physics.pooling import pool
@@ -102,34 +102,54 @@ NEIGHBOURS = Group(
 
 
 @compiled
-def _order(edge_offsets: Index, vector: Array, distance: Array, weight: Array, out: Array) -> None:
+def _cosines(
+    start: int, stop: int, direction: Array, weight: Array, squares: Array, both: Array
+) -> int:
+    """Squared cosine and product of weights of every pair of a site's edges; returns how many."""
+    found = 0
+    for i in range(start, stop):
+        if weight[i] > 0.0:
+            x, y, z = direction[0, i], direction[1, i], direction[2, i]
+            for j in range(i, stop):
+                c = x * direction[0, j] + y * direction[1, j] + z * direction[2, j]
+                squares[found + j - i] = c * c
+                both[found + j - i] = 2.0 * weight[i] * weight[j]
+            both[found] *= 0.5  # itself
+            found += stop - i
+    return found
+
+
+@compiled_sums
+def _legendre(squares: Array, both: Array, n: int) -> tuple[float, float, float, float]:
+    """Sums of ``both[:n]`` times the Legendre polynomials of degree 2, 4, 6, 8."""
+    q2 = q4 = q6 = q8 = 0.0
+    for m in range(n):
+        s, w = squares[m], both[m]
+        q2 += w * (1.5 * s - 0.5)
+        q4 += w * (((35.0 * s - 30.0) * s + 3.0) / 8.0)
+        q6 += w * ((((231.0 * s - 315.0) * s + 105.0) * s - 5.0) / 16.0)
+        q8 += w * (((((6435.0 * s - 12012.0) * s + 6930.0) * s - 1260.0) * s + 35.0) / 128.0)
+    return q2, q4, q6, q8
+
+
+@compiled
+def _order(edge_offsets: Index, direction: Array, weight: Array, out: Array) -> None:
     """Fill (s, 4) order parameters Q_l^2 = sum_ij w_i w_j P_l(cos ij) / (sum w)^2.
 
     By the addition theorem this equals the sum over m of |<Y_lm>|^2, without any frame of axes.
+    ``direction`` (3, e) has length one.
     """
+    most = 0
     for site in range(len(edge_offsets) - 1):
-        out[site] = 0.0
-        total = 0.0
+        most = max(most, edge_offsets[site + 1] - edge_offsets[site])
+    squares, both = np.empty(most * (most + 1) // 2), np.empty(most * (most + 1) // 2)
+    for site in range(len(edge_offsets) - 1):
         start, stop = edge_offsets[site], edge_offsets[site + 1]
-        for i in range(start, stop):
-            if weight[i] <= 0.0:
-                continue
-            total += weight[i]
-            for j in range(i, stop):
-                if weight[j] <= 0.0:
-                    continue
-                c = 0.0
-                for x in range(3):
-                    c += vector[i, x] * vector[j, x]
-                c /= distance[i] * distance[j]
-                both = weight[i] * weight[j] * (1.0 if i == j else 2.0)
-                s = c * c
-                out[site, 0] += both * (1.5 * s - 0.5)
-                out[site, 1] += both * ((35.0 * s - 30.0) * s + 3.0) / 8.0
-                out[site, 2] += both * (((231.0 * s - 315.0) * s + 105.0) * s - 5.0) / 16.0
-                out[site, 3] += (
-                    both * ((((6435.0 * s - 12012.0) * s + 6930.0) * s - 1260.0) * s + 35.0) / 128.0
-                )
+        n = _cosines(start, stop, direction, weight, squares, both)
+        out[site, 0], out[site, 1], out[site, 2], out[site, 3] = _legendre(squares, both, n)
+        total = 0.0
+        for m in range(start, stop):
+            total += weight[m]
         for q in range(4):
             out[site, q] = np.sqrt(max(out[site, q], 0.0)) / max(total, 1e-12)
 
@@ -137,7 +157,7 @@ def _order(edge_offsets: Index, vector: Array, distance: Array, weight: Array, o
 def _orders(environment: Environment) -> Array:
     out = np.empty((len(environment.amount), len(ORDERS)))
     _order(
-        environment.edge_offsets, environment.vector, environment.distance,
+        environment.edge_offsets, environment.direction,
         environment.weight * environment.amount[environment.other], out,
     )  # fmt: skip
     return pool(environment.crystals.offsets, environment.amount, out)
