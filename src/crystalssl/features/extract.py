@@ -114,10 +114,8 @@ def extract(
             if reads and student is None:  # on all cores, and not once a batch
                 level = electrons if isinstance(electrons, str) else None
                 corpus = corpus.with_electrons(level)
-            if named:  # of the crystals of a batch at a time: see ``view_numbers``
-                made = cores.map(partial(view_of, corpus), plan)
-                for rows, numbers in zip(plan, made, strict=True):
-                    blocks[PHYSICS][first + rows] = numbers
+            if named:
+                _name(corpus, plan, blocks[PHYSICS][first:], cores)
             encode = partial(_encode, corpus.to(there), encoders, student, blocks, first)
             for count in pool.map(encode, plan):
                 done += count
@@ -215,6 +213,14 @@ def extract_untrained(
     fresh = {name: build_block(name, seed=seed) for name in blocks}
     settle_encoders(source, fresh)
     return extract(source, fresh, origins=[Origin(weights=UNTRAINED, sha256={})], progress=progress)
+
+
+def _name(
+    corpus: Corpus, plan: Sequence[Index], out: npt.NDArray[np.float32], cores: ThreadPoolExecutor
+) -> None:
+    """Fill named physics, of the crystals of a batch at a time: see ``view_numbers``."""
+    for rows, numbers in zip(plan, cores.map(partial(view_of, corpus), plan), strict=True):
+        out[rows] = numbers
 
 
 def _encode(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.errors import InputError
 from crystalssl.representation.physics.columns import Group, number
 from crystalssl.representation.physics.element_table import column
 from crystalssl.representation.physics.environment import Environment
@@ -59,7 +60,8 @@ def _cell(environment: Environment) -> Array:
 
 
 def _symmetry(environment: Environment) -> Array:
-    assert environment.symmetry is not None  # ``view.py`` leaves this group out
+    if environment.symmetry is None:
+        raise InputError("Got crystals without symmetry. Give the result of canonicalize.")
     group = environment.symmetry.space_group
     return np.column_stack([group, environment.symmetry.crystal_system, crystal_class(group)])
 
