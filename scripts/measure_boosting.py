@@ -35,7 +35,7 @@ from crystalssl.structures.formulas import reduced_formulas
 
 OF_TABLE = ("formation_energy_per_atom", "band_gap", "log10 bulk_modulus_vrh")
 OF_BUNDLED = ("refractive_index", "log10 shear_modulus_vrh")
-GEOMETRY = ("cell", "neighbours", "order", "bonds", "angles", "networks")
+GEOMETRY = ("cell", "symmetry", "neighbours", "order", "bonds", "angles", "networks")
 FOLDS = 5
 
 
@@ -53,7 +53,7 @@ def made(crystals: Crystals, output: str, folder: Path) -> tuple[Crystals, np.nd
     sums = "".join([*config.checksums(), crystals.digest()])
     path = folder / f"{output}-{hashlib.sha256(sums.encode()).hexdigest()[:12]}.parquet"
     if not path.is_file():
-        save_parquet(config.extractor().encode(canonicalize(crystals)), path)
+        save_parquet(config.extractor().features_of(canonicalize(crystals)), path)
     found = load_features(path)
     at = {name: row for row, name in enumerate(crystals.ids.tolist())}
     return crystals.take([at[name] for name in found.ids.tolist()]), found.matrix
