@@ -2,9 +2,9 @@
 
     python scripts/measure_neighbours.py TABLE FEATURES... [--split val]
 
-TABLE has columns ``split``, ``formation_energy_per_atom``, ``band_gap`` and
-``bulk_modulus_vrh`` in GPa. Each crystal of the split is given the label of its nearest neighbour in
-``train``; printed are mean absolute errors (eV/atom, eV, log10 of GPa).
+TABLE has columns ``split``, ``formation_energy_per_atom``, ``band_gap`` and ``bulk_modulus_vrh``
+in GPa. Each crystal of the split is given the label of its nearest neighbour in ``train``; printed
+are mean absolute errors (eV/atom, eV, log10 of GPa).
 """
 
 from __future__ import annotations
