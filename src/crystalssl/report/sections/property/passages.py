@@ -78,7 +78,7 @@ def parity(model: PropertyRun, map_page: str) -> Passage:
     text += "; click it to see it on the map." if map_page else "."
     if not model.inside.all():
         text += " Open red points are outside of the domain: unlike all other labelled crystals, or"
-        text += " such that candidates disagree on them."
+        text += " ones on which candidates disagree."
     svg = hover_parity(points, label, name)
     return Passage(title="Every crystal", words=text, drawings=(Drawing(svg=svg),))
 
