@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalssl import pipeline
 from crystalssl.datasets.bundled import load_bundled
 from crystalssl.datasets.corpus import Corpus
 from crystalssl.errors import InputError
@@ -29,6 +30,9 @@ from crystalssl.features.store import load_features
 from crystalssl.features.stream import stream_features
 from crystalssl.files import read_json, write_json
 from crystalssl.hub.weights import BUNDLED
+from crystalssl.properties.explanation import share_by_view
+from crystalssl.properties.inputs import Descriptors
+from crystalssl.properties.property_model import PropertyModel
 from crystalssl.representation.physics import compute_physics
 from crystalssl.representation.physics.view import view_checksum, view_names
 from crystalssl.structures.canonical import CanonicalResult, canonicalize
@@ -50,6 +54,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, canonical: CanonicalResult) ->
     for card in BUNDLED.glob("tiny/*/card.json"):
         if card.parent.name in SIX:
             shutil.copytree(card.parent, folder / card.parent.name)
+    for seen in BUNDLED.glob("tiny/seen*"):
+        shutil.copy(seen, folder)
     blocks = ExtractorConfig.of(folder, output="blocks").extractor().features_of(canonical)
     views = with_view(blocks, Corpus.from_crystals(canonical, targets=False))
     rows = np.arange(len(views))
@@ -113,3 +119,22 @@ def test_other_named_physics_is_refused(run: Path, tmp_path: Path) -> None:
     write_json(card | {"encoders": {**card["encoders"], PHYSICS: "0" * 64}}, folder / CARD_FILE)
     with pytest.raises(InputError, match="other named physics"):
         load_bottleneck(folder)
+
+
+@pytest.mark.parametrize("physics", [True, False])
+def test_shares_of_views_add_up_with_named_physics_in_the_mixture(
+    run: Path, tmp_path: Path, physics: bool
+) -> None:
+    crystals = load_bundled().take(np.arange(0, 480, 8))
+    pipeline.fit(
+        [write_table(crystals, tmp_path / "t.parquet")], tmp_path / "model", weights=run,
+        target="formation_energy_per_atom", repeats=1, threads=1, physics=physics,
+    )  # fmt: skip
+    model = PropertyModel.load(tmp_path / "model")
+    describer, some = model.describer(), canonicalize(crystals.take(range(5)))
+    inputs, _ = describer.describe(some, Descriptors.none(5))
+    shares = share_by_view(model.stacked, describer.extractor, inputs)
+    assert sorted(shares.names) == sorted([*SIX, PHYSICS])  # one share, wherever it is read
+    predicted = model.stacked.predict(inputs).values[:, 0]
+    np.testing.assert_allclose(shares.base + shares.values.sum(axis=1), predicted, atol=1e-6)
+    assert np.abs(shares.values[:, shares.names.index(PHYSICS)]).max() > 1e-3

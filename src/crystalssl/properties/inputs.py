@@ -137,13 +137,11 @@ def build_inputs(
     ]
     # view | blocks | physics | also | mixed: what is read together lies together
     if mixed is not None:
-        viewed = [
-            (Section(name=name, kind=VIEW, columns=view_names()), block)
-            for name, block in blocks.blocks.items()
-            if name == PHYSICS
-        ]
-        sections = [*(section for section, _ in [*viewed, *learned]), *sections]
-        matrices = [*(block for _, block in [*viewed, *learned]), *matrices]
+        if PHYSICS in blocks.blocks:
+            view = Section(name=PHYSICS, kind=VIEW, columns=view_names())
+            learned.insert(0, (view, blocks.blocks[PHYSICS]))
+        sections = [*(section for section, _ in learned), *sections]
+        matrices = [*(block for _, block in learned), *matrices]
         learned = [
             (Section(name=name, kind=MIXED, columns=_numbered(name, block)), block)
             for name, block in mixed.blocks.items()
