@@ -12,13 +12,16 @@ from crystalssl.errors import InputError
 from crystalssl.models.boosting import LightGBM
 from crystalssl.models.contract import Training
 from crystalssl.models.linear import Ridge
-from crystalssl.models.linear_boosting import LinearBoosting
+from crystalssl.models.linear_boosting import LinearBoosting, beside
+from crystalssl.models.principal_axes import scores_along
 from crystalssl.properties.storage import pack, unpack
 
 NAMED, LEARNED, N = 6, 150, 600
 GROUPS = np.repeat([f"A{i}B" for i in range(N // 3)], 3)
 TRAIN, TEST = np.arange(0, 450), np.arange(450, N)
+ALL = np.arange(len(TEST))
 HEAD = LinearBoosting(named=NAMED, axes=8, trees=LightGBM(threads=1, rounds=150))
+STAIRS = replace(HEAD, residuals=False)
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -45,6 +48,26 @@ def test_it_reads_steps_and_sums_that_trees_and_ridge_read_one_of(
     own = error(HEAD, *world)
     assert own < 0.8 * error(HEAD.trees, *world)
     assert own < 0.8 * error(Ridge(), *world)
+
+
+def test_a_straight_line_needs_no_stairs(world: tuple[Matrix, Floats]) -> None:
+    matrix, labels = world
+    straight = labels - 2.0 * (matrix[:, 0] > 0.3)
+    assert error(HEAD, matrix, straight) < 0.85 * error(STAIRS, matrix, straight)
+
+
+def test_half_of_a_number_is_the_ridge_with_trees_on_what_it_leaves_over(
+    world: tuple[Matrix, Floats],
+) -> None:
+    matrix, labels = world
+    both = HEAD.fit(matrix, TRAIN, labels, GROUPS, 0)
+    stairs = STAIRS.fit(matrix, TRAIN, labels, GROUPS, 0)
+    assert stairs.residual is None
+    ridge = both.linear.predict(matrix[:, NAMED:], TEST)
+    scores = scores_along(matrix[:, NAMED:], TEST, both.scaler, both.axes)
+    read = beside(matrix, TEST, NAMED, scores, ridge[:, None])
+    expected = (stairs.predict(matrix, TEST) + ridge + both.residual._predict(read, ALL)[:, 0]) / 2
+    np.testing.assert_allclose(both.predict(matrix, TEST), expected, rtol=1e-12)
 
 
 def test_what_trees_read_of_a_training_row_knows_no_label_of_its_group(
@@ -97,6 +120,11 @@ def test_what_is_stored_predicts_the_same(
     kind, arrays, texts = pack(fitted, "candidate_1")
     read = unpack(kind, "candidate_1", arrays, texts)
     np.testing.assert_array_equal(read.predict(matrix, TEST), fitted.predict(matrix, TEST))
+    one_less = dict(texts)
+    last = f"candidate_1.residual.{labels_of_each - 1}.txt"
+    del one_less[last]
+    with pytest.raises(InputError, match=last.replace(".", "[.]")):
+        unpack(kind, "candidate_1", arrays, one_less)
     arrays["candidate_1.named"] = np.array([NAMED - 1])
     with pytest.raises(InputError, match="trees read other columns"):
         unpack(kind, "candidate_1", arrays, texts)

@@ -4,7 +4,9 @@ A tree cuts one column at a time. A learned feature means little by itself, and 
 hide the few columns that mean much from trees that draw columns at random. So trees read named
 columns as they are, and of learned ones the leading principal axes and what a ridge predicts from
 them; for training rows the ridge is one that has not seen their group, or trees would believe it
-too much. Source of cross-fitting: Wolpert, Neural Networks 5 (1992) 241.
+too much. A step of a tree makes stairs of a straight line, so that for numbers half of the answer
+is the ridge itself with trees on what it leaves over. Sources: cross-fitting, Wolpert, Neural
+Networks 5 (1992) 241; trees on residuals of a linear model, Zhang et al., arXiv:1904.10416.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class FittedLinearBoosting(Fitted):
         axes: (p, d) principal axes of these.
         linear: ridge on the learned columns, fitted to all training rows.
         trees: on ``named`` columns, d scores and t predictions of the ridge, side by side.
+        residual: on the same columns, of what a cross-fitted ridge leaves over; None without.
     """
 
     named: int
@@ -42,13 +45,17 @@ class FittedLinearBoosting(Fitted):
     axes: Floats
     linear: LinearModel
     trees: FittedLightGBM
+    residual: FittedLightGBM | None = None
 
     def _predict(self, matrix: Features, rows: Index) -> Floats:
         learned = matrix[:, self.named :]
         linear = self.linear.predict(learned, rows).reshape(len(rows), -1)  # (m, t)
         scores = scores_along(learned, rows, self.scaler, self.axes)  # (m, d)
         read = beside(matrix, rows, self.named, scores, linear)
-        return self.trees.predict(read).reshape(len(rows), -1)
+        predicted = self.trees.predict(read).reshape(len(rows), -1)
+        if self.residual is None:
+            return predicted
+        return 0.5 * (predicted + linear + self.residual.predict(read).reshape(len(rows), -1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +74,8 @@ class LinearBoosting(Head):
     """Standard deviations at which learned features are clipped."""
     trees: LightGBM = field(default_factory=LightGBM)
     """Settings of the trees."""
+    residuals: bool = True
+    """Whether half of a predicted number is the ridge, with trees on what it leaves over."""
 
     def _fit(self, data: Training) -> FittedLinearBoosting:
         learned = data.matrix[:, self.named :]
@@ -78,10 +87,16 @@ class LinearBoosting(Head):
         scaler = fit_scaler(learned, data.rows).clipped(self.widest)
         axes, _ = fit_axes(learned, data.rows, scaler, self.axes, data.seed)
         scores = scores_along(learned, data.rows, scaler, axes)
-        read = beside(data.matrix, data.rows, self.named, scores, self._cross_fitted(data))
+        unseen = self._cross_fitted(data)  # (k, t)
+        read = beside(data.matrix, data.rows, self.named, scores, unseen)
         groups = None if data.groups is None else data.groups[data.rows]
         everything = np.arange(len(data.rows), dtype=np.int64)
-        trees = self.trees.fit(read, everything, data.labels[data.rows], groups, data.seed)
+        labels = data.labels[data.rows]
+        trees = self.trees.fit(read, everything, labels, groups, data.seed)
+        residual = None
+        if self.residuals and self.kind == "regression":
+            rest = labels - unseen.reshape(labels.shape)
+            residual = self.trees.fit(read, everything, rest, groups, data.seed)
         linear = Ridge().fit(learned, data.rows, data.labels, data.groups, data.seed)
         return FittedLinearBoosting(
             named=self.named,
@@ -89,6 +104,7 @@ class LinearBoosting(Head):
             axes=axes,
             linear=cast(LinearModel, linear),
             trees=cast(FittedLightGBM, trees),
+            residual=cast(FittedLightGBM | None, residual),
             label_shape=data.label_shape,
         )
 

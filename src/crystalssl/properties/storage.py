@@ -64,6 +64,9 @@ def pack(model: Fitted, name: str) -> tuple[str, Arrays, Texts]:
         arrays = {"named": np.array([model.named]), "axes": model.axes}
         arrays |= pack_scaler(model.scaler, "scaler") | pack(model.linear, "linear")[1]
         _, trees, texts = pack(model.trees, f"{name}.trees")
+        if model.residual is not None:
+            _, rest, more = pack(model.residual, f"{name}.residual")
+            trees, texts = trees | rest, texts | more
         return "lightgbm_linear", _prefixed(arrays, name) | trees, texts
     if isinstance(model, FittedLogistic):
         arrays = {
@@ -116,16 +119,7 @@ def _unpack(
     if kind == "gaussian_process":
         return _gaussian_process(own)
     if kind == "lightgbm":
-        lightgbm = import_lightgbm()
-        rounds = own["rounds"].tolist()
-        try:
-            boosters = [
-                lightgbm.Booster(model_str=texts[f"{name}.{label}.txt"])
-                for label in range(len(rounds))
-            ]
-        except lightgbm.basic.LightGBMError as error:
-            raise ValueError(str(error)) from error
-        return FittedLightGBM(boosters=boosters, rounds=rounds, label_shape=(len(rounds),))
+        return _trees(own, texts, name)
     if kind == "lightgbm_linear":
         return _linear_boosting(own, texts, name)
     if kind == "logistic":
@@ -205,23 +199,47 @@ def _gaussian_process(own: Mapping[str, npt.NDArray[Any]]) -> FittedGaussianProc
     )
 
 
+def _trees(own: Mapping[str, npt.NDArray[Any]], texts: Texts | Any, name: str) -> FittedLightGBM:
+    """A booster a label, of LightGBM's text."""
+    lightgbm = import_lightgbm()
+    rounds = own["rounds"].tolist()
+    try:
+        boosters = [
+            lightgbm.Booster(model_str=texts[f"{name}.{label}.txt"]) for label in range(len(rounds))
+        ]
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(str(error)) from error
+    return FittedLightGBM(boosters=boosters, rounds=rounds, label_shape=(len(rounds),))
+
+
 def _linear_boosting(
     own: Mapping[str, npt.NDArray[Any]], texts: Texts | Any, name: str
 ) -> FittedLinearBoosting:
     """Ridge, principal axes, and trees on both."""
     scaler, axes = unpack_scaler(own, "scaler"), own["axes"]
     linear = _unpack("linear", below(own, "linear"), texts, name)
-    trees = _unpack("lightgbm", below(own, "trees"), texts, f"{name}.trees")
-    if not isinstance(linear, LinearModel) or not isinstance(trees, FittedLightGBM):
-        raise ValueError("expected a linear model and trees")
+    if not isinstance(linear, LinearModel):
+        raise ValueError("expected a linear model")
+    trees = _trees(below(own, "trees"), texts, f"{name}.trees")
+    rest = below(own, "residual")  # none for classes
+    residual = _trees(rest, texts, f"{name}.residual") if rest else None
     labels = len(trees.boosters)
     named, scores = int(own["named"][0]), axes.shape[1] if axes.ndim == 2 else 0
     shape_of(axes, len(scaler.columns), scores)
     shape_of(linear.coefficients, len(linear.scaler.columns), labels)
-    if any(booster.num_feature() != named + scores + labels for booster in trees.boosters):
+    boosters = trees.boosters + (residual.boosters if residual else [])
+    if residual and len(residual.boosters) != labels:
+        raise ValueError("trees on residuals predict another number of labels")
+    if any(booster.num_feature() != named + scores + labels for booster in boosters):
         raise ValueError("trees read other columns than there are")
     return FittedLinearBoosting(
-        named=named, scaler=scaler, axes=axes, linear=linear, trees=trees, label_shape=(labels,)
+        named=named,
+        scaler=scaler,
+        axes=axes,
+        linear=linear,
+        trees=trees,
+        residual=residual,
+        label_shape=(labels,),
     )
 
 
