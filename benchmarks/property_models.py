@@ -3,8 +3,9 @@
 ``python benchmarks/property_models.py structures.parquet --target COL [--labels 280] [--ftcp]``.
 The table carries a column ``split``: everything is fitted on ``train`` and scored on ``val``, or as
 ``--fit`` and ``--split`` say; of the 33 k entries encoders have seen ``train`` alone. Rows:
-the stack, every candidate alone, LightGBM on element statistics, and with ``--ftcp`` the heads on
-raw FTCP. Prints one row each, and coverage of the intervals: nested, and on the rows scored.
+the stack, with ``--finetune`` encoders trained on with labels beside it, every candidate alone,
+LightGBM on element statistics, and with ``--ftcp`` the heads on raw FTCP. Prints one row each, and
+coverage of the intervals: nested, and on the rows scored.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from crystalssl.datasets.corpus import Corpus
 from crystalssl.datasets.load import load_valid
 from crystalssl.evaluation.baselines import raw_ftcp
 from crystalssl.evaluation.cache import Cache
@@ -27,11 +30,19 @@ from crystalssl.models.boosting import LightGBM
 from crystalssl.models.contract import Head
 from crystalssl.models.linear import Ridge
 from crystalssl.models.mlp import MLP
+from crystalssl.properties.blending import blend
 from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
 from crystalssl.properties.describing import Describer
+from crystalssl.properties.finetuning import Finetuning, Tuning, tunable_blocks
 from crystalssl.properties.fitting import Fit, fit_property
-from crystalssl.properties.inputs import Descriptors, Inputs, arrays_of_inputs, inputs_of_arrays
+from crystalssl.properties.inputs import (
+    Descriptors,
+    Inputs,
+    arrays_of_inputs,
+    frozen_columns,
+    inputs_of_arrays,
+)
 from crystalssl.properties.labels import LabelSource, read_labels
 from crystalssl.properties.model import StackedModel
 from crystalssl.properties.report import coverage_card
@@ -53,6 +64,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=0, help="labels to fit to; all if 0")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--electronic", default="auto", help="taught, exact, full or off")
+    parser.add_argument("--finetune", action="store_true", help="train encoders on with labels")
     parser.add_argument("--ftcp", action="store_true", help="compare with raw FTCP too")
     parser.add_argument("--cache", type=Path, default=Path("property_models.cache"))
     parser.add_argument("--workers", type=int, default=1)
@@ -76,25 +88,66 @@ def main() -> None:
         cache=cache, seed=0, workers=asked.workers, nonnegative=labels.nonnegative,
     )  # fmt: skip
     fit, seconds = fitted(experiment)
-    model = StackedModel.of(fit, experiment.inputs)
-    predicted = model.predict(inputs.take(test))
-    truth = values[test]
-    show("stack", predicted.values[:, 0], truth, seconds)
-    inside = (predicted.lower <= truth) & (truth <= predicted.upper)
-    domain = predicted.placement.inside
-    error = np.abs(predicted.values[:, 0] - truth)
+    nested = coverage_card(fit, experiment.labels)["nested"]
+    model, rest, truth = StackedModel.of(fit, experiment.inputs), inputs.take(test), values[test]
+    stacked = judge("stack", model, rest, truth, seconds, f"{nested:.3f} nested")
+    used = crystals.take(rows[kept])
+    if asked.finetune:
+        tuned(experiment, fit, used, config, rest, truth)
     for name, single, spent in alone(experiment, fit, inputs, values, train, test):
         show(name, single, truth, spent)
-    used = crystals.take(rows[kept])
     for name, theirs, held, spent in others(used, values, train, test, cache, asked.ftcp):
         show(f"{name} ({len(held):,} rows)", theirs, values[held], spent)
         at = np.searchsorted(test, held)
-        show(f"  stack, same {len(held):,} rows", predicted.values[at, 0], values[held], 0.0)
-    nested = coverage_card(fit, experiment.labels)["nested"]
-    print(f"90 % intervals hold {nested:.3f} nested, {inside.mean():.3f} of {asked.split}")
+        show(f"  stack, same {len(held):,} rows", stacked[at], values[held], 0.0)
+
+
+def judge(
+    name: str, model: StackedModel, inputs: Inputs, truth: Floats, seconds: float, promised: str
+) -> Floats:
+    """Rows of a model: errors, coverage of its intervals, domain; its predictions."""
+    predicted = model.predict(inputs)
+    show(name, predicted.values[:, 0], truth, seconds)
+    inside = (predicted.lower <= truth) & (truth <= predicted.upper)
+    print(f"  90 % intervals hold {promised}, {inside.mean():.3f} of these rows", flush=True)
+    error, domain = np.abs(predicted.values[:, 0] - truth), predicted.placement.inside
     if (~domain).any():
         ratio = error[~domain].mean() / error[domain].mean()
-        print(f"outside of the domain {(~domain).mean():.3f}, error there {ratio:.2f} times inside")
+        share = (~domain).mean()
+        print(f"  outside of the domain {share:.3f}, error there {ratio:.2f} times inside")
+    return predicted.values[:, 0]
+
+
+def tuned(
+    experiment: Experiment,
+    fit: Fit,
+    used: Crystals,
+    config: ExtractorConfig,
+    rest: Inputs,
+    truth: Floats,
+) -> None:
+    """Rows of encoders trained on with labels, in the stack and alone."""
+    start, count = time.perf_counter(), len(experiment.labels)
+    corpus = Corpus.from_crystals(canonicalize(used), targets=False)
+    tuning = Tuning(
+        experiment=experiment,
+        corpus=corpus.take(np.arange(count)),
+        blocks=tunable_blocks(config.encoders()),
+        origin=tuple(config.checksums()),
+        settings=Finetuning(),
+    )
+    joined, told = blend(experiment, fit, tuning, lambda done, text: None)
+    seconds = time.perf_counter() - start
+    print(f"encoders trained on: weight {told.weight:.2f}, {seconds:,.0f} s")
+    if told.encoders is None:
+        return
+    frozen = rest.matrix[:, frozen_columns(rest)]
+    own = told.encoders.predict(corpus.take(np.arange(count, len(corpus))), frozen)
+    model = StackedModel.of(joined, experiment.inputs, told.encoders)
+    with_own = replace(rest, tuned=own)
+    promised = f"{told.coverage:.3f} of the fold held out"
+    judge("stack with encoders trained on", model, with_own, truth, seconds, promised)
+    show("encoders trained on, alone", own[:, 0], truth, 0.0)
 
 
 def describe(crystals: Crystals, config: ExtractorConfig, cache: Cache) -> tuple[Inputs, Rows]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crystalssl.errors import InputError
-from crystalssl.properties.candidates import build_plan, shrunk, within_budget
+from crystalssl.properties.candidates import Plan, build_plan, shrunk, within_budget
 from crystalssl.properties.descriptors import describe_cells, gather_columns, plan_columns
 from crystalssl.properties.estimators import inputs_of_matrix
-from crystalssl.properties.inputs import Inputs
+from crystalssl.properties.inputs import MIXED, PHYSICS, Inputs
 from crystalssl.properties.shapley import shapley
 from small_properties import labelled, write_labels
 
@@ -65,3 +66,31 @@ def test_shapley_values_are_those_of_a_linear_game_with_a_pair() -> None:
     shares, base = shapley(value, 3)
     np.testing.assert_allclose(shares, [[4.0, 5.0, -4.0]])
     np.testing.assert_allclose(base, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "trees"),
+    [(300, ["physics"]), (900, ["physics", "both"]), (5_000, ["both"])],
+)
+def test_trees_stand_beside_a_ridge_from_500_labels_and_alone_no_more_from_1500(
+    labels: int, trees: list[str]
+) -> None:
+    plan = build_plan(two_kinds(), labels)
+    views = [name.split(" on ")[1] for name in names_of(plan) if name.startswith("boosting on")]
+    assert views == trees
+
+
+def two_kinds() -> Inputs:
+    """Named physics and mixed features of a few crystals."""
+    inputs = inputs_of_matrix(np.random.default_rng(0).normal(size=(60, 8)))
+    columns = inputs.sections[0].columns
+    halves = (
+        replace(inputs.sections[0], name=PHYSICS, kind=PHYSICS, columns=columns[:4]),
+        replace(inputs.sections[0], name=MIXED, kind=MIXED, columns=columns[4:]),
+    )
+    return replace(inputs, sections=halves)
+
+
+def names_of(plan: Plan) -> list[str]:
+    """Names of the candidates."""
+    return [entry.name for entry in plan.candidates]

@@ -27,6 +27,9 @@ from crystalssl.models.principal_axes import (
 )
 from crystalssl.models.scaling import Scaler, fit_scaler
 
+EXPONENT = 0.4
+"""Standard deviation of the prior on exponents, about zero: few labels would give all axes, down to
+the noisiest, equal weight."""
 JITTER = 1e-6
 """Added to the noise variance, for a Cholesky factor that exists."""
 
@@ -217,7 +220,7 @@ def _maximise(
     """(2 v + 2,) hyperparameters with the largest marginal likelihood.
 
     Log length and exponent of each view, log amplitude, log noise. A weak prior on the noise keeps
-    few labels from being taken at their word.
+    few labels from being taken at their word; one on the exponents keeps axes near their variance.
     """
     views = len(variances)
     view = np.repeat(np.arange(views), [len(values) for values in variances])  # (d,)
@@ -236,11 +239,12 @@ def _maximise(
         gradient = np.concatenate(
             [
                 np.bincount(view, by_log, views),
-                np.bincount(view, 0.5 * logs * by_log, views) + 0.05 * exponent,
+                np.bincount(view, 0.5 * logs * by_log, views) + exponent / EXPONENT**2,
                 [by_amplitude, by_noise + 0.05 * (theta[-1] + 2.0)],
             ]
         )
-        return value + 0.025 * ((theta[-1] + 2.0) ** 2 + float(exponent @ exponent)), gradient
+        value += 0.025 * (theta[-1] + 2.0) ** 2 + 0.5 * float(exponent @ exponent) / EXPONENT**2
+        return value, gradient
 
     bounds = [(-6.0, 12.0)] * views + [(-4.0, 4.0)] * views + [(-6.0, 6.0), (-7.0, 2.0)]
     best: Floats = minimize(

@@ -28,7 +28,7 @@ FEW = 500
 NETWORKS = 1_000
 """Labels from which networks are tried; with fewer they lose to Gaussian processes."""
 MANY = 1_500
-"""Labels from which only two Gaussian processes are tried, and trees on named physics alone."""
+"""Labels from which only two Gaussian processes are tried, and trees beside a ridge alone."""
 LARGE = 3_000
 """Labels from which there are four folds: each fit is long."""
 HUGE = 10_000
@@ -116,9 +116,10 @@ def build_plan(
         if name in gaussians:
             gaussian = gaussian_process(labels, kind, widths)
             candidates.append(_candidate("gaussian process", name, gaussian, kinds))
-        if name == PHYSICS or widest == FEATURES:
+        # trees beside a ridge make those on physics alone needless, where each fit is long
+        if (name == PHYSICS and (labels < MANY or BOTH not in views)) or widest == FEATURES:
             candidates.append(_candidate("boosting", name, boosting(labels, kind), kinds))
-        if name == BOTH and FEW <= labels < MANY:
+        if name == BOTH and labels >= FEW:
             named = inputs.columns([k for k in (PHYSICS, ALSO) if k in there])[1]
             trees = LinearBoosting(kind=kind, named=sum(named), trees=boosting(labels, kind))
             candidates.append(_candidate("boosting", name, trees, kinds))
@@ -135,8 +136,8 @@ def build_plan(
 
 
 def gaussian_process(labels: int, kind: Kind, widths: tuple[int, ...]) -> GaussianProcess:
-    """More rows for the marginal likelihood, and more axes, where there are many labels."""
-    rows, axes = (600, 60) if labels < MANY else (1_200, 80)
+    """More rows for the marginal likelihood where there are many labels; each axis costs more."""
+    rows, axes = (600, 100) if labels < MANY else (1_200, 80)
     return GaussianProcess(kind=kind, widths=widths, likelihood_rows=rows, axes=axes)
 
 
