@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--fit", default="train", help="rows that are fitted to")
     parser.add_argument("--split", default="val", help="rows that are scored")
     parser.add_argument("--labels", type=int, default=0, help="labels to fit to; all if 0")
+    parser.add_argument("--draw", type=int, default=0, help="seed that draws these labels")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--electronic", default="auto", help="taught, exact, full or off")
     parser.add_argument("--finetune", action="store_true", help="train encoders on with labels")
@@ -76,7 +77,7 @@ def main() -> None:
     known = np.isfinite(labels.values)
     chosen = [np.flatnonzero(known & (split == name)) for name in (asked.fit, asked.split)]
     if asked.labels:
-        mixed = np.random.default_rng(0).permutation(chosen[0])
+        mixed = np.random.default_rng(asked.draw).permutation(chosen[0])
         chosen[0] = np.sort(mixed[: asked.labels])
     rows = np.concatenate(chosen)
     config = ExtractorConfig.of(asked.weights, electronic=asked.electronic)
