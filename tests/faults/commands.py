@@ -37,11 +37,13 @@ class Command:
         name: what it is called in reports.
         work: called with inputs and folder of results; an exit code other than 0 ends the process.
         group: commands that are proved in one go.
+        before: called like ``work``, once and never killed: makes what the command goes on from.
     """
 
     name: str
     work: Callable[[Path, Path], None]
     group: str = "features"
+    before: Callable[[Path, Path], None] | None = None
 
 
 def program(*words: object) -> None:
@@ -137,12 +139,14 @@ def pretrain(*options: str) -> Callable[[Path, Path], None]:
 
 
 def pretrain_longer(inputs: Path, out: Path) -> None:
-    """Two epochs, then two more."""
+    """One epoch more than there are."""
     words = ("--block", "2", "--threads", "1", "--resume", "--epochs")
-    if not (out / "first").exists():
-        program("pretrain", inputs / "table.parquet", "--out", out, *words, 1)
-        (out / "first").touch()
     program("pretrain", inputs / "table.parquet", "--out", out, *words, 2)
+
+
+def pretrain_once(inputs: Path, out: Path) -> None:
+    words = ("--block", "2", "--threads", "1", "--epochs")
+    program("pretrain", inputs / "table.parquet", "--out", out, *words, 1)
 
 
 def bottleneck(inputs: Path, out: Path) -> None:
@@ -251,7 +255,12 @@ COMMANDS = [
     Command(name="streamed to parquet, int8", work=stream("f.parquet", "int8", ("lattice",))),
     Command(name="pretrain", group="training", work=pretrain()),
     Command(name="pretrain --stream", group="training", work=pretrain("--stream")),
-    Command(name="pretrain --resume, more epochs", group="training", work=pretrain_longer),
+    Command(
+        name="pretrain --resume, more epochs",
+        group="training",
+        work=pretrain_longer,
+        before=pretrain_once,
+    ),
     Command(name="bottleneck", group="training", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
     Command(name="run", group="run", work=run),

@@ -136,16 +136,22 @@ class Harness:
         log = self.folder / "output.txt"
         return wait(start(work, log, fault), log)
 
-    def place(self) -> Path:
-        """A new folder for results."""
+    def place(self, command: Command) -> Path:
+        """A new folder for results of a command, with what it goes on from."""
         self._number += 1
-        return self.folder / f"out-{self._number}" / "out"  # one name, since reports show it
+        out = self.folder / f"out-{self._number}" / "out"  # one name, since reports show it
+        out.mkdir(parents=True)
+        if command.before is not None:
+            before = command.before
+            ended = self.run(lambda: before(self.inputs, out))
+            if ended.code:
+                raise RuntimeError(f"Before {command.name}: {ended.output}")
+        return out
 
     def undisturbed(self, command: Command) -> tuple[dict[str, str], list[str]]:
         """Results of a command, and the points at which files change in it."""
-        out, log = self.place(), self.folder / "points"
+        out, log = self.place(command), self.folder / "points"
         log.unlink(missing_ok=True)
-        out.mkdir(parents=True)
         ended = self.run(lambda: command.work(self.inputs, out), f"0:{log}")
         points = log.read_text().splitlines() if log.exists() else []
         if ended.code or not points:
@@ -154,9 +160,8 @@ class Harness:
 
     def killed(self, command: Command, point: int, expected: dict[str, str]) -> str:
         """Kill a command at a point and give it again; what is wrong, empty if nothing is."""
-        out, log = self.place(), self.folder / "points"
+        out, log = self.place(command), self.folder / "points"
         log.unlink(missing_ok=True)
-        out.mkdir(parents=True)
         first = self.run(lambda: command.work(self.inputs, out), f"{point}:{log}")
         if first.code == 0:
             return f"was not killed at point {point}"
@@ -165,8 +170,7 @@ class Harness:
 
     def two_at_once(self, command: Command, expected: dict[str, str]) -> str:
         """Give a command twice at the same time; what is wrong, empty if nothing is."""
-        out = self.place()
-        out.mkdir(parents=True)
+        out = self.place(command)
         logs = [self.folder / f"output-{number}.txt" for number in (1, 2)]
         processes = [start(lambda: command.work(self.inputs, out), log) for log in logs]
         ended = [wait(number, log) for number, log in zip(processes, logs, strict=True)]
