@@ -138,15 +138,14 @@ def pretrain(*options: str) -> Callable[[Path, Path], None]:
     return work
 
 
-def pretrain_longer(inputs: Path, out: Path) -> None:
-    """One epoch more than there are."""
-    words = ("--block", "2", "--threads", "1", "--resume", "--epochs")
-    program("pretrain", inputs / "table.parquet", "--out", out, *words, 2)
+def pretrain_to(epochs: int, *options: str) -> Callable[[Path, Path], None]:
+    """Training of one block up to an epoch."""
 
+    def work(inputs: Path, out: Path) -> None:
+        words = ("--block", "2", "--threads", "1", "--epochs", epochs)
+        program("pretrain", inputs / "table.parquet", "--out", out, *words, *options)
 
-def pretrain_once(inputs: Path, out: Path) -> None:
-    words = ("--block", "2", "--threads", "1", "--epochs")
-    program("pretrain", inputs / "table.parquet", "--out", out, *words, 1)
+    return work
 
 
 def bottleneck(inputs: Path, out: Path) -> None:
@@ -258,8 +257,8 @@ COMMANDS = [
     Command(
         name="pretrain --resume, more epochs",
         group="training",
-        work=pretrain_longer,
-        before=pretrain_once,
+        work=pretrain_to(2, "--resume"),
+        before=pretrain_to(1),
     ),
     Command(name="bottleneck", group="training", work=bottleneck),
     Command(name="featurize-corpus", work=featurize_corpus),
