@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import gpu_extraction
+import gpu_finetuning
 import gpu_training
 import torch
 from gpu_common import Bench, attempt
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Callable[[Bench], Any]] = {
     "float32": gpu_training.float32_runs,
     "together": gpu_training.together,
     "whole": gpu_training.whole,
+    "finetuning": gpu_finetuning.finetuning,
 }
 """Measurements by name; each makes what it needs."""
 FULL = {"count": 16_384, "epochs": 4, "streamed": 60_000, "whole": 129_473}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from crystalssl.errors import printable
@@ -123,3 +124,21 @@ SILENT: Progress = Silent()
 def counted(number: int, noun: str) -> str:
     """A number with its noun in the right form: '1 crystal', '2,000 crystals'."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def watching(advance: Advance, total: int) -> Callable[[int, str], None]:
+    """Steps that were done, on a bar; from any thread.
+
+    Args:
+        advance: the bar.
+        total: steps in all.
+    """
+    done, lock = 0, Lock()
+
+    def watch(count: int, text: str) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            advance(min(done, total), total, text)
+
+    return watch

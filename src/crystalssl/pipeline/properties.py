@@ -6,17 +6,16 @@ calibrates candidates; ``predict`` streams large tables. Both are what the comma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from crystalssl.errors import InputError, require, unknown_name
+from crystalssl.errors import InputError, require
 from crystalssl.files import exclusive, remove, write_text
 from crystalssl.pipeline.outputs import check_folder, forget_skipped
-from crystalssl.pipeline.progress import SILENT, Advance, Progress, counted
+from crystalssl.pipeline.progress import SILENT, Progress, counted, watching
 from crystalssl.pipeline.structures import load_canonical
 from crystalssl.processes import limited_threads, usable_cores
 
@@ -26,10 +25,7 @@ if TYPE_CHECKING:
 
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.cache import Cache
-    from crystalssl.properties.blending import Tuned
-    from crystalssl.properties.cross_validation import Experiment
     from crystalssl.properties.descriptors import DescriptorPlan
-    from crystalssl.properties.fitting import Fit
     from crystalssl.properties.inputs import Inputs
     from crystalssl.properties.labels import Labels, LabelSource
     from crystalssl.properties.property_model import PropertyModel
@@ -39,9 +35,6 @@ SHARE_OF_TRIAL = 0.3
 """Share of the time left in which candidates are tried once to know how long they take."""
 LEAST_LABELS = 20
 """Labelled crystals below which no model is fitted."""
-AUTO, NEVER, ALWAYS = "auto", "never", "always"
-FINETUNE = (AUTO, NEVER, ALWAYS)
-"""Whether encoders are trained on with labels."""
 CACHE = ".cache"
 """Folder of what is not finished."""
 
@@ -106,10 +99,10 @@ def fit(
         MissingExtraError: if LightGBM is not installed.
     """
     require("lightgbm", "fit", "A property model")
+    from crystalssl.properties.finetuning_plan import check_way
     from crystalssl.properties.labels import LabelSource
 
-    if finetune not in FINETUNE:
-        raise unknown_name("way to fine-tune", finetune, FINETUNE)
+    check_way(finetune)
     source = LabelSource(
         target=target, file=None if labels is None else Path(labels), id_column=id_column,
         unit=unit, group=group, task=task,
@@ -153,9 +146,12 @@ def _fit_folder(
     import numpy as np
 
     from crystalssl.evaluation.cache import Cache, digest
+    from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.properties.blending import blend, trainings
     from crystalssl.properties.candidates import shrunk, within_budget
     from crystalssl.properties.cross_validation import Experiment, elapsed, seconds_of, usual_plan
     from crystalssl.properties.describing import take
+    from crystalssl.properties.finetuning_plan import brought, plan_finetuning
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
@@ -200,11 +196,22 @@ def _fit_folder(
         seconds = seconds_of(experiment, plan, SHARE_OF_TRIAL * 60.0 * max(left, 0.0))
         plan = within_budget(plan, seconds, left, experiment.workers)
     with progress.step("Fitting") as advance:
-        watch = _watch(advance, plan.fits_of_each * len(plan.candidates))
+        watch = watching(advance, plan.fits_of_each * len(plan.candidates))
         fitted = fit_property(experiment, plan, watch)
         scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
     clock = None if options.budget is None else options.budget - elapsed(cache, start) / 60.0
-    fitted, tuned, told = _tuned(experiment, fitted, take(labelled, kept), options, clock, progress)
+    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
+    tuning, told = plan_finetuning(
+        experiment, fitted, take(labelled, kept), config, options.finetune, clock
+    )
+    for note in told:
+        progress.note(note)
+    tuned = None
+    if tuning is not None:
+        total = trainings(fitted) * tuning.settings.epochs_for(len(experiment.labels))
+        with progress.step("Encoders") as advance:
+            fitted, tuned = blend(experiment, fitted, tuning, watching(advance, total))
+        told.append(brought(tuned))
     described = Described(
         labels=labels,
         structures=len(canonical.crystals),
@@ -269,74 +276,11 @@ def _inputs(
     return inputs.inputs_of_arrays(arrays), plan, weights
 
 
-def _tuned(
-    experiment: Experiment,
-    fitted: Fit,
-    labelled: CanonicalResult,
-    options: _Options,
-    minutes: float | None,
-    progress: Progress,
-) -> tuple[Fit, Tuned | None, list[str]]:
-    """The fit with encoders that were trained on in its stack, where that is wanted and pays."""
-    import numpy as np
-
-    from crystalssl.datasets.corpus import Corpus
-    from crystalssl.features.extractor import ExtractorConfig
-    from crystalssl.properties.blending import blend
-    from crystalssl.properties.finetuning import LEAST_LABELS as ENOUGH
-    from crystalssl.properties.finetuning import Finetuning, Tuning, tunable_blocks
-
-    count = len(experiment.labels)
-    if options.finetune == NEVER or (options.finetune == AUTO and count < ENOUGH):
-        return fitted, None, []
-    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
-    blocks = tunable_blocks(config.encoders())
-    if not blocks:
-        return fitted, None, ["None of the encoders learns elements; none was trained on"]
-    tuning = Tuning(
-        experiment=experiment,
-        corpus=Corpus.from_crystals(labelled, targets=False),
-        blocks=blocks,
-        origin=tuple(config.checksums()),
-        settings=Finetuning(),
-    )
-    if minutes is not None and options.finetune == AUTO:
-        needed = 2 * tuning.seconds(np.arange(count)) / 60.0
-        if needed > minutes:
-            text = f"Encoders were not trained on: {needed:.0f} minutes are needed for it"
-            progress.note(text)
-            return fitted, None, [text]
-    with progress.step("Encoders") as advance:
-        joined, tuned = blend(experiment, fitted, tuning, _watch(advance, 1))
-    error = next(iter(tuned.metrics))
-    text = (
-        f"Encoders trained on with labels: weight {tuned.weight:.2f}, {error} on "
-        f"{counted(tuned.rows, 'held-out crystal')} {tuned.metrics[error]:.4g}, without them "
-        f"{tuned.without[error]:.4g}"
-    )
-    if tuned.encoders is None:
-        text += "; they are left out"
-    return joined, tuned, [text]
-
-
 def _columns(labels: Labels, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """(n, t) labels as heads take them."""
     from crystalssl.properties.classes import class_columns
 
     return class_columns(values, len(labels.classes)) if labels.classes else values[:, None]
-
-
-def _watch(advance: Advance, total: int) -> Callable[[int, str], None]:
-    """Fits that were done, on a bar."""
-    done, lock = 0, Lock()
-
-    def watch(count: int, text: str) -> None:
-        nonlocal done
-        with lock:
-            done += count
-            advance(min(done, total), total, text)
-
-    return watch
 
 
 def _too_few(labels: Labels, count: int, folder: Path) -> str:

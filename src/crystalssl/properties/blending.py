@@ -1,9 +1,10 @@
 """A label-free stack and encoders trained on -> one stack with one more candidate.
 
-One fold is held out: encoders trained on without it predict it, as the stack without it did; one
-non-negative weight each is made from these predictions, and so are the intervals. What is told of
-the result is cross-fitted: weights and intervals of one half of the fold's groups judge the other.
-Encoders trained on with all labels go to the model. After finetuning.py, before folder.py.
+A fold is held out: encoders trained on without it predict it, as the stack without it did. Where
+labels are few, more folds are held out in turn, until there are ``HELD`` such predictions. One
+non-negative weight each is made from them, and so are the intervals. What is told of the result is
+cross-fitted: weights and intervals of one half of the held-out groups judge the other. Encoders
+trained on with all labels go to the model. After finetuning.py, before folder.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from crystalssl.properties.calibration import Calibration, fit_calibration
 from crystalssl.properties.cross_validation import Experiment
 from crystalssl.properties.finetuning import Tuning
 from crystalssl.properties.fitting import Fit, last_fold_factor, predict_stacked
-from crystalssl.properties.inputs import frozen_columns
 from crystalssl.properties.intervals import Intervals, fit_intervals
 from crystalssl.properties.metrics import calibration_error, coverage, mean_metrics
 from crystalssl.properties.stacking import ROUNDS, Stack
@@ -29,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 LEAST_WEIGHT = 0.05
 """Weight below which encoders are not kept."""
+HELD = 1_000
+"""Crystals that are held out at least, if there are as many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +40,11 @@ class Tuned:
     Attributes:
         encoders: trained on with all labels; None where they bring nothing.
         weight: in the stack.
-        rows: crystals of the fold that was held out.
-        metrics: of stack and encoders together, on that fold.
-        without: of the stack alone, on that fold.
-        alone: of the encoders alone, on that fold.
-        coverage: share of labels in intervals, or error of calibration, on that fold.
+        rows: crystals that were held out.
+        metrics: of stack and encoders together, on these.
+        without: of the stack alone, on these.
+        alone: of the encoders alone, on these.
+        coverage: share of labels in intervals, or error of calibration, on these.
     """
 
     encoders: TunedEncoders | None
@@ -56,7 +58,7 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Held:
-    """The fold that was held out: labels, and predictions of models that did not see it.
+    """Crystals held out: labels, and predictions of models that did not see them.
 
     ``stacked`` comes from the stack, ``later`` is how much smaller errors become with all labels.
     """
@@ -81,14 +83,17 @@ def blend(
         watch: told how far it is.
     """
     run = fit.out_of_fold[0]
-    test = np.flatnonzero(run.folds == 0)
-    encoders = tuning.fit(np.flatnonzero(run.folds != 0), watch)
-    frozen = experiment.inputs.matrix[:, frozen_columns(experiment.inputs)]
+    count = held_folds(run.folds)
+    test, tuned_rows = np.flatnonzero(run.folds < count), np.empty_like(experiment.labels)
+    for fold in range(count):
+        encoders = tuning.fit(np.flatnonzero(run.folds != fold), watch)
+        out = np.flatnonzero(run.folds == fold)
+        tuned_rows[out] = tuning.predict(encoders, out)
     held = _Held(
         labels=experiment.labels[test],
         stacked=run.predicted[test],
         candidates=run.candidates[test],
-        tuned=encoders.predict(tuning.corpus.take(test), frozen[test]),
+        tuned=tuned_rows[test],
         distance=run.distance[test],
         later=last_fold_factor(fit.out_of_fold),
     )
@@ -105,6 +110,17 @@ def blend(
     )
     joined = replace(fit, models=models, stack=stack, calibration=calibration, intervals=intervals)
     return joined, replace(tuned, encoders=final)
+
+
+def trainings(fit: Fit) -> int:
+    """How often :func:`blend` trains encoders."""
+    return held_folds(fit.out_of_fold[0].folds) + 1
+
+
+def held_folds(folds: Index) -> int:
+    """How many folds, from the first, are held out in turn."""
+    reached = np.cumsum(np.bincount(folds)) >= HELD
+    return int(reached.argmax()) + 1 if reached.any() else int(folds.max()) + 1
 
 
 def _joined(

@@ -89,7 +89,8 @@ class Describer:
         if self.tuned is None:
             return inputs, odd
         frozen = inputs.matrix[:, frozen_columns(inputs)]
-        return replace(inputs, tuned=self.tuned.predict(source, frozen)), odd
+        tuned = self.tuned.predict(source, frozen, self.extractor.device)
+        return replace(inputs, tuned=tuned), odd
 
     @property
     def level(self) -> str | None:

@@ -26,14 +26,17 @@ from crystalssl.features.bottleneck import AUTO
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.models.contract import Kind
 from crystalssl.processes import limited_threads, usable_cores
+from crystalssl.properties.blending import Tuned, blend
 from crystalssl.properties.calibration import probabilities
 from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
-from crystalssl.properties.describing import Describer
+from crystalssl.properties.describing import Describer, take
+from crystalssl.properties.finetuning_plan import NEVER, check_way, plan_finetuning
 from crystalssl.properties.fitting import Fit, fit_property
 from crystalssl.properties.inputs import MIXED, Descriptors, Inputs, Section
 from crystalssl.properties.intervals import LEVEL
 from crystalssl.properties.model import Predictions, StackedModel
+from crystalssl.structures.canonical import CanonicalResult
 from crystalssl.structures.elements import SYMBOLS
 
 Floats = npt.NDArray[np.float64]
@@ -53,6 +56,7 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         candidates: Sequence[str] | None = None,
         symprec: float = SYMPREC,
         electronic: str = AUTO,
+        finetune: str = NEVER,
         random_state: int | None = 0,
         device: str | None = None,
         n_jobs: int | None = None,
@@ -67,6 +71,9 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
                 ``networks``); None for all that suit.
             symprec: tolerance of the symmetry search in angstrom.
             electronic: numbers of the electrons, as of ``CrystalFeaturizer``.
+            finetune: whether encoders are trained on with the labels and join the stack:
+                ``never``, ``always``, or ``auto``, from some 2,000 labels. It takes long, and
+                needs structures.
             random_state: seed of everything; None for 0, so that the same input gives the same
                 model.
             device: where encoders run; a CUDA GPU if there is one by default.
@@ -78,12 +85,14 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         self.candidates = candidates
         self.symprec = symprec
         self.electronic = electronic
+        self.finetune = finetune
         self.random_state = random_state
         self.device = device
         self.n_jobs = n_jobs
 
     def _fit(self, X: Any, labels: Floats, groups: Any) -> None:
-        inputs, rows = self._inputs(X, fitting=True)
+        check_way(self.finetune)
+        inputs, rows, canonical = self._inputs(X, fitting=True)
         labels = labels[rows]  # (m, t)
         named = inputs.formulas if groups is None else np.asarray(groups).astype(np.str_)[rows]
         workers = usable_cores() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
@@ -94,7 +103,14 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
         )  # fmt: skip
         plan = shrunk(usual_plan(experiment), named, self.folds, self.repeats, self.candidates)
         fitted = fit_property(experiment, plan, _silent)
-        self.model_ = StackedModel.of(fitted, inputs)
+        tuning, tuned = None, None
+        if canonical is not None:
+            config = self._config()
+            tuning, _ = plan_finetuning(experiment, fitted, canonical, config, self.finetune)
+        if tuning is not None:
+            fitted, tuned = blend(experiment, fitted, tuning, _silent)
+        self.tuned_: Tuned | None = tuned
+        self.model_ = StackedModel.of(fitted, inputs, None if tuned is None else tuned.encoders)
         self.fit_: Fit = fitted
         self.rows_ = rows
 
@@ -103,24 +119,31 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
     ) -> tuple[Predictions, npt.NDArray[Any], int]:
         """Predictions of what can be used, its rows, and the number of all rows."""
         check_is_fitted(self)
-        inputs, rows = self._inputs(X, fitting=False)
+        inputs, rows, _ = self._inputs(X, fitting=False)
         with limited_threads(None):
             predictions = self.model_.predict(inputs, level)
         return predictions, rows, self.total_
 
-    def _inputs(self, X: Any, *, fitting: bool) -> tuple[Inputs, npt.NDArray[np.int64]]:
-        """Columns of structures, or of a numeric matrix, and the input rows they stand for."""
+    def _config(self) -> ExtractorConfig:
+        return ExtractorConfig.of(
+            self.weights, symprec=self.symprec, device=self.device, electronic=self.electronic
+        )
+
+    def _inputs(
+        self, X: Any, *, fitting: bool
+    ) -> tuple[Inputs, npt.NDArray[np.int64], CanonicalResult | None]:
+        """Columns of structures, or of a numeric matrix, and the input rows they stand for.
+
+        Also the canonical crystals; None for a matrix.
+        """
         if is_matrix(X):
             matrix = validate_data(
                 self, X, reset=fitting, dtype=np.float64, ensure_min_samples=2 if fitting else 1
             )
             self.total_ = len(matrix)
-            return inputs_of_matrix(matrix), np.arange(len(matrix))
+            return inputs_of_matrix(matrix), np.arange(len(matrix)), None
         if fitting:
-            config = ExtractorConfig.of(
-                self.weights, symprec=self.symprec, device=self.device, electronic=self.electronic
-            )
-            self.extractor_ = config.extractor()
+            self.extractor_ = self._config().extractor()
         elif not hasattr(self, "extractor_"):
             raise InputError("Got structures, but the model was fitted to a matrix of features.")
         gathered = gather(X, self.symprec)
@@ -130,15 +153,16 @@ class _CrystalModel(BaseEstimator):  # type: ignore[misc]  # untyped base
             first = gathered.skipped[0] if gathered.skipped else None
             why = "" if first is None else f" First: row {first.id}: {first.reason}."
             raise InputError(f"None of {gathered.total} structures can be used.{why}")
-        canonical = gathered.canonical
-        inputs, odd = Describer(extractor=self.extractor_).describe(
+        canonical, rows = gathered.canonical, gathered.rows
+        tuned = None if fitting else self.model_.tuned
+        inputs, odd = Describer(extractor=self.extractor_, tuned=tuned).describe(
             canonical, Descriptors.none(len(canonical.crystals))
         )
-        rows = gathered.rows
         if odd:
             lost = {skip.id for skip in odd}
-            rows = rows[[name not in lost for name in canonical.crystals.ids.tolist()]]
-        return inputs, rows
+            kept = [at for at, n in enumerate(canonical.crystals.ids.tolist()) if n not in lost]
+            canonical, rows = take(canonical, np.array(kept, dtype=np.int64)), rows[kept]
+        return inputs, rows, canonical
 
     def predict_domain(self, X: Any) -> npt.NDArray[np.bool_]:
         """(n,) whether each crystal is like labelled ones, and candidates agree on it."""
@@ -162,6 +186,7 @@ class CrystalRegressor(RegressorMixin, _CrystalModel):  # type: ignore[misc]  # 
         model_: fitted candidates and how they are stacked.
         fit_: the fit, with out-of-fold predictions of every repeat in ``fit_.out_of_fold``.
         rows_: input rows that were fitted to.
+        tuned_: what encoders trained on with labels brought; None where none were.
         skipped_: structures that the last call could not use, with reasons.
 
     Example:
@@ -217,6 +242,7 @@ class CrystalClassifier(ClassifierMixin, _CrystalModel):  # type: ignore[misc]  
         model_: fitted candidates, how they are stacked, and what calibrates their probabilities.
         fit_: the fit, with out-of-fold probabilities of every repeat in ``fit_.out_of_fold``.
         rows_: input rows that were fitted to.
+        tuned_: what encoders trained on with labels brought; None where none were.
         skipped_: structures that the last call could not use, with reasons.
     """
 

@@ -1,6 +1,7 @@
 """Encoders trained on with labels, and the network behind them: crystals to predictions.
 
-The network reads the frozen inputs of the other candidates beside the features of the encoders.
+The network reads the features of the encoders and the user's own columns; those fitted by older
+versions read the other frozen inputs too.
 Cards of these encoders say which labels they saw, so that nobody takes them for label-free ones.
 Trained by finetuning.py, stored as safetensors and JSON in the folder of a property model.
 """
@@ -23,7 +24,10 @@ from torch import Tensor, nn
 
 from crystalssl.blocks.contract import Block
 from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.samplers import pack
+from crystalssl.devices import choose_device
 from crystalssl.errors import InputError
+from crystalssl.features.extract import ready
 from crystalssl.files import write_bytes
 from crystalssl.hub.weights import load_cards, load_run, new_card, save_weights
 from crystalssl.models.contract import Kind
@@ -34,8 +38,8 @@ Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 FINETUNED, HEAD_FILE = "finetuned", "head.safetensors"
 """Folder in a model, and the network behind its encoders."""
-BATCH = 96
-"""Crystals that are predicted at a time."""
+BATCH = {"cpu": 96, "cuda": 1_024}
+"""Crystals that are predicted at a time, by device."""
 WIDEST = 5.0
 """Standard deviations at which features of the encoders are clipped."""
 
@@ -47,7 +51,7 @@ class TunedNetwork(nn.Module):
         blocks: encoders by name.
         centre: (w,) mean of their features before they were trained on.
         deviation: (w,) standard deviation.
-        head: frozen inputs and features of the encoders to one output a label.
+        head: own columns and features of the encoders to one output a label.
     """
 
     centre: Tensor
@@ -101,23 +105,27 @@ class TunedEncoders:
     scale: Floats
     kind: Kind
 
-    def predict(self, corpus: Corpus, frozen: npt.NDArray[np.float32]) -> Floats:
+    def predict(
+        self, corpus: Corpus, frozen: npt.NDArray[np.float32], device: str | None = None
+    ) -> Floats:
         """(m, t) predictions of the crystals of a corpus.
 
         Args:
             corpus: m crystals.
             frozen: (m, p) their frozen inputs.
+            device: where to compute; a CUDA GPU if there is one by default.
         """
         predictions = np.empty((len(corpus), len(self.centre)))
-        self.network.eval()
-        for start in range(0, len(corpus), BATCH):
-            rows = np.arange(start, min(start + BATCH, len(corpus)))
-            inputs = torch.from_numpy(self.scaler.transform(frozen, rows, np.float32))
-            with torch.inference_mode():
-                outputs = self.network(corpus, rows, inputs).double()
+        there = choose_device(device)
+        corpus, network = corpus.to(there), self.network.eval()
+        with ready(network, there), torch.inference_mode():
+            step = BATCH.get(there.type, BATCH["cpu"])
+            for rows in pack(np.arange(len(corpus)), corpus.site_counts, step, 64 * step):
+                inputs = torch.from_numpy(self.scaler.transform(frozen, rows, np.float32))
+                outputs = network(corpus, rows, inputs.to(there)).double()
                 if self.kind == "classification":
                     outputs = outputs.sigmoid()
-            predictions[rows] = outputs.numpy()
+                predictions[rows] = outputs.cpu().numpy()
         return predictions * self.scale + self.centre
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -214,18 +222,17 @@ def tuned_of_arrays(
     )
 
 
-def head_of(inputs: int, widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers with ReLU and dropout between them, none after the last.
+def head_of(inputs: int, widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them, none after the last.
 
     Args:
         inputs: width of the inputs.
         widths: widths of the layers.
-        dropout: fraction of the hidden units left out of a step.
     """
     layers: list[nn.Module] = []
     for width in widths:
         if layers:
-            layers += [nn.ReLU(), nn.Dropout(dropout)]
+            layers.append(nn.ReLU())
         layers.append(nn.Linear(inputs, width))
         inputs = width
     return nn.Sequential(*layers)

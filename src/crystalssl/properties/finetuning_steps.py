@@ -1,0 +1,158 @@
+"""Optimizer steps of encoders that are trained on with labels, and of the network behind them.
+
+A batch with many sites is taken in parts whose gradients add up, so that memory stays bounded
+whatever the crystals. Between finetuning.py, which plans the training, and tuned_encoders.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from crystalssl.blocks._clipping import SoftClip
+from crystalssl.blocks.contract import Block
+from crystalssl.datasets.corpus import Corpus
+from crystalssl.datasets.samplers import pack
+from crystalssl.models.scaling import Scaler, fit_scaler
+from crystalssl.properties.cross_validation import Experiment
+from crystalssl.properties.inputs import ALSO, Inputs, frozen_columns
+from crystalssl.properties.tuned_encoders import TunedEncoders, TunedNetwork, head_of
+
+Index = npt.NDArray[np.int64]
+SAMPLE = 1_500
+"""Crystals from which features of the encoders are standardised."""
+SITES = 16_384
+"""Sites whose states are held at a time."""
+WIDEST = 5.0
+"""Standard deviations from the mean at which the user's own columns are clipped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What steps must know of the settings.
+
+    Attributes:
+        count: number of steps.
+        hidden: widths of the hidden layers behind the encoders.
+        head_rate: highest learning rate of these.
+        weight_decay: decoupled weight decay.
+        smooth: error in standard deviations below which an absolute error counts squared.
+    """
+
+    count: int
+    hidden: tuple[int, ...]
+    head_rate: float
+    weight_decay: float
+    smooth: float
+
+
+class Steps:
+    """A network in training: one optimizer step a batch."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        corpus: Corpus,
+        blocks: Mapping[str, Block],
+        groups: Sequence[dict[str, Any]],
+        train: Index,
+        training: Training,
+    ) -> None:
+        """Put a network behind encoders.
+
+        Args:
+            experiment: labelled crystals.
+            corpus: the same crystals, on the device of the training.
+            blocks: encoders, which are changed.
+            groups: their parameters with learning rates.
+            train: rows that are trained on.
+            training: settings.
+        """
+        self.corpus, self.training, self.kind = corpus, training, experiment.kind
+        inputs = experiment.inputs
+        self.frozen = inputs.matrix[:, frozen_columns(inputs)]
+        self.scaler = own_columns(inputs, fit_scaler(self.frozen, train).clipped(WIDEST))
+        labels = experiment.labels
+        self.centre, self.scale = np.zeros(labels.shape[1]), np.ones(labels.shape[1])
+        if self.kind == "regression":
+            self.centre, self.scale = labels[train].mean(axis=0), labels[train].std(axis=0)
+            self.scale[self.scale == 0] = 1.0
+        targets = ((labels - self.centre) / self.scale).astype(np.float32)
+        self.targets = torch.from_numpy(targets).to(corpus.device)
+        width = len(self.scaler.columns) + sum(block.width for block in blocks.values())
+        head = head_of(width, (*training.hidden, labels.shape[1]))
+        self.network = TunedNetwork(blocks, head).to(corpus.device).requires_grad_(True)
+        self._standardise(train, experiment.seed)
+        first = {"params": list(self.network.head.parameters()), "lr": training.head_rate}
+        self.optimizer = torch.optim.AdamW(
+            [first, *groups], weight_decay=training.weight_decay, fused=True
+        )
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, rates, total_steps=training.count + 8
+        )
+
+    @torch.no_grad()
+    def _standardise(self, train: Index, seed: int) -> None:
+        """Centre and deviation of the features of the encoders, before they are trained on."""
+        rows = np.random.default_rng(seed).permutation(train)[:SAMPLE]
+        self.network.eval()
+        made = torch.cat([self.network.features(self.corpus, part) for part in self._parts(rows)])
+        self.network.centre.copy_(made.mean(0))
+        self.network.deviation.copy_(made.std(0).clamp_min(1e-3))
+
+    def take(self, rows: Index) -> None:
+        """One optimizer step; one whose gradient is not finite changes nothing."""
+        self.network.train()
+        for module in self.network.modules():
+            if isinstance(module, SoftClip):
+                module.eval()  # its statistics are those of pre-training
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in self._parts(rows):
+            torch.autograd.backward(self._loss(part) * (len(part) / len(rows)))
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if bool(nn.utils.clip_grad_norm_(parameters, 1.0).isfinite()):
+            self.optimizer.step()
+        self.schedule.step()
+
+    def finished(self) -> TunedEncoders:
+        """The network as it is, on the CPU."""
+        return TunedEncoders(
+            network=self.network.cpu().eval().requires_grad_(False),
+            scaler=self.scaler,
+            centre=self.centre,
+            scale=self.scale,
+            kind=self.kind,
+        )
+
+    def _parts(self, rows: Index) -> list[Index]:
+        """Rows in parts of a bounded number of sites."""
+        return pack(rows, self.corpus.site_counts, len(rows), SITES)
+
+    def _loss(self, rows: Index) -> Tensor:
+        """Mean loss of some rows."""
+        beside = torch.from_numpy(self.scaler.transform(self.frozen, rows, np.float32))
+        outputs = self.network(self.corpus, rows, beside.to(self.corpus.device))
+        target = self.targets[torch.from_numpy(rows).to(self.corpus.device)]
+        if self.kind == "classification":
+            return nn.functional.binary_cross_entropy_with_logits(outputs, target)
+        return nn.functional.smooth_l1_loss(outputs, target, beta=self.training.smooth)
+
+
+def own_columns(inputs: Inputs, scaler: Scaler) -> Scaler:
+    """The part of a scaler of frozen columns that stands for the user's own ones."""
+    first = frozen_columns(inputs).start
+    chosen = inputs.columns([ALSO])[0] if ALSO in inputs.kinds() else slice(first, first)
+    columns = scaler.columns + first
+    kept = (columns >= chosen.start) & (columns < chosen.stop)
+    return replace(
+        scaler,
+        centre=scaler.centre[kept], scale=scaler.scale[kept], low=scaler.low[kept],
+        high=scaler.high[kept], columns=scaler.columns[kept],
+    )  # fmt: skip
