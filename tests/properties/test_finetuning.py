@@ -19,7 +19,8 @@ from crystalssl.properties import blending, finetuning_plan, finetuning_steps
 from crystalssl.properties.blending import Tuned, blend, held_folds, trainings
 from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
-from crystalssl.properties.describing import Describer
+from crystalssl.properties.describing import Describer, take
+from crystalssl.properties.explanation import explain_crystals
 from crystalssl.properties.finetuning import Finetuning, Tuning, layer_rates, tunable_blocks
 from crystalssl.properties.finetuning_plan import plan_finetuning
 from crystalssl.properties.fitting import Fit, fit_property
@@ -211,6 +212,19 @@ def test_a_folder_with_tuned_encoders_predicts_and_says_whose_labels_they_saw(
     (folder / "head.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="finetuned"):
         PropertyModel.load(tmp_path / "model")
+
+
+def test_the_encoder_is_a_view_of_its_own_in_explanations(world: World, tmp_path: Path) -> None:
+    model = written(world, tmp_path / "model")
+    few = take(world.canonical, np.arange(4))
+    table = explain_crystals(model, few, by_site=False).to_pandas()
+    table = table[table["immutable_id"].notna()]
+    predicted = model.predict(few.crystals)[TARGET].to_numpy()
+    sums = table.groupby("immutable_id", sort=False)["contribution"].sum()
+    np.testing.assert_allclose(sums.to_numpy(), predicted, atol=1e-4)
+    bases = table[table["kind"] == "base"]["contribution"]
+    assert bases.nunique() == 1  # the same for all: nothing of the crystal is left in it
+    assert (table[table["name"] == "finetuned"]["contribution"] != 0).all()
 
 
 class Noting(pipeline.progress.Silent):

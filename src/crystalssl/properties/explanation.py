@@ -1,7 +1,8 @@
 """A prediction -> what each view, each element and each site contributes to it, adding up exactly.
 
 Shapley values of the stacked model itself, whatever candidates are in it. Views: a view that is
-left out stands at the mean of the labelled crystals, and the bottleneck mixes what is left. Sites:
+left out stands at the mean of the labelled crystals, and the bottleneck mixes what is left; an
+encoder that was trained on with labels is one more view, which stands at the mean label. Sites:
 sites of an orbit that is left out are taken out of the crystal, which is then described anew.
 Contributions and the mean prediction add up to the prediction. Source: Shapley, 1953; Lundberg,
 Lee, NeurIPS 2017.
@@ -24,6 +25,7 @@ from crystalssl.properties.model import StackedModel
 from crystalssl.properties.property_model import PropertyModel, describe
 from crystalssl.properties.shapley import Mask, explained_outputs, outputs_of, shapley
 from crystalssl.properties.site_shares import SiteShares, share_by_site
+from crystalssl.properties.tuned_encoders import FINETUNED
 from crystalssl.structures.canonical import CanonicalResult
 
 Floats = npt.NDArray[np.float64]
@@ -150,10 +152,15 @@ def share_by_view(
     has_blocks = any(section.kind == BLOCKS for section in inputs.sections)
     if not has_blocks and MIXED in inputs.kinds():  # a matrix of features alone
         views += [section.name for section in inputs.sections if section.kind == MIXED]
+    if model.tuned is not None:
+        views.append(FINETUNED)
 
     def value(present: Mask) -> Floats:
         named = {name for name, here in zip(views, present, strict=True) if here}
         masked = _masked(inputs, named, model.reference, extractor)
+        if model.tuned is not None and FINETUNED not in named:
+            mean = np.broadcast_to(model.stack.centre, (len(inputs), len(model.stack.centre)))
+            masked = replace(masked, tuned=mean)
         return outputs_of(model, masked, chosen)
 
     values, base = shapley(value, len(views))
