@@ -35,6 +35,8 @@ SHARE_OF_TRIAL = 0.3
 """Share of the time left in which candidates are tried once to know how long they take."""
 LEAST_LABELS = 20
 """Labelled crystals below which no model is fitted."""
+LONG = 3.0
+"""Minutes of training encoders on from which it is said how long it takes."""
 CACHE = ".cache"
 """Folder of what is not finished."""
 
@@ -208,7 +210,14 @@ def _fit_folder(
         progress.note(note)
     tuned = None
     if tuning is not None:
-        total = trainings(fitted) * tuning.settings.epochs_for(len(experiment.labels))
+        count = len(experiment.labels)
+        minutes = trainings(fitted) * tuning.seconds(np.arange(count)) / 60.0
+        if minutes > LONG:
+            progress.note(
+                f"Training encoders on with {count:,} labels takes about {minutes:,.0f} minutes; "
+                "--finetune never leaves it out, --budget shortens it"
+            )
+        total = trainings(fitted) * tuning.settings.epochs_for(count)
         with progress.step("Encoders") as advance:
             fitted, tuned = blend(experiment, fitted, tuning, watching(advance, total))
         told.append(brought(tuned))
