@@ -15,7 +15,7 @@ from crystalssl.errors import InputError, UnknownNameError
 from crystalssl.evaluation.cache import Cache
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.hub.weights import load_cards, load_run
-from crystalssl.properties import blending, finetuning_plan, finetuning_steps
+from crystalssl.properties import blending, finetuning, finetuning_plan, finetuning_steps
 from crystalssl.properties.blending import Tuned, blend, held_folds, trainings
 from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
@@ -113,6 +113,35 @@ def test_training_again_reads_the_cache_and_gives_the_same_numbers(world: World)
     assert len(list(world.experiment.cache.folder.iterdir())) == entries  # type: ignore[union-attr]
     for key, values in first.arrays().items():
         np.testing.assert_array_equal(values, again.arrays()[key])
+
+
+@pytest.mark.parametrize("stopped_in", [1, 3])
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: int
+) -> None:
+    rows, settings = np.arange(40), replace(SETTINGS, epochs=4)
+    whole = replace(world.tuning, settings=settings).fit(rows, silent)
+    monkeypatch.setattr(finetuning, "KEPT_EVERY", 0.0)
+    fresh = replace(world.experiment, cache=Cache(tmp_path))
+    tuning = replace(world.tuning, experiment=fresh, settings=settings)
+    epochs: list[str] = []
+
+    def stop(done: int, text: str) -> None:
+        epochs.append(text)
+        if text.startswith(f"encoders, epoch {stopped_in + 1} "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuning.fit(rows, stop)
+    told: list[tuple[int, str]] = []
+    again = tuning.fit(rows, lambda done, text: told.append((done, text)))
+    assert told[0] == (stopped_in, "encoders, from before")
+    assert sum(done for done, _ in told) == settings.epochs_for(len(rows))
+    for key, values in whole.arrays().items():
+        np.testing.assert_array_equal(values, again.arrays()[key])
+    for name, block in whole.network.encoders().items():
+        other = again.network.encoders()[name].state_dict()
+        assert all(bool((value == other[key]).all()) for key, value in block.state_dict().items())
 
 
 def test_shallow_layers_learn_more_slowly_and_no_parameter_is_left_out(world: World) -> None:

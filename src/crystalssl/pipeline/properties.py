@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from crystalssl.datasets.load import Structures
     from crystalssl.evaluation.cache import Cache
+    from crystalssl.properties.blending import Tuned
+    from crystalssl.properties.cross_validation import Experiment
     from crystalssl.properties.descriptors import DescriptorPlan
+    from crystalssl.properties.fitting import Fit
     from crystalssl.properties.inputs import Inputs
     from crystalssl.properties.labels import Labels, LabelSource
     from crystalssl.properties.property_model import PropertyModel
@@ -148,12 +151,9 @@ def _fit_folder(
     import numpy as np
 
     from crystalssl.evaluation.cache import Cache, digest
-    from crystalssl.features.extractor import ExtractorConfig
-    from crystalssl.properties.blending import blend, trainings
     from crystalssl.properties.candidates import shrunk, within_budget
     from crystalssl.properties.cross_validation import Experiment, elapsed, seconds_of, usual_plan
     from crystalssl.properties.describing import take
-    from crystalssl.properties.finetuning_plan import brought, plan_finetuning
     from crystalssl.properties.fitting import fit_property
     from crystalssl.properties.folder import Described, write_model
     from crystalssl.properties.labels import read_labels
@@ -202,25 +202,8 @@ def _fit_folder(
         fitted = fit_property(experiment, plan, watch)
         scores = score_cards(fitted, experiment, labelled.crystals.take(kept), watch)
     clock = None if options.budget is None else options.budget - elapsed(cache, start) / 60.0
-    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
-    tuning, told = plan_finetuning(
-        experiment, fitted, take(labelled, kept), config, options.finetune, clock
-    )
-    for note in told:
-        progress.note(note)
-    tuned = None
-    if tuning is not None:
-        count = len(experiment.labels)
-        minutes = trainings(fitted) * tuning.seconds(np.arange(count)) / 60.0
-        if minutes > LONG:
-            progress.note(
-                f"Training encoders on with {count:,} labels takes about {minutes:,.0f} minutes; "
-                "--finetune never leaves it out, --budget shortens it"
-            )
-        total = trainings(fitted) * tuning.settings.epochs_for(count)
-        with progress.step("Encoders") as advance:
-            fitted, tuned = blend(experiment, fitted, tuning, watching(advance, total))
-        told.append(brought(tuned))
+    cells = take(labelled, kept)
+    fitted, tuned, told = _finetuned(experiment, fitted, cells, options, clock, progress)
     described = Described(
         labels=labels,
         structures=len(canonical.crystals),
@@ -238,6 +221,40 @@ def _fit_folder(
     for line in (*summary(card), f"Model: {folder}"):
         progress.note(line)
     return PropertyModel.load(folder, options.device)
+
+
+def _finetuned(
+    experiment: Experiment,
+    fitted: Fit,
+    labelled: CanonicalResult,
+    options: _Options,
+    minutes: float | None,
+    progress: Progress,
+) -> tuple[Fit, Tuned | None, list[str]]:
+    """The fit with encoders that were trained on in its stack, where that is wanted and pays."""
+    import numpy as np
+
+    from crystalssl.features.extractor import ExtractorConfig
+    from crystalssl.properties.blending import blend, trainings
+    from crystalssl.properties.finetuning_plan import brought, plan_finetuning
+
+    config = ExtractorConfig.of(options.weights, symprec=options.symprec, device=options.device)
+    tuning, told = plan_finetuning(experiment, fitted, labelled, config, options.finetune, minutes)
+    for note in told:
+        progress.note(note)
+    if tuning is None:
+        return fitted, None, told
+    count = len(experiment.labels)
+    needed = trainings(fitted) * tuning.seconds(np.arange(count)) / 60.0
+    if needed > LONG:
+        progress.note(
+            f"Training encoders on with {count:,} labels takes about {needed:,.0f} minutes; "
+            "--finetune never leaves it out, --budget shortens it"
+        )
+    total = trainings(fitted) * tuning.settings.epochs_for(count)
+    with progress.step("Encoders") as advance:
+        joined, tuned = blend(experiment, fitted, tuning, watching(advance, total))
+    return joined, tuned, [*told, brought(tuned)]
 
 
 def _inputs(

@@ -39,6 +39,8 @@ KIND = "finetuned"
 """Kind of the cache's entries."""
 LEAST_LABELS = 2_000
 """Labels from which encoders are trained on unless told otherwise."""
+KEPT_EVERY = 60.0
+"""Seconds of training that a stop may lose, and the epoch in which they end."""
 LEAST_EPOCHS = 8
 """Epochs below which a budget leaves no time for it."""
 
@@ -159,7 +161,7 @@ class Tuning:
         key = cache.key(KIND, settings, data=data, code=(__name__, finetuning_steps.__name__))
         stored = cache.get(key)
         if stored is None:
-            tuned = self._train(rows, watch)
+            tuned = self._train(rows, watch, key)
             state = {
                 f"block.{name}.{key}": value.numpy()
                 for name, block in tuned.network.encoders().items()
@@ -224,16 +226,30 @@ class Tuning:
         )
         return Steps(self.experiment, self.corpus.to(there), blocks, groups, rows, training)
 
-    def _train(self, rows: Index, watch: Callable[[int, str], None]) -> TunedEncoders:
-        """Train for all epochs; the rate ends near zero, so that the last weights are the best."""
+    def _train(self, rows: Index, watch: Callable[[int, str], None], key: str) -> TunedEncoders:
+        """Train for all epochs; the rate ends near zero, so that the last weights are the best.
+
+        Epochs of a training that was stopped are not taken again.
+        """
         keep_freed_memory()
         settings, seed, there = self.settings, self.experiment.seed, choose_device(self.device)
         epochs, batches = settings.epochs_for(len(rows)), settings.batches_for(len(rows))
+        cache, key = self.experiment.cache, f"{key}-epochs"
         with torch.random.fork_rng(devices=[there] if there.type == "cuda" else []):
             torch.manual_seed(seed)
             steps, order = self._steps(rows, there), np.random.default_rng(seed)
+            before = cache.get(key)
+            done = 0 if before is None else steps.resume(before) // batches
+            watch(done, "encoders, from before")
+            kept = perf_counter()
             for epoch in range(epochs):
-                for batch in np.array_split(order.permutation(rows), batches):
+                mixed = order.permutation(rows)
+                if epoch < done:
+                    continue
+                for batch in np.array_split(mixed, batches):
                     steps.take(batch)
                 watch(1, f"encoders, epoch {epoch + 1} of {epochs}")
+                if cache.folder is not None and perf_counter() - kept > KEPT_EVERY:
+                    cache.put(key, steps.state())
+                    kept = perf_counter()
         return steps.finished()

@@ -6,6 +6,7 @@ whatever the crystals. Between finetuning.py, which plans the training, and tune
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,10 +117,49 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
         for part in self._parts(rows):
             torch.autograd.backward(self._loss(part) * (len(part) / len(rows)))
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if bool(nn.utils.clip_grad_norm_(parameters, 1.0).isfinite()):
+        if bool(nn.utils.clip_grad_norm_(self._parameters(), 1.0).isfinite()):
             self.optimizer.step()
         self.schedule.step()
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that later steps depend on, but for the order of the crystals."""
+        moments = {
+            f"{number}.{name}": value
+            for number, parameter in enumerate(self._parameters())
+            for name, value in self.optimizer.state[parameter].items()
+        }
+        network = {f"network.{name}": v for name, v in self.network.state_dict().items()}
+        taken = torch.tensor(self.schedule.last_epoch)
+        tensors = {**network, **moments, "taken": taken, "random": self._random_state()}
+        return {name: value.cpu().numpy() for name, value in tensors.items()}
+
+    def resume(self, state: Mapping[str, npt.NDArray[Any]]) -> int:
+        """Take up a state; the number of steps that were taken."""
+        there = self.corpus.device
+        tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+        start = "network."
+        network = {n.removeprefix(start): v for n, v in tensors.items() if n.startswith(start)}
+        self.network.load_state_dict(network)
+        for number, parameter in enumerate(self._parameters()):
+            own = {n.partition(".")[2]: v for n, v in tensors.items() if n.startswith(f"{number}.")}
+            self.optimizer.state[parameter] = {name: v.to(there) for name, v in own.items()}
+        taken = int(tensors["taken"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of rates without steps: the steps were taken before
+            for _ in range(taken):
+                self.schedule.step()
+        if there.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random"], there)
+        else:
+            torch.set_rng_state(tensors["random"])
+        return taken
+
+    def _random_state(self) -> Tensor:
+        there = self.corpus.device
+        return torch.cuda.get_rng_state(there) if there.type == "cuda" else torch.get_rng_state()
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def finished(self) -> TunedEncoders:
         """The network as it is, on the CPU."""
