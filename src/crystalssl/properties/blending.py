@@ -2,9 +2,10 @@
 
 A fold is held out: encoders trained on without it predict it, as the stack without it did. Where
 labels are few, more folds are held out in turn, until there are ``HELD`` such predictions. One
-non-negative weight each is made from them, and so are the intervals. What is told of the result is
-cross-fitted: weights and intervals of one half of the held-out groups judge the other. Encoders
-trained on with all labels go to the model. After finetuning.py, before folder.py.
+non-negative weight each is made from them, as those of candidates, and so are the intervals. What
+is told of the result is cross-fitted: weights and intervals of one half of the held-out groups
+judge the other. Encoders trained on with all labels go to the model. After finetuning.py, before
+folder.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from crystalssl.properties.calibration import Calibration, fit_calibration
 from crystalssl.properties.cross_validation import Experiment
@@ -22,7 +22,7 @@ from crystalssl.properties.finetuning import Tuning
 from crystalssl.properties.fitting import Fit, last_fold_factor, predict_stacked
 from crystalssl.properties.intervals import Intervals, fit_intervals
 from crystalssl.properties.metrics import calibration_error, coverage, mean_metrics
-from crystalssl.properties.stacking import ROUNDS, Stack
+from crystalssl.properties.stacking import Stack, fit_stack
 from crystalssl.properties.tuned_encoders import TunedEncoders
 
 Floats = npt.NDArray[np.float64]
@@ -127,11 +127,10 @@ def _joined(
     experiment: Experiment, fit: Fit, held: _Held, rows: Index
 ) -> tuple[Stack, Calibration | None, Intervals]:
     """Stack of candidates and encoders, its calibration and intervals, from some held-out rows."""
-    centre = fit.stack.centre
     truth = held.labels[rows]
-    base = fit.stack.predict(held.candidates[rows])
-    weights = _weights(base - centre, held.tuned[rows] - centre, truth - centre, experiment.kind)
-    stack = replace(fit.stack, weights=np.append(weights[0] * fit.stack.weights, weights[1]))
+    both = np.stack([fit.stack.predict(held.candidates[rows]), held.tuned[rows]], axis=1)
+    share, own = fit_stack(both, truth, experiment.kind).weights
+    stack = replace(fit.stack, weights=np.append(share * fit.stack.weights, own))
     candidates = _with(held, rows)
     predicted, calibration = stack.predict(candidates), None
     if experiment.kind == "classification":
@@ -140,18 +139,6 @@ def _joined(
     residuals = held.later * np.abs(truth - predicted).max(axis=1)
     intervals = fit_intervals(residuals, stack.disagreement(candidates), held.distance[rows])
     return stack, calibration, intervals
-
-
-def _weights(base: Floats, tuned: Floats, truth: Floats, kind: str) -> Floats:
-    """(2,) non-negative weights of stack and encoders, by Huber's loss; squared for classes."""
-    inputs = np.stack([base.reshape(-1), tuned.reshape(-1)], axis=1)
-    target = truth.reshape(-1)
-    rows = np.ones(len(target))
-    for _ in range(ROUNDS if kind == "regression" else 1):
-        weights, _ = nnls(inputs * rows[:, None], target * rows)
-        size = np.abs(target - inputs @ weights)
-        rows = np.sqrt(np.minimum(1.0, np.median(size) / np.maximum(size, 1e-300)))
-    return np.asarray(weights)
 
 
 def _with(held: _Held, rows: Index) -> Floats:
