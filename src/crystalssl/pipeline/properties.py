@@ -254,6 +254,7 @@ def _finetuned(
     total = trainings(fitted) * tuning.settings.epochs_for(count)
     with progress.step("Encoders") as advance:
         joined, tuned = blend(experiment, fitted, tuning, watching(advance, total))
+    progress.note(brought(tuned))
     return joined, tuned, [*told, brought(tuned)]
 
 

@@ -5,6 +5,8 @@ Used by pipeline/properties.py and estimators.py, before blending.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from crystalssl.datasets.corpus import Corpus
@@ -14,6 +16,7 @@ from crystalssl.properties.blending import Tuned, trainings
 from crystalssl.properties.cross_validation import Experiment
 from crystalssl.properties.finetuning import LEAST_LABELS, Finetuning, Tuning, tunable_blocks
 from crystalssl.properties.fitting import Fit
+from crystalssl.properties.report import TITLES
 from crystalssl.structures.canonical import CanonicalResult
 
 AUTO, NEVER, ALWAYS = "auto", "never", "always"
@@ -86,10 +89,12 @@ def _within(tuning: Tuning, fitted: Fit, minutes: float) -> tuple[Tuning | None,
 
 def brought(tuned: Tuned) -> str:
     """What encoders bring, as a sentence."""
-    error = next(iter(tuned.metrics))
     text = (
-        f"Encoders trained on with labels: weight {tuned.weight:.2f}, {error} on "
-        f"{tuned.rows:,} held-out crystals {tuned.metrics[error]:.4g}, without them "
-        f"{tuned.without[error]:.4g}"
+        f"Encoders trained on with labels: weight {tuned.weight:.2f}; on {tuned.rows:,} held-out "
+        f"crystals {_metrics(tuned.metrics)}; without them {_metrics(tuned.without)}"
     )
     return text if tuned.encoders is not None else f"{text}; they are left out"
+
+
+def _metrics(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{TITLES[name]} {value:.4g}" for name, value in values.items())
