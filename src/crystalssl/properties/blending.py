@@ -19,7 +19,7 @@ import numpy.typing as npt
 from crystalssl.properties.calibration import Calibration, fit_calibration
 from crystalssl.properties.cross_validation import Experiment
 from crystalssl.properties.finetuning import Tuning
-from crystalssl.properties.fitting import Fit, last_fold_factor, predict_stacked
+from crystalssl.properties.fitting import Fit, predict_stacked
 from crystalssl.properties.intervals import Intervals, fit_intervals
 from crystalssl.properties.metrics import calibration_error, coverage, mean_metrics
 from crystalssl.properties.stacking import Stack, fit_stack
@@ -58,17 +58,13 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Held:
-    """Crystals held out: labels, and predictions of models that did not see them.
-
-    ``stacked`` comes from the stack, ``later`` is how much smaller errors become with all labels.
-    """
+    """Crystals held out: labels, and predictions of models that did not see them."""
 
     labels: Floats
     stacked: Floats
     candidates: Floats
     tuned: Floats
     distance: Floats
-    later: float
 
 
 def blend(
@@ -95,7 +91,6 @@ def blend(
         candidates=run.candidates[test],
         tuned=tuned_rows[test],
         distance=run.distance[test],
-        later=last_fold_factor(fit.out_of_fold),
     )
     everything = np.arange(len(test))
     stack, calibration, intervals = _joined(experiment, fit, held, everything)
@@ -136,7 +131,8 @@ def _joined(
     if experiment.kind == "classification":
         calibration = fit_calibration(predicted, truth)
         predicted = calibration.apply(predicted)
-    residuals = held.later * np.abs(truth - predicted).max(axis=1)
+    # what one fold more brings is not known of encoders: their residuals stand as they are
+    residuals = np.abs(truth - predicted).max(axis=1)
     intervals = fit_intervals(residuals, stack.disagreement(candidates), held.distance[rows])
     return stack, calibration, intervals
 
@@ -159,8 +155,8 @@ def _judged(
         stack, calibration, intervals = _joined(experiment, fit, held, known)
         candidates = _with(held, judged)
         predicted[judged] = predict_stacked(stack, calibration, candidates)
-        width = intervals.half_width(stack.disagreement(candidates), held.distance[judged])
-        half_width[judged] = width / held.later  # these models have not seen the last fold
+        disagreement = stack.disagreement(candidates)
+        half_width[judged] = intervals.half_width(disagreement, held.distance[judged])
     if experiment.kind == "classification":
         covered = calibration_error(held.labels, predicted)
     else:
