@@ -180,6 +180,12 @@ def test_few_labels_are_all_held_out_and_many_in_one_fold(world: World) -> None:
     assert trainings(world.fit) == 4
 
 
+def test_encoders_that_make_held_out_errors_larger_are_left_out(world: World) -> None:
+    assert world.tuned.metrics["mae"] > world.tuned.without["mae"]  # two epochs teach little
+    assert world.tuned.encoders is None
+    assert len(world.fit.stack.weights) == len(world.fit.plan.candidates)
+
+
 def test_the_network_reads_own_columns_and_no_other_frozen_ones(world: World) -> None:
     inputs = world.experiment.inputs
     assert not len(world.tuning.fit(np.arange(40), silent).scaler.columns)
@@ -270,7 +276,7 @@ def test_an_estimator_trains_encoders_on_and_predicts_with_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(finetuning_plan, "Finetuning", lambda: SETTINGS)
-    monkeypatch.setattr(blending, "LEAST_WEIGHT", 1e-9)  # the pull to equal weights suffices
+    monkeypatch.setattr(blending, "_helps", lambda tuned: True)
     crystals = labelled(60)
     settings: dict[str, Any] = {"folds": 3, "repeats": 1, "candidates": ["ridge"], "n_jobs": 1}
     model = CrystalRegressor("tiny", finetune="always", **settings)

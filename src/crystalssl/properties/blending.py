@@ -95,7 +95,7 @@ def blend(
     everything = np.arange(len(test))
     stack, calibration, intervals = _joined(experiment, fit, held, everything)
     tuned = _judged(experiment, fit, held, experiment.groups[test], float(stack.weights[-1]))
-    if stack.weights[-1] < LEAST_WEIGHT:
+    if stack.weights[-1] < LEAST_WEIGHT or not _helps(tuned):
         return fit, tuned
     final = tuning.fit(np.arange(len(experiment.labels)), watch)
     models = tuple(
@@ -105,6 +105,12 @@ def blend(
     )
     joined = replace(fit, models=models, stack=stack, calibration=calibration, intervals=intervals)
     return joined, replace(tuned, encoders=final)
+
+
+def _helps(tuned: Tuned) -> bool:
+    """Whether errors of held-out crystals are smaller with encoders than without."""
+    error = "mae" if "mae" in tuned.metrics else "log_loss"
+    return tuned.metrics[error] < tuned.without[error]
 
 
 def trainings(fit: Fit) -> int:
