@@ -20,7 +20,8 @@ from crystalssl.evaluation.cache import Cache
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.properties.cross_validation import Experiment
 from crystalssl.properties.describing import Describer
-from crystalssl.properties.finetuning import Finetuning, Tuning, tunable_blocks
+from crystalssl.properties.finetuning import Tuning, tunable_blocks
+from crystalssl.properties.finetuning_steps import Finetuning
 from crystalssl.properties.inputs import IDLE, Descriptors
 
 LABEL = "formation_energy_per_atom"

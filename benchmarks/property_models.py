@@ -34,7 +34,8 @@ from crystalssl.properties.blending import blend
 from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
 from crystalssl.properties.describing import Describer
-from crystalssl.properties.finetuning import Finetuning, Tuning, tunable_blocks
+from crystalssl.properties.finetuning import Tuning, tunable_blocks
+from crystalssl.properties.finetuning_steps import Finetuning
 from crystalssl.properties.fitting import Fit, fit_property
 from crystalssl.properties.inputs import (
     Descriptors,

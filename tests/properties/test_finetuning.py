@@ -21,8 +21,9 @@ from crystalssl.properties.candidates import shrunk
 from crystalssl.properties.cross_validation import Experiment, usual_plan
 from crystalssl.properties.describing import Describer, take
 from crystalssl.properties.explanation import explain_crystals
-from crystalssl.properties.finetuning import Finetuning, Tuning, layer_rates, tunable_blocks
+from crystalssl.properties.finetuning import Tuning, tunable_blocks
 from crystalssl.properties.finetuning_plan import plan_finetuning
+from crystalssl.properties.finetuning_steps import Finetuning, layer_rates
 from crystalssl.properties.fitting import Fit, fit_property
 from crystalssl.properties.folder import Described, write_model
 from crystalssl.properties.inputs import ALSO, MIXED, Descriptors, Section, frozen_columns

@@ -14,12 +14,10 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from crystalssl.allocator import keep_freed_memory
 from crystalssl.blocks._layers import ElementEmbedding
@@ -29,7 +27,7 @@ from crystalssl.devices import choose_device
 from crystalssl.evaluation.cache import digest
 from crystalssl.properties import finetuning_steps
 from crystalssl.properties.cross_validation import Experiment
-from crystalssl.properties.finetuning_steps import Steps, Training
+from crystalssl.properties.finetuning_steps import Finetuning, Steps
 from crystalssl.properties.inputs import frozen_columns
 from crystalssl.properties.tuned_encoders import TunedEncoders, tuned_of_arrays
 
@@ -40,45 +38,9 @@ KIND = "finetuned"
 LEAST_LABELS = 2_000
 """Labels from which encoders are trained on unless told otherwise."""
 KEPT_EVERY = 60.0
-"""Seconds of training that a stop may lose, and the epoch in which they end."""
+"""Seconds of training after which the next end of an epoch is kept; a stop loses the rest."""
 LEAST_EPOCHS = 8
 """Epochs below which a budget leaves no time for it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finetuning:
-    """Settings of the training."""
-
-    hidden: tuple[int, ...] = (512, 128)
-    """Widths of the hidden layers behind the encoders."""
-    head_rate: float = 2e-3
-    """Highest learning rate of the network behind the encoders."""
-    encoder_rate: float = 2e-3
-    """Highest learning rate of the last layer of the encoders."""
-    decay: float = 0.9
-    """Factor of the rate from a layer to the one before it."""
-    weight_decay: float = 1e-2
-    """Decoupled weight decay."""
-    batch_size: int = 256
-    """Crystals in a batch at most; at least sixteen batches are made of the crystals."""
-    epochs: int = 24
-    """Passes over the crystals, at least as many as make ``steps`` steps."""
-    steps: int = 600
-    """Steps at least."""
-    smooth: float = 0.02
-    """Error in standard deviations below which an absolute error counts squared."""
-
-    def epochs_for(self, count: int) -> int:
-        """Epochs for so many training crystals."""
-        return max(self.epochs, -(-self.steps // self.batches_for(count)))
-
-    def batches_for(self, count: int) -> int:
-        """Steps in an epoch."""
-        return max(1, count // max(2, min(self.batch_size, count // 16)))
-
-    def steps_for(self, count: int) -> int:
-        """Steps in all."""
-        return self.epochs_for(count) * self.batches_for(count)
 
 
 def tunable_blocks(blocks: Mapping[str, Block]) -> dict[str, Block]:
@@ -93,39 +55,6 @@ def tunable_blocks(blocks: Mapping[str, Block]) -> dict[str, Block]:
         if any(isinstance(module, ElementEmbedding) for module in block.modules())
     }
     return {name: block for name, block in learned.items() if block.uses_graph} or learned
-
-
-def layer_rates(block: Block, settings: Finetuning) -> list[dict[str, Any]]:
-    """Parameters of a block in groups, each with its learning rate.
-
-    The stack of layers is the longest list of modules; what is registered before it comes first in
-    the network and learns slowest, what is registered behind it learns fastest.
-
-    Args:
-        block: an encoder.
-        settings: rate of the last layer, and its decay.
-    """
-    stacks = {
-        name: len(module)
-        for name, module in block.named_modules()
-        if isinstance(module, nn.ModuleList)
-    }
-    stack = max(stacks, key=lambda name: stacks[name], default="")
-    depth_of: dict[int, list[nn.Parameter]] = {}
-    passed = False
-    for name, parameter in block.named_parameters():
-        inside = bool(stack) and name.startswith(f"{stack}.")
-        passed = passed or inside
-        if inside:
-            depth = 1 + int(name.removeprefix(f"{stack}.").partition(".")[0])
-        else:
-            depth = stacks.get(stack, 0) if passed or not stack else 0
-        depth_of.setdefault(depth, []).append(parameter)
-    last = max(depth_of)
-    return [
-        {"params": parameters, "lr": settings.encoder_rate * settings.decay ** (last - depth)}
-        for depth, parameters in sorted(depth_of.items())
-    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,16 +144,8 @@ class Tuning:
 
     def _steps(self, rows: Index, there: torch.device) -> Steps:
         """A network before its first step."""
-        blocks, settings = self._copies(), self.settings
-        groups = [group for block in blocks.values() for group in layer_rates(block, settings)]
-        training = Training(
-            count=settings.steps_for(len(rows)),
-            hidden=settings.hidden,
-            head_rate=settings.head_rate,
-            weight_decay=settings.weight_decay,
-            smooth=settings.smooth,
-        )
-        return Steps(self.experiment, self.corpus.to(there), blocks, groups, rows, training)
+        corpus = self.corpus.to(there)
+        return Steps(self.experiment, corpus, self._copies(), rows, self.settings)
 
     def _train(self, rows: Index, watch: Callable[[int, str], None], key: str) -> TunedEncoders:
         """Train for all epochs; the rate ends near zero, so that the last weights are the best.
@@ -240,7 +161,8 @@ class Tuning:
             steps, order = self._steps(rows, there), np.random.default_rng(seed)
             before = cache.get(key)
             done = 0 if before is None else steps.resume(before) // batches
-            watch(done, "encoders, from before")
+            if done:
+                watch(done, "encoders, from before")
             kept = perf_counter()
             for epoch in range(epochs):
                 mixed = order.permutation(rows)

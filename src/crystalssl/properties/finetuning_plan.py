@@ -14,7 +14,8 @@ from crystalssl.errors import unknown_name
 from crystalssl.features.extractor import ExtractorConfig
 from crystalssl.properties.blending import Tuned, trainings
 from crystalssl.properties.cross_validation import Experiment
-from crystalssl.properties.finetuning import LEAST_LABELS, Finetuning, Tuning, tunable_blocks
+from crystalssl.properties.finetuning import LEAST_LABELS, Tuning, tunable_blocks
+from crystalssl.properties.finetuning_steps import Finetuning
 from crystalssl.properties.fitting import Fit
 from crystalssl.properties.report import TITLES
 from crystalssl.structures.canonical import CanonicalResult

@@ -1,13 +1,14 @@
-"""Optimizer steps of encoders that are trained on with labels, and of the network behind them.
+"""Settings and optimizer steps of encoders that are trained on with labels.
 
-A batch with many sites is taken in parts whose gradients add up, so that memory stays bounded
+Rates by layer, the network behind the encoders, and what a stopped training needs to go on. A
+batch with many sites is taken in parts whose gradients add up, so that memory stays bounded
 whatever the crystals. Between finetuning.py, which plans the training, and tuned_encoders.py.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,22 +36,72 @@ WIDEST = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
-    """What steps must know of the settings.
+class Finetuning:
+    """Settings of the training."""
 
-    Attributes:
-        count: number of steps.
-        hidden: widths of the hidden layers behind the encoders.
-        head_rate: highest learning rate of these.
-        weight_decay: decoupled weight decay.
-        smooth: error in standard deviations below which an absolute error counts squared.
+    hidden: tuple[int, ...] = (512, 128)
+    """Widths of the hidden layers behind the encoders."""
+    head_rate: float = 2e-3
+    """Highest learning rate of the network behind the encoders."""
+    encoder_rate: float = 2e-3
+    """Highest learning rate of the last layer of the encoders."""
+    decay: float = 0.9
+    """Factor of the rate from a layer to the one before it."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay."""
+    batch_size: int = 256
+    """Crystals in a batch at most; at least sixteen batches are made of the crystals."""
+    epochs: int = 24
+    """Passes over the crystals, at least as many as make ``steps`` steps."""
+    steps: int = 600
+    """Steps at least."""
+    smooth: float = 0.02
+    """Error in standard deviations below which an absolute error counts squared."""
+
+    def epochs_for(self, count: int) -> int:
+        """Epochs for so many training crystals."""
+        return max(self.epochs, -(-self.steps // self.batches_for(count)))
+
+    def batches_for(self, count: int) -> int:
+        """Steps in an epoch."""
+        return max(1, count // max(2, min(self.batch_size, count // 16)))
+
+    def steps_for(self, count: int) -> int:
+        """Steps in all."""
+        return self.epochs_for(count) * self.batches_for(count)
+
+
+def layer_rates(block: Block, settings: Finetuning) -> list[dict[str, Any]]:
+    """Parameters of a block in groups, each with its learning rate.
+
+    The stack of layers is the longest list of modules; what is registered before it comes first in
+    the network and learns slowest, what is registered behind it learns fastest.
+
+    Args:
+        block: an encoder.
+        settings: rate of the last layer, and its decay.
     """
-
-    count: int
-    hidden: tuple[int, ...]
-    head_rate: float
-    weight_decay: float
-    smooth: float
+    stacks = {
+        name: len(module)
+        for name, module in block.named_modules()
+        if isinstance(module, nn.ModuleList)
+    }
+    stack = max(stacks, key=lambda name: stacks[name], default="")
+    depth_of: dict[int, list[nn.Parameter]] = {}
+    passed = False
+    for name, parameter in block.named_parameters():
+        inside = bool(stack) and name.startswith(f"{stack}.")
+        passed = passed or inside
+        if inside:
+            depth = 1 + int(name.removeprefix(f"{stack}.").partition(".")[0])
+        else:
+            depth = stacks.get(stack, 0) if passed or not stack else 0
+        depth_of.setdefault(depth, []).append(parameter)
+    last = max(depth_of)
+    return [
+        {"params": parameters, "lr": settings.encoder_rate * settings.decay ** (last - depth)}
+        for depth, parameters in sorted(depth_of.items())
+    ]
 
 
 class Steps:
@@ -61,9 +112,8 @@ class Steps:
         experiment: Experiment,
         corpus: Corpus,
         blocks: Mapping[str, Block],
-        groups: Sequence[dict[str, Any]],
         train: Index,
-        training: Training,
+        settings: Finetuning,
     ) -> None:
         """Put a network behind encoders.
 
@@ -71,11 +121,10 @@ class Steps:
             experiment: labelled crystals.
             corpus: the same crystals, on the device of the training.
             blocks: encoders, which are changed.
-            groups: their parameters with learning rates.
             train: rows that are trained on.
-            training: settings.
+            settings: of the training.
         """
-        self.corpus, self.training, self.kind = corpus, training, experiment.kind
+        self.corpus, self.settings, self.kind = corpus, settings, experiment.kind
         inputs = experiment.inputs
         self.frozen = inputs.matrix[:, frozen_columns(inputs)]
         self.scaler = own_columns(inputs, fit_scaler(self.frozen, train).clipped(WIDEST))
@@ -87,16 +136,17 @@ class Steps:
         targets = ((labels - self.centre) / self.scale).astype(np.float32)
         self.targets = torch.from_numpy(targets).to(corpus.device)
         width = len(self.scaler.columns) + sum(block.width for block in blocks.values())
-        head = head_of(width, (*training.hidden, labels.shape[1]))
+        head = head_of(width, (*settings.hidden, labels.shape[1]))
         self.network = TunedNetwork(blocks, head).to(corpus.device).requires_grad_(True)
         self._standardise(train, experiment.seed)
-        first = {"params": list(self.network.head.parameters()), "lr": training.head_rate}
-        self.optimizer = torch.optim.AdamW(
-            [first, *groups], weight_decay=training.weight_decay, fused=True
-        )
+        head_parameters = list(self.network.head.parameters())
+        groups: list[dict[str, Any]] = [{"params": head_parameters, "lr": settings.head_rate}]
+        for block in blocks.values():
+            groups += layer_rates(block, settings)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, rates, total_steps=training.count + 8
+            self.optimizer, rates, total_steps=settings.steps_for(len(train)) + 8
         )
 
     @torch.no_grad()
@@ -182,7 +232,7 @@ class Steps:
         target = self.targets[torch.from_numpy(rows).to(self.corpus.device)]
         if self.kind == "classification":
             return nn.functional.binary_cross_entropy_with_logits(outputs, target)
-        return nn.functional.smooth_l1_loss(outputs, target, beta=self.training.smooth)
+        return nn.functional.smooth_l1_loss(outputs, target, beta=self.settings.smooth)
 
 
 def own_columns(inputs: Inputs, scaler: Scaler) -> Scaler:
